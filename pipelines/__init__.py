@@ -1,0 +1,1 @@
+"""How rows are made: sources, pictures, chat client, stages, runner, shards, dataset."""

@@ -1,0 +1,235 @@
+"""The recipe of a build: every setting of a run, checked before anything starts.
+
+A flow's parameter is one of these models, so a wrong recipe is refused by field name.
+Secrets are never in a recipe: `api_key_env` names the environment variable that holds one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+GEN_COLUMNS = ("prompt", "image")
+EDIT_COLUMNS = ("source_image", "edited_image", "instruction")
+
+
+class Settings(BaseModel):
+    """Base of all recipe parts: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Settings):
+    """Where rows come from.
+
+    `path` is a file, a glob or a folder; for `kind: datasets` a folder written by
+    `save_to_disk` or a dataset's name on the Hub, which is streamed. `columns` maps our column
+    names to the source's; one that is left out has the same name there. `keep` names further
+    columns carried into the dataset as `metadata`. `limit` takes the first rows only.
+    """
+
+    kind: Literal["parquet", "jsonl", "imagefolder", "datasets"]
+    path: str = Field(min_length=1)
+    name: str | None = None
+    image_root: str | None = None
+    columns: dict[str, str] = {}
+    keep: tuple[str, ...] = ()
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+
+class ImageLimits(Settings):
+    """What the model may see, and which originals are refused before they are decoded.
+
+    A picture over `max_side_px` or `max_pixels` is scaled down for the model, or its row
+    rejected, as `over_limit` says. One over `max_source_pixels` (a decompression bomb),
+    `max_aspect_ratio` or `max_bytes` always rejects its row. `originals`: whether the dataset holds
+    the original bytes or the path to them.
+    """
+
+    max_side_px: int = Field(default=1536, ge=16)
+    max_pixels: int = Field(default=1_600_000, ge=256)
+    over_limit: Literal["scale", "reject"] = "scale"
+    max_source_pixels: int = Field(default=100_000_000, ge=256)
+    max_aspect_ratio: float = Field(default=20.0, ge=1.0)
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    originals: Literal["inside", "reference"] = "inside"
+    allow_http: bool = False
+    workers: int = Field(default=0, ge=0, description="Processes; 0 is one a CPU core, at most 8.")
+
+
+class Launch(Settings):
+    """A vLLM server started for the run and stopped with it.
+
+    `command` replaces the default (`python -m vllm...` of `.venv-vllm` where that exists, else
+    `vllm serve`); `{model}` and `{port}` are filled in. `args` are added to either. `env` is added
+    to the server's environment.
+    """
+
+    model: str = Field(min_length=1)
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    ready_timeout_s: float = Field(default=1800, gt=0)
+
+
+class Endpoint(Settings):
+    """One OpenAI-compatible server: a `url` that already runs (ending in `/v1`), or a `launch`.
+
+    `pictures: file` sends `file://` paths instead of bytes; the server must share the disk and
+    allow it (vLLM: `--allowed-local-media-path`). `extra_body` goes into every request, such as
+    `chat_template_kwargs: {enable_thinking: false}`. `timeout_s` is for one request.
+    """
+
+    url: str | None = None
+    launch: Launch | None = None
+    model: str | None = None
+    revision: str | None = None
+    api_key_env: str | None = None
+    headers: dict[str, str] = {}
+    extra_body: dict[str, Any] = {}
+    pictures: Literal["bytes", "file"] = "bytes"
+    max_in_flight: int = Field(default=256, ge=1)
+    timeout_s: float = Field(default=600, gt=0)
+
+    @model_validator(mode="after")
+    def _one_way_to_reach_it(self) -> Endpoint:
+        if (self.url is None) == (self.launch is None):
+            raise ValueError("give exactly one of 'url' and 'launch'")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url '{self.url}' must start with http:// or https://")
+        if self.url is not None and self.model is None:
+            raise ValueError("an endpoint with a 'url' needs 'model'")
+        if any(name.lower() == "authorization" for name in self.headers):
+            raise ValueError(
+                "no secrets in a recipe: put the key in the environment variable "
+                "that 'api_key_env' names, not in an Authorization header"
+            )
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """The name the server knows the model by."""
+        return self.model or (self.launch.model if self.launch else "")
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict | Endpoint) else value
+
+
+Pool = Annotated[tuple[Endpoint, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class StageSettings(Settings):
+    """How one stage asks: sampling, and how often it asks again after a bad reply.
+
+    `max_tokens` left empty is what the longest legal reply needs. A re-ask is at temperature 0.3
+    or more. `seed` plus the attempt number is sent with each request.
+    """
+
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    max_tokens: int | None = Field(default=None, ge=16)
+    seed: int | None = None
+    attempts: int = Field(default=3, ge=1, le=20)
+
+
+class ScoreSettings(StageSettings):
+    """A stage that scores: `votes` replies a row, the majority is the row's score."""
+
+    votes: int = Field(default=1, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _votes_must_be_able_to_differ(self) -> ScoreSettings:
+        if self.votes > 1 and self.temperature == 0:
+            raise ValueError("votes > 1 needs temperature > 0: equal replies are not votes")
+        return self
+
+
+class Recipe(Settings):
+    """What both flows need. Paths are relative to the folder that the run is started in."""
+
+    output: str = Field(min_length=1, description="The build's folder.")
+    sources: Annotated[
+        tuple[Source, ...],
+        BeforeValidator(lambda v: [v] if isinstance(v, dict | Source) else v),
+        Field(min_length=1),
+    ]
+    images: ImageLimits = ImageLimits()
+    shard_rows: int = Field(default=1000, ge=1, le=20_000)
+    buckets: int | None = Field(
+        default=None, ge=1, description="Fixed at the first run; empty: rows / shard_rows."
+    )
+    shards_in_flight: int = Field(default=2, ge=1, le=64)
+    reject_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    validation_share: float = Field(default=0.05, ge=0.0, lt=1.0)
+    outage_timeout_s: float = Field(default=900, gt=0)
+
+    @model_validator(mode="after")
+    def _columns_are_ours(self) -> Recipe:
+        ours = (*self.columns_needed(), "id")
+        for i, source in enumerate(self.sources):
+            unknown = sorted(set(source.columns) - set(ours))
+            if unknown:
+                raise ValueError(f"sources[{i}].columns: no column {unknown}; there are {ours}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_pool_is_one_model(self) -> Recipe:
+        for role, pool in self.roles().items():
+            models = {(e.model_name, e.revision) for e in pool}
+            if len(models) > 1:
+                raise ValueError(f"endpoints.{role}: all must serve the same model, got {models}")
+        return self
+
+    def columns_needed(self) -> tuple[str, ...]:
+        """Our names of the columns that every source must have."""
+        raise NotImplementedError("use GenRecipe or EditRecipe")
+
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
+        """The endpoint pool of each role."""
+        raise NotImplementedError("use GenRecipe or EditRecipe")
+
+
+class GenEndpoints(Settings):
+    """Who is asked: `planner` (text) writes checklists, `judge` (pictures) scores."""
+
+    planner: Pool
+    judge: Pool
+
+
+class EditEndpoints(Settings):
+    """Who is asked: `judge` (pictures) reports differences and scores."""
+
+    judge: Pool
+
+
+class GenRecipe(Recipe):
+    """Recipe of `build-firm-gen`."""
+
+    endpoints: GenEndpoints
+    checklists: StageSettings = StageSettings()
+    gen_scores: ScoreSettings = ScoreSettings()
+
+    def columns_needed(self) -> tuple[str, ...]:
+        return GEN_COLUMNS
+
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
+        return {"planner": self.endpoints.planner, "judge": self.endpoints.judge}
+
+
+class EditRecipe(Recipe):
+    """Recipe of `build-firm-edit`."""
+
+    endpoints: EditEndpoints
+    differences: StageSettings = StageSettings()
+    edit_scores: ScoreSettings = ScoreSettings()
+
+    def columns_needed(self) -> tuple[str, ...]:
+        return EDIT_COLUMNS
+
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
+        return {"judge": self.endpoints.judge}
