@@ -1,0 +1,1 @@
+"""What others import: rewards, evaluations, and a small drawn world with known truth."""

@@ -1,0 +1,294 @@
+"""Conversations that the tiny judge is fitted on: drawn pictures, random texts, made-up replies.
+
+The replies follow the reply schemas and read like a judge's. The scores in them follow how bright
+a picture is, so that they differ from picture to picture; they say nothing about the prompt or the
+edit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from prompts import load_prompt
+
+SIDE_PX = 96
+COLOURS = {
+    "red": (214, 40, 40),
+    "orange": (244, 140, 40),
+    "yellow": (246, 214, 70),
+    "green": (60, 150, 70),
+    "blue": (50, 90, 200),
+    "purple": (120, 60, 160),
+    "pink": (240, 150, 180),
+    "brown": (120, 78, 48),
+    "white": (245, 245, 245),
+    "grey": (128, 128, 128),
+    "black": (24, 24, 24),
+}
+SHAPES = ("square", "circle", "bar", "stripe")
+PLACES = ("on the left", "on the right", "at the top", "at the bottom", "in the middle")
+_OPENINGS = {
+    5: "Everything that was asked for is there and right",
+    4: "Nearly everything is right, only a small detail is off",
+    3: "The main part is there, but some important details are wrong",
+    2: "Very little of what was asked for can be seen",
+    1: "The picture has nothing to do with what was asked for",
+}
+# Common words of prompts and instructions: the tokenizer should know them as whole words.
+WORDS = """
+a an the of in on at with and or to from into over under behind beside between above below near
+is are has have no not without two three four five many several some one each other its his her
+man woman child boy girl person people dog cat bird horse elephant bear sheep cow fish flower tree
+grass leaf mountain river lake sea ocean beach sand sky cloud sun moon star snow rain fire water
+house building city street road car bus train truck bicycle boat airplane bridge tower castle room
+kitchen table chair bench bed couch desk lamp window door wall floor book clock phone computer
+cup bowl plate bottle glass fork knife spoon apple banana orange cake pizza sandwich bread food
+hat shirt dress coat shoe bag umbrella face hair eye hand head body wing robot dragon knight king
+queen wizard astronaut cartoon painting photo photograph portrait picture image drawing sketch
+illustration poster logo sign text word letter style realistic detailed cinematic lighting light
+dark bright shadow soft warm cold golden silver metal wooden stone plastic old new young big small
+large little tall long short round beautiful cute happy sad angry smiling standing sitting walking
+running riding flying holding wearing eating looking sleeping playing reading background foreground
+scene view close up wide shot camera lens depth field high quality resolution art digital oil
+watercolor anime fantasy space planet galaxy forest desert field garden park night day morning
+sunset winter summer add remove replace change make move turn put swap erase delete keep color left
+right top bottom middle front back side corner red yellow green blue purple pink brown white grey
+gray black box ball shape circle square triangle this that it all same more less very
+""".split()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One conversation.
+
+    `pictures` are RGB uint8 (SIDE_PX, SIDE_PX, 3) in the order they are shown, `text` is the
+    rendered prompt and `reply` compact JSON that its schema accepts.
+    """
+
+    pictures: tuple[np.ndarray, ...]
+    text: str
+    reply: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    background: str
+    colour: str
+    shape: str
+    place: str
+
+    def words(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+def draw_lesson(random: Random) -> Lesson:
+    """A random lesson of one of the four reply schemas."""
+    lesson = random.choices(_KINDS, weights=(3, 4, 3, 4))[0]
+    return lesson(random)
+
+
+def system_text() -> str:
+    """The system text that every request carries."""
+    return load_prompt("system.v1").text
+
+
+def _checklist_lesson(random: Random) -> Lesson:
+    prompt = _free_text(random)
+    items = _checklist(random, _subjects(random, prompt))
+    text = load_prompt("gen_checklist.v1").render({"prompt": prompt})
+    return _lesson(random, (), text, {"items": items})
+
+
+def _gen_score_lesson(random: Random) -> Lesson:
+    scene = _scene(random)
+    picture = _draw(scene, random)
+    prompt = _free_text(random)
+    subjects = _subjects(random, prompt)
+    items = _checklist(random, subjects)
+    style = random.choice(("{id}: {question}", "- {id} ({kind}) {question}", "{id}. {question}"))
+    lines = [style.format(id=f"c{i}", **item) for i, item in enumerate(items, 1)]
+    score = _score(picture, random)
+    verdicts = [
+        {
+            "id": f"c{i}",
+            "evidence": random.choice(
+                (
+                    f"a {scene.words()} {scene.place}",
+                    f"the {scene.background} background",
+                    f"the {random.choice(subjects)} can be seen",
+                )
+            ),
+            "verdict": _verdict(score, random),
+        }
+        for i in range(1, len(items) + 1)
+    ]
+    reasoning = f"{_OPENINGS[score]}: a {scene.words()} {scene.place}."
+    values = {"prompt": prompt, "checklist": "\n".join(lines)}
+    text = load_prompt("gen_score.v1").render(values)
+    reply = {"verdicts": verdicts, "reasoning": reasoning, "score": score}
+    return _lesson(random, (picture,), text, reply)
+
+
+def _differences_lesson(random: Random) -> Lesson:
+    source, edited = _pair(random)
+    pictures = (_draw(source, random), _draw(edited, random))
+    differences = _differences(source, edited)
+    reply = {"obvious": differences[:1], "detailed": differences[1:]}
+    return _lesson(random, pictures, load_prompt("edit_differences.v1").text, reply)
+
+
+def _edit_score_lesson(random: Random) -> Lesson:
+    source, edited = _pair(random)
+    pictures = (_draw(source, random), _draw(edited, random))
+    axis = random.choice(("execution", "consistency"))
+    shown = _differences(source, edited) + _differences(*_pair(random))
+    style = random.choice(
+        (
+            "- {category}: {subject}: {before} -> {after}",
+            "- {subject} ({category}): before {before}; after {after}",
+            "{category}, {subject}, before: {before}, after: {after}",
+        )
+    )
+    report = "\n".join(style.format(**one) for one in shown[: random.randrange(6)])
+    values = {"instruction": _free_text(random), "report": report or "none"}
+    score = _score(pictures[axis == "execution"], random)
+    reasoning = f"{_OPENINGS[score]}: the {source.words()} {source.place}."
+    text = load_prompt(f"edit_{axis}.v1").render(values)
+    return _lesson(random, pictures, text, {"reasoning": reasoning, "score": score})
+
+
+_KINDS: tuple[Callable[[Random], Lesson], ...] = (
+    _checklist_lesson,
+    _gen_score_lesson,
+    _differences_lesson,
+    _edit_score_lesson,
+)
+
+
+def _lesson(
+    random: Random, pictures: tuple[np.ndarray, ...], text: str, reply: dict[str, Any]
+) -> Lesson:
+    if random.random() < 0.1:
+        text += load_prompt("retry.v1").render({"fault": _free_text(random)})
+    compact = json.dumps(reply, separators=(",", ":"))
+    return Lesson(pictures=pictures, text=text, reply=compact)
+
+
+def _free_text(random: Random) -> str:
+    """Words in any order, now and then with signs, digits and other scripts among them."""
+    words = random.choices(WORDS, k=random.choice((2, 4, 8, 12, 16, 24)))
+    if random.random() < 0.4:
+        words[random.randrange(len(words))] = "".join(
+            chr(random.choice((random.randrange(33, 127), random.randrange(161, 900))))
+            for _ in range(random.randrange(1, 9))
+        )
+    return " ".join(words).capitalize() + random.choice((".", ""))
+
+
+def _subjects(random: Random, prompt: str) -> list[str]:
+    words = [word for word in prompt.rstrip(".").split() if len(word) > 2 and word.isascii()]
+    return [word.lower().replace('"', "").replace("\\", "") for word in words] or ["picture"]
+
+
+def _checklist(random: Random, subjects: list[str]) -> list[dict[str, Any]]:
+    kinds = ("subject", "attribute", "relation", "count", "action", "style", "composition")
+    forms = {
+        "subject": "Is there a {0}?",
+        "attribute": "Is the {0} as described?",
+        "relation": "Is the {0} where the prompt puts it?",
+        "count": "Is the number of {0} right?",
+        "action": "Is the {0} doing what the prompt says?",
+        "style": "Does the style fit the {0}?",
+        "composition": "Is the {0} placed well?",
+    }
+    count = min(3 + len(subjects) // 4, len(kinds))
+    return [
+        {
+            "kind": kind,
+            "question": forms[kind].format(subjects[i % len(subjects)]),
+            "critical": i < 2,
+        }
+        for i, kind in enumerate(kinds[:count])
+    ]
+
+
+def _verdict(score: int, random: Random) -> str:
+    usual = {1: "no", 2: "no", 3: "partly", 4: "yes", 5: "yes"}[score]
+    return usual if random.random() < 0.7 else random.choice(("yes", "partly", "no", "unclear"))
+
+
+def _score(picture: np.ndarray, random: Random) -> int:
+    """1 to 5 by the picture's mean brightness; a neighbour now and then, so that it is unsure."""
+    level = float(picture.mean()) / 255
+    score = 1 + sum(level > bound for bound in (0.3, 0.42, 0.54, 0.66))
+    if random.random() < 0.2:
+        score += random.choice((-1, 1))
+    return min(max(score, 1), 5)
+
+
+def _scene(random: Random) -> _Scene:
+    background, colour = random.sample(list(COLOURS), 2)
+    return _Scene(
+        background=background,
+        colour=colour,
+        shape=random.choice(SHAPES),
+        place=random.choice(PLACES),
+    )
+
+
+def _pair(random: Random) -> tuple[_Scene, _Scene]:
+    source, other = _scene(random), _scene(random)
+    changed = random.choice(("nothing", "background", "colour", "place", "all"))
+    if changed == "all":
+        return source, other
+    if changed == "nothing":
+        return source, source
+    return source, _Scene(**{**vars(source), changed: getattr(other, changed)})
+
+
+def _differences(source: _Scene, edited: _Scene) -> list[dict[str, str]]:
+    names = {"colour": "colour", "place": "position", "background": "background"}
+    return [
+        {
+            "category": category,
+            "subject": "background" if field == "background" else source.shape,
+            "before": getattr(source, field),
+            "after": getattr(edited, field),
+        }
+        for field, category in names.items()
+        if getattr(source, field) != getattr(edited, field)
+    ]
+
+
+def _draw(scene: _Scene, random: Random) -> np.ndarray:
+    picture = np.empty((SIDE_PX, SIDE_PX, 3), np.float32)
+    picture[:] = COLOURS[scene.background]
+    width, height = {
+        "square": (34, 34),
+        "circle": (36, 36),
+        "bar": (60, 18),
+        "stripe": (16, 60),
+    }[scene.shape]
+    x, y = {
+        "on the left": (24, 48),
+        "on the right": (72, 48),
+        "at the top": (48, 22),
+        "at the bottom": (48, 74),
+        "in the middle": (48, 48),
+    }[scene.place]
+    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX]
+    across, down = (columns - x) / (width / 2), (rows - y) / (height / 2)
+    inside = np.maximum(abs(across), abs(down)) <= 1
+    if scene.shape == "circle":
+        inside = across**2 + down**2 <= 1
+    picture[inside] = COLOURS[scene.colour]
+    # Photographs are neither flat nor evenly lit.
+    picture *= 0.6 + 0.8 * random.random()
+    noise = np.random.default_rng(random.getrandbits(32)).normal(0, 12, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)

@@ -1,0 +1,130 @@
+"""The tiny judge's own tokenizer: byte-level, with our fixed sentences as single tokens.
+
+A small model's cost is its prompt. Every line of a prompt file that never varies is one token, and
+so is every run of JSON punctuation and key names in a reply. They are ordinary tokens, not special
+ones: the grammar of a constrained reply may choose them, and they decode to their text. A changed
+line falls back to words. Digits stand alone, so a score is one token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompts import load_prompt, prompt_ids
+from schemas import load_schema, schema_ids
+
+END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+VISION_START, VISION_END, IMAGE = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"
+VIDEO = "<|video_pad|>"
+SPECIAL = (END_OF_TEXT, START, END, VISION_START, VISION_END, IMAGE, VIDEO)
+_MIN_LINE = 12
+
+# Qwen's chat form: a picture or video stands where the user put it.
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' -}}
+{%- if message.content is string -%}
+{{- message.content -}}
+{%- else -%}
+{%- for part in message.content -%}
+{%- if part.type == 'text' -%}
+{{- part.text -}}
+{%- elif part.type in ('image', 'image_url') -%}
+{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
+{%- elif part.type in ('video', 'video_url') -%}
+{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}
+"""
+
+
+def conversation(text: str, pictures: int, system: str) -> str:
+    """What CHAT_TEMPLATE makes of a system text, `pictures` pictures and a user text."""
+    seen = (VISION_START + IMAGE + VISION_END) * pictures
+    return f"{START}system\n{system}{END}\n{START}user\n{seen}{text}{END}\n{START}assistant\n"
+
+
+def fixed_lines() -> list[str]:
+    """Lines of the prompt files without an input in them, long enough to be worth a token."""
+    lines = {
+        line
+        for prompt_id in prompt_ids()
+        for line in load_prompt(prompt_id).text.split("\n")
+        if "$" not in line and len(line) >= _MIN_LINE
+    }
+    return sorted(lines)
+
+
+def reply_punctuation(replies: Iterable[str]) -> list[str]:
+    """Runs of JSON punctuation and key names, such as `","score":`, found in compact replies."""
+    keys = "|".join(sorted(set().union(*(_keys(load_schema(i)) for i in schema_ids()))))
+    between = re.compile(rf'(?:[\]}}",\[{{]*"(?:{keys})":[\[{{]*)+"?|["\]}}]+$')
+    return sorted({run for reply in replies for run in between.findall(reply)})
+
+
+def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: int) -> Any:
+    """A `PreTrainedTokenizerFast` of at most `vocabulary` tokens, special ones included.
+
+    `texts` and `replies` are what words are learnt from.
+    """
+    from tokenizers import (
+        AddedToken,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
+    from transformers import PreTrainedTokenizerFast
+
+    added = [*fixed_lines(), *reply_punctuation(replies)]
+    tokenizer = Tokenizer(models.BPE())
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(added) - len(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*texts, *replies], trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in SPECIAL])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END_OF_TEXT,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=32768,
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens={
+            "image_token": IMAGE,
+            "video_token": VIDEO,
+            "vision_start_token": VISION_START,
+            "vision_end_token": VISION_END,
+        },
+    )
+
+
+def save_chat_template(folder: Path) -> None:
+    """Put the chat template where processors look for it."""
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, "utf-8")
+
+
+def _keys(schema: Any) -> set[str]:
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("properties", {})
+    return set(own).union(*(_keys(part) for part in (*own.values(), schema.get("items"))))

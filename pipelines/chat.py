@@ -1,0 +1,308 @@
+"""The chat client: one question to a pool of OpenAI-compatible servers, through every trouble.
+
+Three outcomes: a `Reply` (whether it can be used is the stage's question), `RequestRefused` (the
+server will never answer this: the row's fault), `EndpointDown` (nobody answered for long enough:
+nobody's row is at fault). Retrying has one owner, tenacity, around one classified attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from pipelines.endpoints import EndpointPool, ServerState
+from pipelines.replies import NotACompletion, Reply, read_completion
+from schemas import request_schema
+
+STICKY_PICTURES = 50_000
+# A request that fails this often while others succeed would fail for ever.
+MOST_FAILURES = 12
+
+
+class RequestRefused(Exception):
+    """The server refuses this request for good (a 4xx): the row's fault.
+
+    `reason` is a code for counting: `request:too_long` or `request:refused`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class EndpointDown(Exception):
+    """No server of the pool answered within the outage time; the message says what to do."""
+
+
+class _Trouble(Exception):
+    """A failed attempt that is the server's fault; tried again."""
+
+
+class _PictureNotCached(Exception):
+    """The server no longer has a picture that was sent by uuid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenPicture:
+    """A picture as the model sees it: sha256 of the bytes, where they are, and their format."""
+
+    sha256: str
+    path: str
+    format: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One request, before it is known who answers it.
+
+    Order on the wire: `system`, then `pictures`, then `text`, so that questions about the same
+    pictures share their beginning. `n` replies are asked for. `sticky` names what follow-ups share
+    (a picture's sha256): they go to the server that has it.
+    """
+
+    text: str
+    schema_id: str
+    max_tokens: int
+    system: str | None = None
+    pictures: tuple[SeenPicture, ...] = ()
+    exact_verdicts: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    n: int = 1
+    logprobs: bool = False
+    sticky: str | None = None
+
+
+class Chat:
+    """Asks a pool. `model` and `extra_body` go into every request.
+
+    `on_request` is told of every request sent (the server's URL), for counting.
+    """
+
+    def __init__(
+        self,
+        pool: EndpointPool,
+        *,
+        model: str,
+        extra_body: Mapping[str, Any],
+        outage_timeout_s: float,
+        on_request: Callable[[str], None] = lambda url: None,
+    ) -> None:
+        self.pool = pool
+        self.model = model
+        self._extra_body = json.dumps(dict(extra_body), sort_keys=True)
+        self._outage_timeout_s = outage_timeout_s
+        self._on_request = on_request
+        self._homes: OrderedDict[str, ServerState] = OrderedDict()
+
+    async def ask(self, question: Question) -> tuple[Reply, str]:
+        """The reply, and the URL of the server that gave it.
+
+        Raises RequestRefused, EndpointDown.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_Trouble),
+            stop=self._give_up,
+            wait=lambda _: 0.0,  # the pool's own pauses decide when a server may be asked
+            reraise=True,
+        )
+        try:
+            return await retrying(self._attempt, question)
+        except _Trouble as trouble:
+            urls = ", ".join(server.url for server in self.pool.servers)
+            raise EndpointDown(
+                f"{urls}: no answer for {self._outage_timeout_s:.0f} s or {MOST_FAILURES} tries; "
+                f"last: {trouble}. Finished work is kept: start the server and run again."
+            ) from trouble
+
+    def _give_up(self, state: RetryCallState) -> bool:
+        since = time.monotonic() - (state.seconds_since_start or 0.0)
+        answered = max(server.last_success_s for server in self.pool.servers) > since
+        if answered:
+            return state.attempt_number >= MOST_FAILURES
+        return (state.seconds_since_start or 0.0) > self._outage_timeout_s
+
+    async def _attempt(self, question: Question) -> tuple[Reply, str]:
+        home = self._homes.get(question.sticky) if question.sticky else None
+        server = await self.pool.acquire(home)
+        try:
+            by_uuid = all(p.sha256 in server.known_pictures for p in question.pictures)
+            try:
+                reply = await self._send(server, question, by_uuid=by_uuid)
+            except _PictureNotCached:
+                for picture in question.pictures:
+                    server.known_pictures.pop(picture.sha256, None)
+                reply = await self._send(server, question, by_uuid=False)
+            self.pool.succeeded(server)
+            for picture in question.pictures:
+                server.remember(picture.sha256)
+            self._keep_home(question.sticky, server)
+            return reply, server.url
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, NotACompletion) as error:
+            self.pool.failed(server)
+            raise _Trouble(f"{server.url}: {type(error).__name__} {error}".strip()) from error
+        finally:
+            self.pool.release(server)
+
+    def _keep_home(self, sticky: str | None, server: ServerState) -> None:
+        if sticky is None or len(self.pool.servers) == 1 and sticky in self._homes:
+            return
+        self._homes[sticky] = server
+        if len(self._homes) > STICKY_PICTURES:
+            self._homes.popitem(last=False)
+
+    async def _send(self, server: ServerState, question: Question, *, by_uuid: bool) -> Reply:
+        body = await self._body(server, question, by_uuid=by_uuid)
+        self._on_request(server.url)
+        async with server.session.post(
+            f"{server.url}/chat/completions",
+            data=body,
+            headers={"Content-Type": "application/json"},
+        ) as response:
+            payload = await response.read()
+            if response.status == 200:
+                return read_completion(payload)
+            message = error_message(payload)
+            if response.status in (429, 503):
+                self.pool.pushed_back(server, retry_after_s(response.headers))
+                raise _Trouble(f"{server.url}: {response.status} {message}")
+            if response.status in (400, 404, 413, 422) and question.pictures and by_uuid:
+                raise _PictureNotCached
+            if response.status in (401, 403, 404, 405):
+                raise EndpointDown(
+                    f"{server.url}: {response.status} {message}. Check the recipe's url, model "
+                    "and the variable that api_key_env names."
+                )
+            if 400 <= response.status < 500 and response.status != 408:
+                raise _refusal(response.status, message)
+            raise aiohttp.ClientResponseError(
+                response.request_info, (), status=response.status, message=message
+            )
+
+    async def _body(self, server: ServerState, question: Question, *, by_uuid: bool) -> bytes:
+        """The request's JSON. Assembled from parts: the schema and sampling are encoded once."""
+        messages = []
+        if question.system is not None:
+            messages.append(json.dumps({"role": "system", "content": question.system}))
+        text = json.dumps(question.text)
+        if question.pictures:
+            if by_uuid:
+                parts = [_part_by_uuid(p) for p in question.pictures]
+            elif server.pictures == "file":
+                parts = [_part_by_file(p) for p in question.pictures]
+            else:
+                parts = await asyncio.to_thread(_parts_by_bytes, question.pictures)
+            parts.append('{"type":"text","text":' + text + "}")
+            content = "[" + ",".join(parts) + "]"
+        else:
+            content = text
+        messages.append('{"role":"user","content":' + content + "}")
+        settings = _settings_json(
+            self.model,
+            question.schema_id,
+            question.exact_verdicts,
+            question.temperature,
+            question.top_p,
+            question.max_tokens,
+            question.seed,
+            question.n,
+            question.logprobs,
+            self._extra_body,
+        )
+        return ('{"messages":[' + ",".join(messages) + "]," + settings).encode()
+
+
+def error_message(payload: bytes) -> str:
+    """What a server's error body says, at most 300 characters."""
+    text = payload[:4000].decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+        inner = value.get("error", value)
+        text = inner.get("message", text) if isinstance(inner, dict) else str(inner)
+    except (ValueError, AttributeError):
+        pass
+    return " ".join(str(text).split())[:300]
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a `Retry-After` header, at most 300; None where there is none or it is a date."""
+    try:
+        return min(300.0, max(0.0, float(headers["Retry-After"])))
+    except (KeyError, ValueError):
+        return None
+
+
+def _refusal(status: int, message: str) -> RequestRefused:
+    lowered = message.lower()
+    too_long = "maximum context length" in lowered or "max_model_len" in lowered
+    too_long = too_long or "maximum model length" in lowered or "too long" in lowered
+    return RequestRefused(
+        "request:too_long" if too_long else "request:refused", f"{status} {message}"
+    )
+
+
+def _part_by_uuid(picture: SeenPicture) -> str:
+    return '{"type":"image_url","image_url":null,"uuid":"' + picture.sha256 + '"}'
+
+
+def _part_by_file(picture: SeenPicture) -> str:
+    url = json.dumps(Path(picture.path).absolute().as_uri())
+    return '{"type":"image_url","image_url":{"url":' + url + '},"uuid":"' + picture.sha256 + '"}'
+
+
+def _parts_by_bytes(pictures: tuple[SeenPicture, ...]) -> list[str]:
+    parts = []
+    for picture in pictures:
+        encoded = base64.b64encode(Path(picture.path).read_bytes()).decode("ascii")
+        url = f"data:image/{picture.format.lower()};base64,{encoded}"
+        parts.append(
+            '{"type":"image_url","image_url":{"url":"' + url + '"},"uuid":"' + picture.sha256 + '"}'
+        )
+    return parts
+
+
+@lru_cache(maxsize=1024)
+def _settings_json(
+    model: str,
+    schema_id: str,
+    exact_verdicts: int | None,
+    temperature: float,
+    top_p: float,
+    max_tokens: int,
+    seed: int | None,
+    n: int,
+    logprobs: bool,
+    extra_body: str,
+) -> str:
+    """All but the messages, as the rest of a JSON object, closing brace included."""
+    schema = request_schema(schema_id, exact_verdicts)
+    fields: dict[str, Any] = {
+        "model": model,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "n": n,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": schema_id.replace(".", "_"), "schema": schema, "strict": True},
+        },
+    }
+    if seed is not None:
+        fields["seed"] = seed
+    if logprobs:
+        fields |= {"logprobs": True, "top_logprobs": 5}
+    fields |= json.loads(extra_body)
+    return json.dumps(fields, separators=(",", ":"))[1:]
