@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,14 @@ class EndpointDown(Exception):
 
 
 class _Trouble(Exception):
-    """A failed attempt that is the server's fault; tried again."""
+    """A failed attempt that is the server's fault; tried again.
+
+    `pushed_back`: the server is well but busy (429, 503).
+    """
+
+    def __init__(self, message: str, *, pushed_back: bool = False) -> None:
+        super().__init__(message)
+        self.pushed_back = pushed_back
 
 
 class _PictureNotCached(Exception):
@@ -113,9 +121,21 @@ class Chat:
 
         Raises RequestRefused, EndpointDown.
         """
+        started = time.monotonic()
+        failures = 0
+
+        def give_up(state: RetryCallState) -> bool:
+            nonlocal failures
+            trouble = state.outcome.exception() if state.outcome else None
+            failures += isinstance(trouble, _Trouble) and not trouble.pushed_back
+            # While others get answers only this request's own failures count, else only time does.
+            if max(server.last_success_s for server in self.pool.servers) > started:
+                return failures >= MOST_FAILURES
+            return time.monotonic() - started > self._outage_timeout_s
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Trouble),
-            stop=self._give_up,
+            stop=give_up,
             wait=lambda _: 0.0,  # the pool's own pauses decide when a server may be asked
             reraise=True,
         )
@@ -124,16 +144,9 @@ class Chat:
         except _Trouble as trouble:
             urls = ", ".join(server.url for server in self.pool.servers)
             raise EndpointDown(
-                f"{urls}: no answer for {self._outage_timeout_s:.0f} s or {MOST_FAILURES} tries; "
-                f"last: {trouble}. Finished work is kept: start the server and run again."
+                f"{urls}: no answer in {time.monotonic() - started:.0f} s and {failures} failed "
+                f"tries; last: {trouble}. Finished work is kept: see to the server and run again."
             ) from trouble
-
-    def _give_up(self, state: RetryCallState) -> bool:
-        since = time.monotonic() - (state.seconds_since_start or 0.0)
-        answered = max(server.last_success_s for server in self.pool.servers) > since
-        if answered:
-            return state.attempt_number >= MOST_FAILURES
-        return (state.seconds_since_start or 0.0) > self._outage_timeout_s
 
     async def _attempt(self, question: Question) -> tuple[Reply, str]:
         home = self._homes.get(question.sticky) if question.sticky else None
@@ -178,8 +191,8 @@ class Chat:
             message = error_message(payload)
             if response.status in (429, 503):
                 self.pool.pushed_back(server, retry_after_s(response.headers))
-                raise _Trouble(f"{server.url}: {response.status} {message}")
-            if response.status in (400, 404, 413, 422) and question.pictures and by_uuid:
+                raise _Trouble(f"{server.url}: {response.status} {message}", pushed_back=True)
+            if response.status in (400, 422) and question.pictures and by_uuid:
                 raise _PictureNotCached
             if response.status in (401, 403, 404, 405):
                 raise EndpointDown(
@@ -266,8 +279,14 @@ def _part_by_file(picture: SeenPicture) -> str:
 def _parts_by_bytes(pictures: tuple[SeenPicture, ...]) -> list[str]:
     parts = []
     for picture in pictures:
-        encoded = base64.b64encode(Path(picture.path).read_bytes()).decode("ascii")
-        url = f"data:image/{picture.format.lower()};base64,{encoded}"
+        try:
+            data = Path(picture.path).read_bytes()
+        except OSError as error:
+            raise RequestRefused("picture:vanished", f"{picture.path}: {error.strerror}") from error
+        # The row says what was judged, so what is sent must be that.
+        if sha256(data).hexdigest() != picture.sha256:
+            raise RequestRefused("picture:changed", f"{picture.path} changed since it was read")
+        url = f"data:image/{picture.format.lower()};base64,{base64.b64encode(data).decode('ascii')}"
         parts.append(
             '{"type":"image_url","image_url":{"url":"' + url + '"},"uuid":"' + picture.sha256 + '"}'
         )

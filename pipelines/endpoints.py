@@ -12,7 +12,6 @@ import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from typing import Any
 
 import aiohttp
 
@@ -215,11 +214,9 @@ async def _requests_waiting(server: ServerState) -> int | None:
 
 def parse_requests_waiting(metrics: str) -> int | None:
     """Sum of `vllm:num_requests_waiting` over a Prometheus text page, None if it is not there."""
-    found: list[Any] = []
+    found: list[float] = []
     for line in metrics.splitlines():
-        if line.startswith("vllm:num_requests_waiting{") or line.startswith(
-            "vllm:num_requests_waiting "
-        ):
+        if line.startswith(("vllm:num_requests_waiting{", "vllm:num_requests_waiting ")):
             try:
                 found.append(float(line.rsplit(" ", 1)[1]))
             except ValueError:

@@ -1,0 +1,183 @@
+"""One answer: asked, read, asked again after a bad reply, and in the end a row, ok or rejected.
+
+Every finished reply goes to the journal before it is read, so an answer interrupted anywhere goes
+on with the next attempt. A re-ask is triggered by structure alone, never by a score's value.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from pipelines.chat import Chat, Question, RequestRefused
+from pipelines.journal import Journal
+from pipelines.replies import Choice, Reply, ReplyInvalid, parse_choice
+from pipelines.stages import RETRY_PROMPT, Stage
+from pipelines.version import code_version
+from pipelines.votes import settle_votes
+from prompts import load_prompt
+
+Row = dict[str, Any]
+LONGEST_RAW_REPLY = 20_000
+
+
+class NotAsked(Exception):
+    """An answer that is not there and that nobody may be asked for (reading a build)."""
+
+
+async def get_answer(
+    question: Question,
+    *,
+    answer_id: str,
+    stage: Stage,
+    chat: Chat,
+    journal: Journal,
+    earlier: Row | None = None,
+) -> Row:
+    """The row for one answer, without the columns that say what it is about.
+
+    `earlier` is the rejected row of a run that allowed fewer attempts; its attempts count.
+    Raises EndpointDown and OSError (journal), never anything about a reply.
+    """
+    faults: list[str] = list(earlier["faults"]) if earlier else []
+    first = len(faults) + 1
+    votes: list[tuple[dict[str, Any], Choice]] = []
+    usage = {"prompt_tokens": 0, "completion_tokens": 0}
+    fault: ReplyInvalid | None = None
+    entry: dict[str, Any] = {}
+    for attempt in range(first, stage.attempts + 1):
+        missing = stage.votes - len(votes)
+        kept = journal.replies(answer_id)
+        if attempt - first < len(kept):
+            entry = kept[attempt - first]
+        else:
+            asked = _for_attempt(question, stage, attempt, missing, faults)
+            entry = await _ask(asked, chat)
+            journal.append(answer_id, entry)
+        if "refused" in entry:
+            reason, detail = entry["refused"]
+            faults.append(f"{reason}: {detail}")
+            return _rejected(answer_id, stage, faults, entry, usage, reason, detail)
+        reply = Reply.from_json(entry["reply"])
+        for name in usage:
+            usage[name] += getattr(reply, name) or 0
+        fault = None
+        for choice in reply.choices:
+            try:
+                votes.append(
+                    (parse_choice(choice, stage.schema_id, question.exact_verdicts), choice)
+                )
+            except ReplyInvalid as invalid:
+                fault = fault or invalid
+        if len(votes) >= stage.votes:
+            return _accepted(answer_id, stage, faults, entry, usage, attempt, votes[: stage.votes])
+        fault = fault or ReplyInvalid("reply:too_few", f"{len(reply.choices)} of {missing} replies")
+        faults.append(str(fault))
+    reason = fault.reason if fault else faults[-1].split(": ")[0]
+    detail = f"{faults[-1]} (attempt {len(faults)} of {stage.attempts}" + (
+        f", {len(votes)} of {stage.votes} votes usable)" if stage.votes > 1 else ")"
+    )
+    return _rejected(answer_id, stage, faults, entry, usage, reason, detail)
+
+
+def _for_attempt(
+    question: Question, stage: Stage, attempt: int, missing: int, faults: list[str]
+) -> Question:
+    seed = stage.sampling["seed"]
+    changes: dict[str, Any] = {"n": missing}
+    if seed is not None:
+        changes["seed"] = seed + attempt - 1
+    if attempt > 1:
+        shown = load_prompt(RETRY_PROMPT).render({"fault": faults[-1]})
+        changes["text"] = question.text + "\n\n" + shown
+        changes["temperature"] = stage.sampling["retry_temperature"]
+    return replace(question, **changes)
+
+
+async def _ask(question: Question, chat: Chat) -> dict[str, Any]:
+    started = time.time()
+    try:
+        reply, url = await chat.ask(question)
+    except RequestRefused as refused:
+        return {"refused": [refused.reason, refused.detail], "at": time.time(), "url": None}
+    return {
+        "reply": reply.to_json(),
+        "at": time.time(),
+        "took_s": time.time() - started,
+        "url": url,
+    }
+
+
+def _provenance(
+    answer_id: str, stage: Stage, faults: list[str], entry: dict[str, Any], usage: dict[str, int]
+) -> Row:
+    reply = entry.get("reply") or {}
+    return {
+        "answer_id": answer_id,
+        "stage_digest": stage.digest,
+        **stage.provenance,
+        **code_version(),
+        "model": reply.get("model") or stage.model,
+        "faults": faults,
+        "endpoint": entry.get("url"),
+        "answered_at": entry.get("at"),
+        "took_s": entry.get("took_s"),
+        **usage,
+    }
+
+
+def _accepted(
+    answer_id: str,
+    stage: Stage,
+    faults: list[str],
+    entry: dict[str, Any],
+    usage: dict[str, int],
+    attempt: int,
+    votes: list[tuple[dict[str, Any], Choice]],
+) -> Row:
+    row = _provenance(answer_id, stage, faults, entry, usage)
+    row |= {"status": "ok", "reason": None, "detail": None, "raw_reply": None, "attempts": attempt}
+    value, choice = votes[0]
+    if "score" in value:
+        vote = settle_votes(
+            [int(value["score"]) for value, _ in votes], [choice.score_probs for _, choice in votes]
+        )
+        value, choice = votes[vote.index]
+        row |= {
+            "score_probs": vote.probs,
+            "score_expected": vote.expected,
+            "vote_scores": vote.scores,
+            "vote_spread": vote.spread,
+        }
+        value = {**value, "score": vote.score}
+    return row | value | {"finish_reason": choice.finish_reason}
+
+
+def _rejected(
+    answer_id: str,
+    stage: Stage,
+    faults: list[str],
+    entry: dict[str, Any],
+    usage: dict[str, int],
+    reason: str,
+    detail: str,
+) -> Row:
+    choices = (entry.get("reply") or {}).get("choices") or [{}]
+    bad = choices[-1]
+    raw = bad.get("content") or bad.get("refusal")
+    return _provenance(answer_id, stage, faults, entry, usage) | {
+        "status": "rejected",
+        "reason": reason,
+        "detail": detail,
+        "raw_reply": raw and raw[:LONGEST_RAW_REPLY].encode("utf-8", "replace").decode(),
+        "attempts": len(faults),
+        "finish_reason": bad.get("finish_reason"),
+    }
+
+
+def reusable(row: Row, stage: Stage) -> bool:
+    """Whether a kept row stands: ok, refused for good, or rejected after as many tries as allowed."""
+    if row["status"] == "ok" or not row["reason"].startswith("reply:"):
+        return True
+    return row["attempts"] >= stage.attempts

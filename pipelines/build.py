@@ -1,0 +1,82 @@
+"""A build: one run's folder, owned by one run at a time.
+
+Layout: `build.json` (what is fixed at the first run), `rows/`, `pictures/`, a folder for each table of
+answers, `journal/` while shards run, `dataset/`, `rejects/`, `manifest.json`, `logs/`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.shards import write_json
+
+Kind = Literal["gen", "edit"]
+
+
+class BuildRefused(Exception):
+    """A build folder that this run cannot use; the message says why and what to do."""
+
+
+@contextmanager
+def locked_build(path: Path) -> Iterator[Path]:
+    """Own a build folder, making it when it is new. The lock goes with the process, however it ends.
+
+    Raises BuildRefused when another run owns it or it cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise BuildRefused(f"{path}: cannot be written to ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 20, 0).decode().strip() or "unknown"
+            raise BuildRefused(
+                f"{path}: another run (process {owner}) is working on this build; "
+                "wait for it, or give this run another 'output'"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield path
+    finally:
+        os.close(handle)
+
+
+def fixed_buckets(
+    build: Path, kind: Kind, *, wanted: int | None, rows: int, shard_rows: int
+) -> int:
+    """The number of buckets of a build: read where it was fixed, else fixed now.
+
+    `wanted` is the recipe's own number; without one there is a bucket for each `shard_rows` rows.
+    Raises BuildRefused for a build of the other kind, or one that was fixed with another number.
+    """
+    path = build / "build.json"
+    if not path.is_file():
+        n = wanted or max(1, -(-rows // shard_rows))
+        write_json(path, {"kind": kind, "buckets": n})
+        return n
+    fixed = json.loads(path.read_text("utf-8"))
+    if fixed["kind"] != kind:
+        raise BuildRefused(f"{build}: holds a build-firm-{fixed['kind']} build, not {kind}")
+    if wanted not in (None, fixed["buckets"]):
+        raise BuildRefused(
+            f"{build}: was begun with buckets: {fixed['buckets']}, the recipe says {wanted}; "
+            "keep the number or take a new 'output'"
+        )
+    return fixed["buckets"]
+
+
+def read_build(build: Path) -> dict[str, Any]:
+    """`build.json`: `kind` and `buckets`. Raises BuildRefused for a folder that is no build."""
+    try:
+        return json.loads((build / "build.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BuildRefused(f"{build}: not a build folder ({error})") from error

@@ -1,0 +1,38 @@
+"""What a picture looks like in a few bytes: for finding near duplicates, not for identity.
+
+Both are taken from the upright RGB picture that the model sees.
+"""
+
+from __future__ import annotations
+
+import imagehash
+from PIL import Image
+from PIL.Image import Resampling
+
+HASH_SIDE = 16
+COLOUR_SIDE = 4
+
+
+def perceptual_hash(image: Image.Image) -> str:
+    """The 256-bit DCT hash of a picture's grey version, as 64 hex digits."""
+    return str(imagehash.phash(image, hash_size=HASH_SIDE))
+
+
+def colour_signature(image: Image.Image) -> str:
+    """Mean RGB of a 4 x 4 grid, rows first, as 96 hex digits.
+
+    A perceptual hash is blind to colour: this tells a recoloured scene from its original.
+    """
+    grid = image.convert("RGB").resize((COLOUR_SIDE, COLOUR_SIDE), Resampling.BOX)
+    return grid.tobytes().hex()
+
+
+def hash_distance(a: str, b: str) -> int:
+    """Bits that differ between two perceptual hashes, 0 to 256."""
+    return (int(a, 16) ^ int(b, 16)).bit_count()
+
+
+def colour_distance(a: str, b: str) -> float:
+    """Mean absolute difference of two colour signatures, 0 to 255."""
+    left, right = bytes.fromhex(a), bytes.fromhex(b)
+    return sum(abs(x - y) for x, y in zip(left, right, strict=True)) / len(left)
