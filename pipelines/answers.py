@@ -177,7 +177,7 @@ def _rejected(
 
 
 def reusable(row: Row, stage: Stage) -> bool:
-    """Whether a kept row stands: ok, refused for good, or rejected after as many tries as allowed."""
+    """Whether a kept row stands: ok, refused for good, or tried as often as the stage allows."""
     if row["status"] == "ok" or not row["reason"].startswith("reply:"):
         return True
     return row["attempts"] >= stage.attempts

@@ -1,7 +1,7 @@
 """A build: one run's folder, owned by one run at a time.
 
-Layout: `build.json` (what is fixed at the first run), `rows/`, `pictures/`, a folder for each table of
-answers, `journal/` while shards run, `dataset/`, `rejects/`, `manifest.json`, `logs/`.
+Layout: `build.json` (what is fixed at the first run), `rows/`, `pictures/`, a folder for each table
+of answers, `journal/` while shards run, `dataset/`, `rejects/`, `manifest.json`, `logs/`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BuildRefused(Exception):
 
 @contextmanager
 def locked_build(path: Path) -> Iterator[Path]:
-    """Own a build folder, making it when it is new. The lock goes with the process, however it ends.
+    """Own a build folder, making it when new. The lock goes with the process, however it ends.
 
     Raises BuildRefused when another run owns it or it cannot be written to.
     """

@@ -171,7 +171,7 @@ class Chat:
             self.pool.release(server)
 
     def _keep_home(self, sticky: str | None, server: ServerState) -> None:
-        if sticky is None or len(self.pool.servers) == 1 and sticky in self._homes:
+        if sticky is None or (len(self.pool.servers) == 1 and sticky in self._homes):
             return
         self._homes[sticky] = server
         if len(self._homes) > STICKY_PICTURES:

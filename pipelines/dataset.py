@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.edit_flow import AXES, edit_groups, run_edit_group
 from pipelines.gen_flow import Outcome, gen_groups, run_gen_group
-from pipelines.ingest import read_rows
+from pipelines.rows import read_rows
 from pipelines.shard_run import ShardRun, run_groups
 from pipelines.shards import ROWS_PER_GROUP, sync_folder
 from pipelines.stages import Stage
@@ -218,7 +219,9 @@ def write_dataset(
         for split, writer in writers.items():
             mine = [row for row in kept if row["split"] == split]
             for batch in _batches(mine):
-                writer.write(_with_pictures(batch, kind, inside=inside))
+                filled, gone = _with_pictures(batch, kind, inside=inside)
+                writer.write(filled)
+                rejects += gone
         n_rejects += len(rejects)
         if rejects:
             table = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
@@ -238,19 +241,28 @@ def _batches(rows: list[Row]) -> Iterator[list[Row]]:
         yield rows[start : start + ROWS_PER_GROUP]
 
 
-def _with_pictures(rows: list[Row], kind: Kind, *, inside: bool) -> list[Row]:
-    filled = []
+def _with_pictures(rows: list[Row], kind: Kind, *, inside: bool) -> tuple[list[Row], list[Row]]:
+    """The rows with their original pictures, and rejects where a picture is not the same."""
+    filled, gone = [], []
     for row in rows:
-        images = {}
-        for name in PICTURES[kind]:
-            path = Path(row[name]["path"])
-            images[name] = (
-                {"bytes": path.read_bytes(), "path": path.name}
-                if inside
-                else {"bytes": None, "path": str(path)}
-            )
-        filled.append({**row, **images})
-    return filled
+        try:
+            images = {name: _image(row[name], inside=inside) for name in PICTURES[kind]}
+        except (OSError, ValueError) as error:
+            found = {**row, "detail": f"{error}; put the picture back and run again"}
+            gone.append(_reject(row, row["axis"], "dataset", found, "picture:changed"))
+        else:
+            filled.append({**row, **images})
+    return filled, gone
+
+
+def _image(picture: dict[str, Any], *, inside: bool) -> dict[str, Any]:
+    path = Path(picture["path"])
+    if not inside:
+        return {"bytes": None, "path": str(path)}
+    data = path.read_bytes()
+    if sha256(data).hexdigest() != picture["sha256"]:
+        raise ValueError(f"{path} is not the picture that was judged")
+    return {"bytes": data, "path": path.name}
 
 
 class _SplitWriter:
@@ -267,6 +279,8 @@ class _SplitWriter:
         return self._folder / f".{self._split}-{i:05d}.part"
 
     def write(self, rows: list[Row]) -> None:
+        if not rows:
+            return
         if self._open is None:
             self._counts.append(0)
             self._open = pq.ParquetWriter(

@@ -12,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -217,7 +218,7 @@ class _Gate:
         self._want_alone = 0
 
     @contextmanager
-    def shared(self):  # noqa: ANN201 - a context manager
+    def shared(self) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: self._want_alone == 0)
             self._inside += 1
@@ -229,7 +230,7 @@ class _Gate:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self):  # noqa: ANN201 - a context manager
+    def alone(self) -> Iterator[None]:
         with self._changed:
             self._want_alone += 1
             self._changed.wait_for(lambda: self._inside == 0)

@@ -45,10 +45,10 @@ def read_reference(value: Any, *, root: str | None, allow_http: bool) -> Picture
     `picture:not_a_picture`, `picture:outside_root` or `picture:remote_not_allowed`.
     """
     if isinstance(value, dict):
-        if value.get("bytes") is not None:
-            value = value["bytes"]
-        else:
-            value = value.get("path")
+        inside = value.get("bytes")
+        if isinstance(inside, str):
+            inside = _decode_base64(inside)
+        value = inside if inside is not None else value.get("path")
     if value is None:
         raise PictureRejected("source:missing_value", "no picture")
     if isinstance(value, bytes | bytearray | memoryview):

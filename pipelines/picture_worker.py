@@ -6,6 +6,7 @@ input closes, so a parent killed with -9 leaves no worker behind.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -21,10 +22,10 @@ from typing import Any
 
 from PIL import Image
 
+from pipelines.identity import digest as canonical_digest
 from pipelines.picture_hash import colour_signature, perceptual_hash
 from pipelines.picture_refs import PictureRef
 from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture
-from pipelines.shards import canonical_digest
 
 PREPARE_VERSION = 1
 HTTP_TIMEOUT_S = 30.0
@@ -122,7 +123,7 @@ def _read(ref: PictureRef, place: Workplace) -> bytes:
 def _read_file(path: str, max_bytes: int) -> bytes:
     try:
         # O_NONBLOCK: a named pipe put in a picture's place must not stop the worker for good.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise PictureRejected(
@@ -157,7 +158,7 @@ def _download(url: str, max_bytes: int) -> bytes:
                 break
         except (OSError, ValueError, EOFError) as error:
             trouble = error
-        except Exception as error:  # http.client raises its own family on garbled replies.
+        except Exception as error:  # noqa: BLE001 - http.client has its own for garbled replies
             trouble = error
             break
     raise PictureRejected("picture:missing", f"{url}: {trouble}")
@@ -205,7 +206,7 @@ def _answer(ref: PictureRef, place: Workplace) -> tuple[str, Any]:
     except MemoryError:
         # As if the kernel had killed us: the pool decides whether the picture gets a second try.
         os._exit(1)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised again in the parent
         return "failed", error if isinstance(error, OSError) else RuntimeError(repr(error))
 
 
@@ -218,7 +219,5 @@ def _exit_with_parent() -> None:
 
 def _be_first_to_go() -> None:
     """When memory runs out, the kernel should end this process and not the one with the run."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("700")
-    except OSError:
-        pass

@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 from PIL import Image, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
+from pipelines.picture_modes import to_rgb
+
 # What decoders we let loose on unknown bytes. Formats that run other programs (EPS, WMF) or have
 # no signature (TGA) are not among them.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
@@ -60,17 +62,17 @@ class Limits(Protocol):
     """What `prepare_picture` asks of its limits: `recipe.ImageLimits` and `PictureLimits` fit."""
 
     @property
-    def max_side_px(self) -> int: ...
+    def max_side_px(self) -> int: ...  # noqa: D102 - see recipe.ImageLimits
     @property
-    def max_pixels(self) -> int: ...
+    def max_pixels(self) -> int: ...  # noqa: D102 - see recipe.ImageLimits
     @property
-    def over_limit(self) -> Literal["scale", "reject"]: ...
+    def over_limit(self) -> Literal["scale", "reject"]: ...  # noqa: D102 - see recipe.ImageLimits
     @property
-    def max_source_pixels(self) -> int: ...
+    def max_source_pixels(self) -> int: ...  # noqa: D102 - see recipe.ImageLimits
     @property
-    def max_aspect_ratio(self) -> float: ...
+    def max_aspect_ratio(self) -> float: ...  # noqa: D102 - see recipe.ImageLimits
     @property
-    def max_bytes(self) -> int: ...
+    def max_bytes(self) -> int: ...  # noqa: D102 - see recipe.ImageLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,7 @@ def prepare_picture(data: bytes, limits: Limits | None = None) -> Prepared:
         notes = ["first_frame"] if frames > 1 else []
         if deep:
             notes.append("16_bit_to_8")
-        rgb = _to_rgb(pixels, notes)
+        rgb = _rgb(pixels, notes)
         if target != (width, height):
             rgb = rgb.resize(target, Resampling.LANCZOS, reducing_gap=3.0)
             notes.append("scaled")
@@ -188,7 +190,7 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise PictureRejected("picture:not_a_picture", detail) from error
     except MemoryError:
         raise
-    except Exception as error:  # Decoders raise all sorts of things on broken bytes.
+    except Exception as error:
         raise PictureRejected("picture:truncated", _say(error)) from error
 
 
@@ -233,48 +235,12 @@ def _decode(image: Image.Image, target: tuple[int, int]) -> tuple[int, Image.Ima
     return orientation, image
 
 
-def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """8-bit RGB of a decoded picture of any mode; adds what was done to `notes`."""
+def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
-        if image.mode == "F" or image.mode.startswith("I"):
-            notes.append("16_bit_to_8")
-            image = _to_8_bit(image)
-        if image.has_transparency_data:
-            notes.append("alpha_over_white")
-            above = image.convert("RGBA")
-            white = Image.new("RGBA", above.size, (255, 255, 255, 255))
-            return Image.alpha_composite(white, above).convert("RGB")
-        if image.mode == "RGB":
-            return image
-        name = {"P": "palette", "L": "grey", "1": "bilevel"}.get(image.mode, image.mode.lower())
-        notes.append(f"{name}_to_rgb")
-        return image.convert("RGB")
+        return to_rgb(image, notes)
     except (ValueError, OSError, KeyError) as error:
         detail = f"a picture of mode {image.mode} cannot be made RGB: {error}"
         raise PictureRejected("picture:not_a_picture", detail) from error
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey with more than 8 bits a sample, as L. The range is the type's, never stretched to fit.
-
-    16-bit samples are 0 to 65535. Float and 32-bit samples do not state their range: the smallest
-    of 0-1 (float only), 0-255, 0-65535 that holds all of them is taken, else their own.
-    """
-    if image.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    else:
-        least, most = (float(v) for v in image.getextrema())  # type: ignore[arg-type]
-        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        low, high = 0.0, next((top for top in tops if most <= top), 0.0)
-        if least < 0 or not high:
-            low, high = least, most if most > least else least + 1.0
-    gain = 255.0 / (high - low)
-    # Through F, because pillow's own way from I;16 to L clips at 255 instead of scaling.
-    wide = image.convert("I").convert("F") if image.mode.startswith("I") else image
-    grey = wide.point(lambda v: v * gain + (0.5 - low * gain)).convert("L")
-    if isinstance(transparent := image.info.get("transparency"), int):
-        grey.info["transparency"] = round((transparent - low) * gain)
-    return grey
 
 
 def _encode(image: Image.Image) -> bytes:
@@ -287,7 +253,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
     try:
         value = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # A picture with broken EXIF is still a picture.
+    except Exception:  # noqa: BLE001 - a picture with broken EXIF is still a picture
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -295,7 +261,7 @@ def _orientation(image: Image.Image) -> int:
 def _is_animated(image: Image.Image) -> bool:
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # The frame after the first is broken; the first may not be.
+    except Exception:  # noqa: BLE001 - a broken second frame says nothing of the first
         return True
 
 
@@ -303,7 +269,7 @@ def _has_16_bit_samples(image: Image.Image) -> bool:
     """Whether pillow will drop low bytes of a 16-bit colour picture while decoding (RGB;16B)."""
     if image.mode.startswith("I"):
         return False
-    return any("16" in str(part) for tile in image.tile for part in [tile[3]])
+    return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def _say(error: Exception) -> str:

@@ -214,10 +214,10 @@ class GenRecipe(Recipe):
     checklists: StageSettings = StageSettings()
     gen_scores: ScoreSettings = ScoreSettings()
 
-    def columns_needed(self) -> tuple[str, ...]:
+    def columns_needed(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
         return GEN_COLUMNS
 
-    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
         return {"planner": self.endpoints.planner, "judge": self.endpoints.judge}
 
 
@@ -228,8 +228,8 @@ class EditRecipe(Recipe):
     differences: StageSettings = StageSettings()
     edit_scores: ScoreSettings = ScoreSettings()
 
-    def columns_needed(self) -> tuple[str, ...]:
+    def columns_needed(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
         return EDIT_COLUMNS
 
-    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
         return {"judge": self.endpoints.judge}

@@ -32,7 +32,7 @@ class ReplyInvalid(Exception):
 
 
 class NotACompletion(Exception):
-    """A 200 whose body is no chat completion: the server, or what stands before it, is in trouble."""
+    """A 200 whose body is no chat completion: the server or a proxy before it is in trouble."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,7 @@ async def run_groups(
 
 
 async def gather_or_cancel(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Like asyncio.gather, but nothing is left running when one fails or the caller is cancelled."""
+    """Like asyncio.gather, but nothing is left running when one fails or the caller is stopped."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
     try:
         return await asyncio.gather(*tasks)

@@ -85,7 +85,7 @@ _SCHEMA_OF = {
 
 
 def output_columns(table: str) -> list[tuple[str, pa.DataType]]:
-    """The columns that hold a table's replies, typed by its JSON Schema; scores with their spread."""
+    """The columns that hold a table's replies, typed by its JSON Schema, and those of the votes."""
     properties = load_schema(_SCHEMA_OF[table])["properties"]
     columns = [(name, arrow_type(part)) for name, part in properties.items()]
     return columns + list(SCORE_COLUMNS) if "score" in properties else columns

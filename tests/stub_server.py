@@ -407,9 +407,7 @@ def _envelope(
     return orjson.dumps(head)[:-1] + b',"choices":[' + made[0] + b"]}"
 
 
-async def _misbehave(
-    trouble: str, request: web.BaseRequest, reply: bytes
-) -> web.StreamResponse:
+async def _misbehave(trouble: str, request: web.BaseRequest, reply: bytes) -> web.StreamResponse:
     match trouble:
         case "html":
             return web.Response(body=_HTML, content_type="text/html")
@@ -445,7 +443,7 @@ def _values(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _big_request(*parts: Any) -> web.BaseRequest:
-    return web.BaseRequest(*parts, client_max_size=1 << 30)
+    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=1 << 30)
 
 
 @asynccontextmanager

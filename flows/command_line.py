@@ -1,0 +1,119 @@
+"""Recipes from files and the command line, and what a person sees of a run."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from flows.run import AnyRecipe
+from pipelines.recipe import EditRecipe, GenRecipe
+
+R = TypeVar("R", GenRecipe, EditRecipe)
+
+
+class RecipeRefused(Exception):
+    """A recipe that cannot be used; the message names the file and the fields."""
+
+
+def load_recipe(path: Path, model: type[R], overrides: Mapping[str, Any] | None = None) -> R:
+    """Read a recipe from YAML, with `overrides` by dotted name (`gen_scores.votes`) put over it.
+
+    Raises RecipeRefused naming the file and each field at fault.
+    """
+    try:
+        value = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeRefused(f"{path}: cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise RecipeRefused(f"{path}: a recipe is a mapping of fields")
+    return check_recipe(value, model, overrides or {}, where=str(path))
+
+
+def check_recipe(
+    value: dict[str, Any], model: type[R], overrides: Mapping[str, Any], *, where: str
+) -> R:
+    """Check a recipe's fields, with `overrides` by dotted name put over them.
+
+    Raises RecipeRefused naming each field at fault.
+    """
+    for name, new in overrides.items():
+        *parents, last = name.split(".")
+        part = value
+        for parent in parents:
+            part = part.setdefault(parent, {})
+            if isinstance(part, list) and len(part) == 1:
+                part = part[0]
+            if not isinstance(part, dict):
+                raise RecipeRefused(f"{where}: override '{name}': '{parent}' has no fields")
+        part[last] = new
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise RecipeRefused(f"{where}: the recipe is refused:\n" + "\n".join(lines)) from None
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Overrides from `name=value` words, each value read as YAML. Raises RecipeRefused."""
+    overrides = {}
+    for word in settings:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise RecipeRefused(f"--set {word}: write it as name=value, such as gen_scores.votes=4")
+        overrides[name] = yaml.safe_load(value)
+    return overrides
+
+
+def run_in_foreground(
+    flow: Callable[..., Any], recipe_path: Path, model: type[R], settings: Sequence[str]
+) -> int:
+    """Run a flow here with a progress bar a stage; print its funnel. Returns the exit status."""
+    try:
+        recipe = load_recipe(recipe_path, model, parse_settings(settings))
+    except RecipeRefused as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's own output
+        return 2
+    quiet_prefect()
+    state = flow(recipe, return_state=True)
+    if not state.is_completed():
+        print(f"\n{state.message}", file=sys.stderr)  # noqa: T201 - a command's own output
+        return 1
+    print_funnel(recipe, state.result())
+    return 0
+
+
+def quiet_prefect() -> None:
+    """Leave to Prefect's log what a person in front of a progress bar wants to read."""
+    for name in ("prefect.task_runs", "prefect.server", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def print_funnel(recipe: AnyRecipe, manifest: Mapping[str, Any]) -> None:
+    """Print what became of the rows, by stage and reason, and where the results are."""
+    funnel, law = manifest["funnel"], manifest["law"]
+    lines = [f"{'stage':<14}{'total':>8}{'ok':>8}{'rejected':>10}{'duplicate':>11}"]
+    for name, counts in funnel.items():
+        if name == "rejects":
+            continue
+        duplicates = counts["duplicate"] if name == "rows" else ""
+        lines.append(
+            f"{name:<14}{counts['total']:>8}{counts['ok']:>8}{counts['rejected']:>10}{duplicates:>11}"
+        )
+        lines += [f"    {reason}: {n}" for reason, n in counts["reasons"].items()]
+    lines.append(
+        f"build law: {law['source']} source = {law['dataset']} dataset "
+        f"+ {law['rejected']} rejected + {law['duplicates']} duplicates"
+        + (" (an edit row counts once an axis)" if manifest["kind"] == "edit" else "")
+    )
+    splits = ", ".join(f"{split} {rows}" for split, rows in manifest["splits"].items())
+    lines.append(f"{recipe.output}/dataset: {splits}")
+    print("\n".join(lines))  # noqa: T201 - a command's own output

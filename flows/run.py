@@ -1,0 +1,290 @@
+"""The one line of work behind both flows: rows, shards, dataset, law, manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future as SubmittedFuture
+from contextlib import ExitStack
+from contextvars import ContextVar
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from pipelines.launch import LaunchFailed
+from pipelines.probe import EndpointUnfit
+from prefect import State, Task, get_run_logger, task
+from prefect.futures import PrefectFuture
+from prefect.states import Failed
+
+from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
+from pipelines.chat import EndpointDown
+from pipelines.dataset import run_chain, stage_digests, write_dataset
+from pipelines.funnel import count_funnel
+from pipelines.ingest import ingest
+from pipelines.law import LawBroken, check_law
+from pipelines.progress import Counters, shown
+from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.rows import kind_of, read_rows
+from pipelines.runtime import Runtime, Servers, TooManyRejects
+from pipelines.shard_run import ShardRun
+from pipelines.shards import ShardDamaged, write_json
+from pipelines.sources import SourceError, check_sources, count_rows
+from pipelines.stages import Stage, edit_stages, gen_stages
+from pipelines.version import code_version
+
+AnyRecipe = GenRecipe | EditRecipe
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Set by a caller that runs several builds on one set of launched servers.
+SHARED_SERVERS: ContextVar[Servers | None] = ContextVar("SHARED_SERVERS", default=None)
+# Prefect tasks get plain arguments; the clients live here, one runtime a build and process.
+_RUNTIMES: dict[str, Runtime] = {}
+
+
+class BuildFailed(Exception):
+    """A run that did not finish, or finished with too many rejects; finished work is kept."""
+
+
+# What a person can mend. Everything else is our bug and crashes with its trace.
+KNOWN_ERRORS = (
+    BuildFailed,
+    BuildRefused,
+    EndpointDown,
+    EndpointUnfit,
+    LaunchFailed,
+    LawBroken,
+    OSError,
+    ShardDamaged,
+    SourceError,
+    TooManyRejects,
+)
+
+
+def _known_errors_fail_quietly(work: Callable[P, R]) -> Callable[P, R | State]:
+    """Turn an error that a person can mend into a failed state with its message, no trace."""
+
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R | State:
+        try:
+            return work(*args, **kwargs)
+        except KNOWN_ERRORS as error:
+            return Failed(message=f"{type(error).__name__}: {error}")
+
+    return run
+
+
+def stages_of(recipe: AnyRecipe) -> dict[str, Stage]:
+    """The stages of a recipe, by name, in order."""
+    return gen_stages(recipe) if isinstance(recipe, GenRecipe) else edit_stages(recipe)
+
+
+@task(name="ingest", persist_result=False)
+@_known_errors_fail_quietly
+def ingest_sources(
+    recipe: AnyRecipe, build: str, n_buckets: int, n_rows: int | None
+) -> dict[str, Any]:
+    """Write `rows/` and `pictures/`. Returns counts by status and reason."""
+    runtime = _RUNTIMES[build]
+    runtime.counters.expect("rows", None)
+
+    def on_progress(done: int, total: int | None) -> None:
+        runtime.counters.expect("rows", total)
+        runtime.counters.set_done("rows", done)
+
+    summary = ingest(
+        recipe,
+        Path(build),
+        n_buckets=n_buckets,
+        validation_share=recipe.validation_share,
+        on_progress=on_progress,
+        total=n_rows,
+    )
+    return asdict(summary)
+
+
+@task(name="shard", task_run_name="shard-{bucket:05d}", persist_result=False)
+@_known_errors_fail_quietly
+def run_shard(recipe: AnyRecipe, build: str, bucket: int) -> dict[str, int]:
+    """One bucket through all stages. Returns the number of new rows a table."""
+    runtime = _RUNTIMES[build]
+    if runtime.stopped_by is not None:
+        raise BuildFailed(f"not started: {runtime.stopped_by}")
+    with runtime.shard_slots:
+        return _run_one(recipe, runtime, bucket)
+
+
+def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]:
+    rows = read_rows(runtime.build, bucket)
+    stages = stages_of(recipe)
+    at_once = sum(e.max_in_flight for e in recipe.endpoints.judge)
+    work = _shard(kind_of(recipe), runtime, bucket, rows, stages, at_once)
+    future: SubmittedFuture[dict[str, int]] = runtime.submit(work)
+    try:
+        new = future.result()
+    except BaseException as error:
+        # The first trouble stops what has not begun; each of the rest would only wait it out again.
+        runtime.stopped_by = runtime.stopped_by or error
+        future.cancel()
+        raise
+    if any(new.values()):
+        runtime.say(
+            f"shard {bucket:05d}: " + ", ".join(f"{n} new in {name}/" for name, n in new.items())
+        )
+    return new
+
+
+async def _shard(
+    kind: Kind,
+    runtime: Runtime,
+    bucket: int,
+    rows: list[dict[str, Any]],
+    stages: dict[str, Stage],
+    at_once: int,
+) -> dict[str, int]:
+    run = ShardRun(
+        runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
+    )
+    try:
+        await run_chain(kind, rows, run, at_once=at_once)
+        return run.finish()
+    finally:
+        run.close()
+
+
+@task(name="dataset", persist_result=False)
+@_known_errors_fail_quietly
+def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any]:
+    """Write `dataset/` and `rejects/`, check the build law, write the manifest. Returns it."""
+    runtime, path, stages = _RUNTIMES[build], Path(build), stages_of(recipe)
+    written = write_dataset(
+        path,
+        kind_of(recipe),
+        stages,
+        n_buckets=n_buckets,
+        rows_per_file=recipe.shard_rows,
+        inside=recipe.images.originals == "inside",
+    )
+    law = check_law(path)
+    digests: dict[str, list[str]] = {}
+    for stage in stages.values():
+        digests.setdefault(stage.table, []).append(stage.digest)
+    manifest = {
+        "kind": kind_of(recipe),
+        "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **code_version(),
+        "recipe": recipe.model_dump(mode="json"),
+        "buckets": n_buckets,
+        "stages": stage_digests(stages),
+        "endpoints": runtime.probes,
+        "requests": runtime.requests,
+        "funnel": count_funnel(path, tuple(digests), digests),
+        "law": {
+            name: getattr(law, name) for name in ("source", "dataset", "rejected", "duplicates")
+        },
+        "splits": written.splits,
+        "files": written.files,
+    }
+    write_json(path / "manifest.json", manifest)
+    return manifest
+
+
+def run_build(
+    recipe: AnyRecipe, *, say: Callable[[str], None], submit: Callable[..., PrefectFuture[Any]]
+) -> dict[str, Any]:
+    """Make or go on with a build. Returns its manifest.
+
+    Raises SourceError and BuildRefused before anything is asked; BuildFailed when a shard could not
+    be finished or too many rows were rejected, with all finished work kept.
+    """
+    check_sources(recipe)
+    path = Path(recipe.output)
+    build = str(path)
+    counts = [count_rows(source) for source in recipe.sources]
+    if recipe.buckets is None and None in counts:
+        unknown = recipe.sources[counts.index(None)].path
+        raise BuildFailed(f"{unknown}: its size is not known beforehand; set 'limit' or 'buckets'")
+    n_rows = None if None in counts else sum(n or 0 for n in counts)
+    with ExitStack() as stack:
+        stack.enter_context(locked_build(path))
+        n_buckets = fixed_buckets(
+            path,
+            kind_of(recipe),
+            wanted=recipe.buckets,
+            rows=n_rows or 0,
+            shard_rows=recipe.shard_rows,
+        )
+        counters = Counters()
+        servers = SHARED_SERVERS.get()
+        runtime = Runtime(recipe, path, counters=counters, say=say, servers=servers)
+        stack.enter_context(shown(counters, title=f"build-firm-{kind_of(recipe)}"))
+        stack.enter_context(runtime)
+        _RUNTIMES[build] = runtime
+        stack.callback(_RUNTIMES.pop, build)
+        _call(ingest_sources, recipe, build, n_buckets, n_rows)
+        _expect_answers(recipe, path, n_buckets, counters)
+        futures = [submit(run_shard, recipe, build, bucket) for bucket in range(n_buckets)]
+        _wait(futures, runtime)
+        manifest = _call(finish_build, recipe, build, n_buckets)
+    _check_reject_share(recipe, manifest)
+    return manifest
+
+
+def _call(work: Task[..., Any], *args: Any) -> Any:
+    """Run a task here and give its value. Raises BuildFailed with the message of a failed one."""
+    state = work(*args, return_state=True)
+    if not state.is_completed():
+        raise BuildFailed(state.message)
+    return state.result()
+
+
+def _wait(futures: list[PrefectFuture[Any]], runtime: Runtime) -> None:
+    failed = 0
+    for future in futures:
+        future.wait()
+        failed += not future.state.is_completed()
+    if failed:
+        error = runtime.stopped_by
+        raise BuildFailed(
+            f"{failed} of {len(futures)} shards not finished: {error}. "
+            "What is finished is kept; run again to go on."
+        ) from error
+
+
+def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Counters) -> None:
+    """Tell the progress bars how many answers each stage needs at most."""
+    upstream = scores = 0
+    for bucket in range(n_buckets):
+        ok = [row for row in read_rows(build, bucket) if row["status"] == "ok"]
+        if isinstance(recipe, GenRecipe):
+            upstream += len({row["prompt"] for row in ok})
+            scores += len(ok)
+        else:
+            pairs = {(r["source_image"]["sha256"], r["edited_image"]["sha256"]) for r in ok}
+            upstream += len(pairs)
+            scores += 2 * len(ok)
+    names = list(dict.fromkeys(stage.table for stage in stages_of(recipe).values()))
+    counters.expect(names[0], upstream)
+    counters.expect(names[1], scores)
+
+
+def _check_reject_share(recipe: AnyRecipe, manifest: dict[str, Any]) -> None:
+    law = manifest["law"]
+    unique = law["source"] - law["duplicates"]
+    if unique and law["rejected"] > recipe.reject_share * unique:
+        raise TooManyRejects(
+            f"{recipe.output}: {law['rejected']} of {unique} rows rejected, more than "
+            f"reject_share: {recipe.reject_share:g}; reasons: {manifest['funnel']['rejects']}. "
+            "The dataset was written; see rejects/."
+        )
+
+
+def run_flow(recipe: AnyRecipe) -> dict[str, Any] | State:
+    """The body of both flows: `run_build` with Prefect's logger and task runner."""
+    logger = get_run_logger()
+    try:
+        return run_build(recipe, say=logger.info, submit=Task.submit)
+    except KNOWN_ERRORS as error:
+        return Failed(message=f"{type(error).__name__}: {error}")

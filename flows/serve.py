@@ -1,0 +1,55 @@
+"""Serve both flows as deployments named `local`: `python -m flows.serve`.
+
+Their parameters default to the demo's recipes; `--gen` and `--edit` name others.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+from prefect import Flow, serve
+
+from flows.build_firm_edit import build_firm_edit
+from flows.build_firm_gen import build_firm_gen
+from flows.command_line import RecipeRefused, load_recipe
+from pipelines.recipe import EditRecipe, GenRecipe
+
+DEMO = Path("examples/demo")
+app = App(name="python -m flows.serve", help_flags=["--help", "-h"], version_flags=[])
+
+
+@app.default
+def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> int:
+    """Serve build-firm-gen/local and build-firm-edit/local until interrupted.
+
+    Parameters
+    ----------
+    gen
+        Recipe that build-firm-gen/local runs with when a run gives none.
+    edit
+        The same for build-firm-edit/local.
+
+    """
+    try:
+        recipes = load_recipe(gen, GenRecipe), load_recipe(edit, EditRecipe)
+    except RecipeRefused as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's own output
+        return 2
+    flows: tuple[Flow[..., Any], ...] = (build_firm_gen, build_firm_edit)
+    serve(
+        *(
+            flow.to_deployment(
+                name="local",
+                parameters={"recipe": recipe.model_dump(mode="json", exclude_unset=True)},
+            )
+            for flow, recipe in zip(flows, recipes, strict=True)
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(app())

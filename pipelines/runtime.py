@@ -1,0 +1,201 @@
+"""What a process owns while it works on a build: one event loop, its clients, limits and servers.
+
+Shard tasks run in threads and submit to the loop. A server is started, and an endpoint probed, when
+the first question for its role comes: with nothing to ask, nothing is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from pipelines.answers import Row
+from pipelines.chat import Chat
+from pipelines.endpoints import EndpointPool, ServerState
+from pipelines.launch import Server, start_server, stop_server, wait_until_ready
+from pipelines.probe import probe_endpoint, require
+from pipelines.progress import Counters
+from pipelines.recipe import Endpoint, Launch, Recipe
+from pipelines.stages import Stage
+
+T = TypeVar("T")
+# Below this many answers a share says little.
+FEWEST_ANSWERS_TO_STOP = 100
+
+
+class TooManyRejects(Exception):
+    """More answers were rejected than the recipe allows; going on would waste the servers."""
+
+
+class Servers:
+    """Servers started for a run, or for several that share them. Close it to stop them all."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Server] = {}
+        self._lock = asyncio.Lock()
+
+    async def url_of(self, launch: Launch, log_path: Path, say: Callable[[str], None]) -> str:
+        """URL (ending in `/v1`) of the server for a launch, started when it does not run yet.
+
+        Raises LaunchFailed with the end of its log and the cure.
+        """
+        key = launch.model_dump_json()
+        async with self._lock:
+            if key not in self._running:
+                say(f"starting a server for {launch.model}; log in {log_path}")
+                server = await asyncio.to_thread(start_server, launch, log_path=log_path)
+                self._running[key] = server
+                await wait_until_ready(server, timeout_s=launch.ready_timeout_s)
+                say(f"server for {launch.model} is ready at {server.url}")
+            return self._running[key].url
+
+    def close(self) -> None:
+        """Stop every server and wait until it is gone."""
+        for server in self._running.values():
+            stop_server(server)
+        self._running.clear()
+
+
+class Runtime:
+    """The clients of one build in this process. Use as a context manager, from any thread.
+
+    `counters` shows progress; `say` writes one line to the log; `servers` may be shared with other
+    builds, and is then not closed here.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        build: Path,
+        *,
+        counters: Counters,
+        say: Callable[[str], None],
+        servers: Servers | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.build = build
+        self.counters = counters
+        self.say = say
+        self.probes: dict[str, list[dict[str, Any]]] = {}
+        self.requests: dict[str, int] = {}
+        self.stopped_by: BaseException | None = None
+        self.shard_slots = threading.Semaphore(recipe.shards_in_flight)
+        self._servers = servers or Servers()
+        self._owns_servers = servers is None
+        self._chats: dict[str, asyncio.Task[Chat]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="chat", daemon=True)
+
+    def __enter__(self) -> Runtime:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.submit(self._close()).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            if self._owns_servers:
+                self._servers.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop, from another thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def chat_of(self, role: str) -> Chat:
+        """The client of a role, made when first asked for.
+
+        Raises LaunchFailed, EndpointUnfit, or EndpointDown, each saying what to do.
+        """
+        if role not in self._chats:
+            self._chats[role] = asyncio.ensure_future(self._connect(role))
+        return await asyncio.shield(self._chats[role])
+
+    async def _connect(self, role: str) -> Chat:
+        pool = self.recipe.roles()[role]
+        servers = await asyncio.gather(*(self._server_of(role, e) for e in pool))
+        self.say(f"{role}: {', '.join(server.url for server in servers)} ready")
+        return Chat(
+            EndpointPool(list(servers)),
+            model=pool[0].model_name,
+            extra_body=pool[0].extra_body,
+            outage_timeout_s=self.recipe.outage_timeout_s,
+            on_request=self._count_request,
+        )
+
+    async def _server_of(self, role: str, endpoint: Endpoint) -> ServerState:
+        if endpoint.launch is not None:
+            log_path = self.build / "logs" / f"{role}-server.log"
+            url = await self._servers.url_of(endpoint.launch, log_path, self.say)
+        else:
+            url = endpoint.url or ""
+        headers = request_headers(endpoint)
+        async with aiohttp.ClientSession() as session:
+            report = await probe_endpoint(
+                session,
+                url=url,
+                model=endpoint.model_name,
+                headers=headers,
+                extra_body=endpoint.extra_body,
+                needs_pictures=role == "judge",
+                timeout_s=min(endpoint.timeout_s, self.recipe.outage_timeout_s),
+            )
+        self.probes.setdefault(role, []).append({"url": url, **asdict(report)})
+        require(report, url=url, model=endpoint.model_name, needs_pictures=role == "judge")
+        return ServerState(
+            url=url,
+            headers=headers,
+            pictures=endpoint.pictures,
+            max_in_flight=endpoint.max_in_flight,
+            timeout_s=endpoint.timeout_s,
+        )
+
+    def _count_request(self, url: str) -> None:
+        self.requests[url] = self.requests.get(url, 0) + 1
+
+    def on_answer(self, stage: Stage, row: Row, asked: bool) -> None:
+        """Count an answer; stop the run when too many are rejected.
+
+        Raises TooManyRejects once a stage has enough answers to tell.
+        """
+        rejected = row["status"] == "rejected"
+        self.counters.add(stage.table, asked=asked, rejected=rejected, bad=len(row["faults"]))
+        counter = self.counters.stages[stage.table]
+        limit = self.recipe.reject_share
+        if counter.done >= FEWEST_ANSWERS_TO_STOP and counter.rejected > limit * counter.done:
+            raise TooManyRejects(
+                f"{stage.table}: {counter.rejected} of {counter.done} answers rejected, more than "
+                f"reject_share: {limit:g}; last: {row['reason']}: {row['detail']}"
+            )
+
+    async def _close(self) -> None:
+        for task in self._chats.values():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await task.result().pool.close()
+            else:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+def request_headers(endpoint: Endpoint) -> Mapping[str, str]:
+    """The recipe's headers, and the key from the variable that `api_key_env` names.
+
+    Raises KeyError naming the variable when it is not set.
+    """
+    headers = dict(endpoint.headers)
+    if endpoint.api_key_env:
+        key = os.environ.get(endpoint.api_key_env)
+        if not key:
+            raise KeyError(f"the environment variable {endpoint.api_key_env} is not set")
+        headers["Authorization"] = f"Bearer {key}"
+    return headers

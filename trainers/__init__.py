@@ -1,0 +1,1 @@
+"""What learns. Nothing here yet: SFT and DPO on the factory's datasets come next."""
