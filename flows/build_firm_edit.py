@@ -11,16 +11,15 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from prefect import State, flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.command_line import check_recipe, run_in_foreground
-from flows.run import run_flow
+from flows.run import run_flow, shard_threads
 from pipelines.recipe import EditRecipe
 
 
 @flow(
     name="build-firm-edit",
-    task_runner=ThreadPoolTaskRunner(max_workers=64),  # pyright: ignore[reportArgumentType] - its own runner
+    task_runner=shard_threads(),
     persist_result=False,
     validate_parameters=True,
 )

@@ -17,6 +17,7 @@ from pipelines.probe import EndpointUnfit
 from prefect import State, Task, get_run_logger, task
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chat import EndpointDown
@@ -74,6 +75,14 @@ def _known_errors_fail_quietly(work: Callable[P, R]) -> Callable[P, R | State]:
             return Failed(message=f"{type(error).__name__}: {error}")
 
     return run
+
+
+def shard_threads() -> Any:
+    """The task runner of both flows: threads that only wait, so many are cheap.
+
+    How many shards really are in flight is the recipe's `shards_in_flight`.
+    """
+    return ThreadPoolTaskRunner(max_workers=64)
 
 
 def stages_of(recipe: AnyRecipe) -> dict[str, Stage]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App
-from prefect import Flow, serve
+from prefect import serve
 
 from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
@@ -38,7 +38,7 @@ def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> i
     except RecipeRefused as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
-    flows: tuple[Flow[..., Any], ...] = (build_firm_gen, build_firm_edit)
+    flows: Any = (build_firm_gen, build_firm_edit)
     serve(
         *(
             flow.to_deployment(

@@ -169,11 +169,12 @@ def size_within(width: int, height: int, *, max_side_px: int, max_pixels: int) -
     scale = min(1.0, max_side_px / max(width, height), math.sqrt(max_pixels / (width * height)))
     if scale == 1.0:
         return width, height
-    w, h = max(1, round(width * scale)), max(1, round(height * scale))
-    while w * h > max_pixels:
-        # Rounding up both sides may pass the pixel limit by a little: take it off the longer one.
-        w, h = (w - 1, h) if w >= h else (w, h - 1)
-    return w, h
+    w, h = round(width * scale), round(height * scale)
+    if w * h > max_pixels:
+        w, h = int(width * scale), int(height * scale)
+    # Only a strip less than a pixel wide is still over: its short side cannot shrink any more.
+    w, h = max(1, w), max(1, h)
+    return (min(w, max_pixels // h), h) if w >= h else (w, min(h, max_pixels // w))
 
 
 def _open(data: bytes, limits: Limits) -> Image.Image:

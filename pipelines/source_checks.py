@@ -93,6 +93,7 @@ def _check_jsonl(source: Source, needed: Sequence[str]) -> None:
 
 
 def column_names(sample: Sequence[Record]) -> dict[str, None]:
+    """Names that occur in a sample of records, in order."""
     return dict.fromkeys(name for record in sample for name in record.values)
 
 

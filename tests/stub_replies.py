@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 
 # Words, digits and escapes a parser must not stumble over: a "4" or "score" that is no score.
-_WORDS = (
+_TEXT = (
     "the red kite stands near a small wooden door under soft evening light while two birds rest "
     "on 4 stones and café sign reads open 3 times with blue glass left of grey wall tall green "
     "bottle score seems calm behind large round table its shadow falls across wet paved road"
-).split()
+)
+_WORDS = _TEXT.split()
 _TOKEN = re.compile(r"\\u[0-9a-f]{4}|\\.| ?[^\W\d_]+|\d| |[^\w\s]+|.", re.DOTALL)
 _MASK = (1 << 64) - 1
 

@@ -20,14 +20,14 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from stub_answers import make_answer
 from stub_behaviour import Behaviour, behaviour_from
 from stub_process import StubProcess, stub_process
-from stub_replies import compile_filler, fill, logprobs_json, violate
+from stub_replies import compile_filler
 
 __all__ = ["Behaviour", "Request", "Stub", "StubProcess", "serve_stub", "stub_process"]
 
 _PICTURE_TOKENS = 36
-_PROSE = "The picture shows a kite over a small house, and I would call it a good one: 4 of 5."
 _HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -167,11 +167,15 @@ class Stub:
         schema = (body.get("response_format") or {}).get("json_schema") or {}
         entry.kind = schema.get("name", "free")
         self.counts[entry.kind] += 1
+        form = orjson.dumps(schema["schema"]) if schema else b""
+        fresh = [] if behaviour.fixed_reply else self._read(body, form, entry)
         trouble = self._next_trouble()
         if trouble and trouble.isdigit():
             raise Refused(int(trouble), f"the stub was told to answer {trouble}", "StubError")
         self._check_model(body)
-        reply, fault = self._reply(body, schema.get("schema"), entry)
+        # Remembered only now: a server that turns a request away has not seen its pictures.
+        self._remember(fresh)
+        reply, fault = self._reply(body, schema.get("schema"), form, entry)
         await self._take_time(entry.row)
         entry.fault = fault
         entry.outcome = trouble or "200"
@@ -212,16 +216,14 @@ class Stub:
         finally:
             slots.release()
 
-    def _reply(self, body: dict[str, Any], schema: Any, entry: Request) -> tuple[bytes, str | None]:
+    def _reply(
+        self, body: dict[str, Any], schema: Any, form: bytes, entry: Request
+    ) -> tuple[bytes, str | None]:
         """The body of the answer and the fault in it."""
         behaviour = self.behaviour
-        form = orjson.dumps(schema) if schema else b""
         n, wants_logprobs = body.get("n") or 1, bool(body.get("logprobs"))
-        if behaviour.fixed_reply:
-            key: Any = (form, n, wants_logprobs)
-        else:
-            self._read(body, form, entry)
-            key = (entry.digest, n, wants_logprobs)
+        start: Any = form if behaviour.fixed_reply else entry.digest
+        key = (start, n, wants_logprobs, body.get("max_tokens"))
         if key in self._replies:
             return self._replies[key]
         fault = None
@@ -229,20 +231,24 @@ class Stub:
             fault = behaviour.fault(int(entry.row[:8] or "0", 16) / (1 << 32), entry.attempt)
         if fault == "refuse_status":
             raise Refused(400, "the stub was told to refuse this row")
-        choices = [
-            self._choice(body, schema, form, entry, i, wants_logprobs, fault) for i in range(n)
-        ]
-        made = b"".join(text for text, _ in choices), sum(tokens for _, tokens in choices)
-        answer = _envelope(body, entry, made, behaviour), fault
+        if schema is None or not behaviour.constrained:
+            filler = None
+        elif (filler := self._fillers.get(form)) is None:
+            filler = self._fillers[form] = compile_filler(schema)
+        pictures = (entry.pictures_bytes + entry.pictures_uuid) * _PICTURE_TOKENS
+        answer = make_answer(behaviour, body, filler, entry.digest or "0", fault, pictures)
         if len(self._replies) > 20_000:
             self._replies.clear()
-        self._replies[key] = answer
-        return answer
+        self._replies[key] = answer, fault
+        return answer, fault
 
-    def _read(self, body: dict[str, Any], form: bytes, entry: Request) -> None:
-        """Take digests of what is asked, and see to pictures. Raises Refused as vLLM would."""
+    def _read(self, body: dict[str, Any], form: bytes, entry: Request) -> list[str]:
+        """Take digests of what is asked; returns uuids of pictures that came as bytes.
+
+        Raises Refused for what vLLM would refuse before it asks the model.
+        """
         behaviour = self.behaviour
-        row, rest = blake2b(form, digest_size=8), []
+        row, rest, fresh = blake2b(form, digest_size=8), [], []
         characters, seen, attempt, in_row = 0, 0, 1, True
         for message in body["messages"]:
             in_row = in_row and message["role"] != "assistant"
@@ -250,27 +256,27 @@ class Stub:
             parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
             for part in parts or ():
                 if part["type"] != "text":
-                    row.update(self._picture(part, seen, entry).encode())
+                    row.update(self._picture(part, seen, entry, fresh).encode())
                     seen += 1
                     continue
                 text = part["text"]
                 characters += len(text)
-                attempt += text.count(behaviour.retry_text)
-                if in_row and attempt == 1:
-                    row.update(text.encode())
-                    continue
-                in_row, before = in_row and attempt == 1, text.split(behaviour.retry_text)[0]
-                rest.append(text)
-                if message["role"] != "assistant" and attempt == 2 and (cut := before.rstrip()):
-                    row.update(cut.encode())
+                retries = text.count(behaviour.retry_text)
+                if in_row:
+                    row.update(text.split(behaviour.retry_text)[0].rstrip().encode())
+                if retries or not in_row:
+                    rest.append(text)
+                attempt += retries
+                in_row = in_row and not retries
         temperature, seed = body.get("temperature"), body.get("seed")
         if behaviour.seed_base is not None and seed is not None:
             attempt = seed - behaviour.seed_base + 1
         entry.row, entry.attempt, entry.n = row.hexdigest(), attempt, body.get("n") or 1
         entry.temperature, entry.seed = temperature, seed
-        row.update(repr((rest, temperature, body.get("top_p"), seed, body["model"])).encode())
+        row.update(repr((rest, temperature, body.get("top_p"), seed, body.get("model"))).encode())
         entry.digest = row.hexdigest()
         self._check_length(characters // 4 + _PICTURE_TOKENS * seen, body.get("max_tokens") or 0)
+        return fresh
 
     def _check_length(self, asked: int, wanted: int) -> None:
         limit = self.behaviour.max_model_len
@@ -283,7 +289,7 @@ class Stub:
                 f"prompt. (parameter=input_tokens, value={asked})",
             )
 
-    def _picture(self, part: dict[str, Any], index: int, entry: Request) -> str:
+    def _picture(self, part: dict[str, Any], index: int, entry: Request, fresh: list[str]) -> str:
         """What identifies a picture: its uuid, else a hash of what was sent."""
         behaviour = self.behaviour
         if not behaviour.takes_pictures:
@@ -298,113 +304,15 @@ class Stub:
         entry.pictures_bytes += 1
         if uuid is None:
             return blake2b(sent.encode(), digest_size=16).hexdigest()
-        if behaviour.picture_cache:
-            while len(self._uuids) >= behaviour.picture_cache:
-                self._uuids.pop(next(iter(self._uuids)))
-            self._uuids[uuid] = None
+        fresh.append(uuid)
         return str(uuid)
 
-    def _choice(
-        self,
-        body: dict[str, Any],
-        schema: Any,
-        form: bytes,
-        entry: Request,
-        index: int,
-        wants_logprobs: bool,
-        fault: str | None,
-    ) -> tuple[bytes, int]:
-        """The JSON of one choice, and its number of tokens."""
-        from stub_replies import Dice
-
-        behaviour = self.behaviour
-        pieces: list[str] = []
-        marks: list[Any] = []
-        number = int(entry.digest or "0", 16) + index * 0x5851F42D
-        if schema is None or not behaviour.constrained:
-            pieces.append(_PROSE)
-        else:
-            if (filler := self._fillers.get(form)) is None:
-                filler = self._fillers[form] = compile_filler(schema)
-            filler(Dice(number), pieces, marks, body.get("temperature") or 0.0)
-        limit = (body.get("max_tokens") or body.get("max_completion_tokens") or 1 << 20) * 4
-        if fault and (behaviour.fault_choices is None or index < behaviour.fault_choices):
-            pieces, limit = _spoil(fault, pieces, number, limit)
-            marks = marks if fault == "length" else []
-        content, finish = "".join(pieces), '"stop"'
-        if len(content) > limit:
-            content, finish = content[:limit], '"length"'
-            pieces, marks = _cut(pieces, marks, limit)
-        switch = body.get("chat_template_kwargs") or {}
-        thinks = behaviour.thinking != "none" and switch.get("enable_thinking") is not False
-        message: dict[str, Any] = {"role": "assistant", "content": content}
-        if thinks and behaviour.thinking == "content":
-            message["content"] = "<think>\nLet me see.\n</think>\n\n" + content
-        elif thinks:
-            message |= {"content": None, behaviour.thinking_field: "Let me see. " + content}
-        logprobs = b"null"
-        if wants_logprobs and behaviour.gives_logprobs:
-            if thinks and behaviour.thinking == "content":
-                pieces, marks = [message["content"]], []
-            logprobs = logprobs_json(pieces, marks)
-        return (
-            b'%b{"index":%d,"message":%b,"logprobs":%b,"finish_reason":%b}'
-            % (
-                b"," if index else b"",
-                index,
-                orjson.dumps(message),
-                logprobs,
-                finish.encode(),
-            ),
-            1 + len(content) // 4,
-        )
-
-
-def _spoil(fault: str, pieces: list[str], number: int, limit: int) -> tuple[list[str], int]:
-    content = "".join(pieces)
-    match fault:
-        case "length":
-            return pieces, min(limit, max(1, len(content) // 2))
-        case "invalid_json":
-            return [content[: len(content) * 2 // 3] + " ]}"], limit
-        case "violate":
-            return [violate(content, number)], limit
-        case "refuse":
-            return ["I'm sorry, but I can't help with judging this picture."], limit
-    return [""], limit
-
-
-def _cut(pieces: list[str], marks: list[Any], limit: int) -> tuple[list[str], list[Any]]:
-    kept: list[str] = []
-    for piece in pieces:
-        if limit <= 0:
-            break
-        kept.append(piece[:limit])
-        limit -= len(piece)
-    return kept, [mark for mark in marks if mark[0] < len(kept)]
-
-
-def _envelope(
-    body: dict[str, Any], entry: Request, made: tuple[bytes, int], behaviour: Behaviour
-) -> bytes:
-    pictures = (entry.pictures_bytes + entry.pictures_uuid) * _PICTURE_TOKENS
-    asked = 100 + pictures
-    details = {"cached_tokens": 48, "multimodal_tokens": pictures}
-    usage = {
-        "prompt_tokens": asked,
-        "completion_tokens": made[1],
-        "total_tokens": asked + made[1],
-        "prompt_tokens_details": details if behaviour.prompt_details else None,
-    }
-    head = {
-        "id": f"chatcmpl-{entry.digest}",
-        "object": "chat.completion",
-        "created": 0,
-        "model": body.get("model"),
-        "usage": usage,
-        **behaviour.extra,
-    }
-    return orjson.dumps(head)[:-1] + b',"choices":[' + made[0] + b"]}"
+    def _remember(self, uuids: list[str]) -> None:
+        limit = self.behaviour.picture_cache
+        for uuid in uuids if limit else ():
+            while len(self._uuids) >= limit and uuid not in self._uuids:
+                self._uuids.pop(next(iter(self._uuids)))
+            self._uuids[uuid] = None
 
 
 async def _misbehave(trouble: str, request: web.BaseRequest, reply: bytes) -> web.StreamResponse:
@@ -453,9 +361,9 @@ async def serve_stub(behaviour: Behaviour | None = None, port: int = 0) -> Async
     server = web.Server(
         stub.handle, request_factory=_big_request, handler_cancellation=True, access_log=None
     )
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, shutdown_timeout=0.1, backlog=4096)
+    site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
     await site.start()
     stub.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     try:
