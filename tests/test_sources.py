@@ -182,8 +182,8 @@ def test_an_imagefolder_is_read_the_way_datasets_reads_it(folder: Path):
 
 def test_a_saved_dataset_gives_its_stored_bytes(folder: Path):
     datasets = pytest.importorskip("datasets")
-    data = {"prompt": ["one", "two"], "image": [{"bytes": png(c), "path": None} for c in "rb"[:0]]}
-    data["image"] = [{"bytes": png(c), "path": None} for c in ("red", "blue")]
+    images = [{"bytes": png(colour), "path": None} for colour in ("red", "blue")]
+    data = {"prompt": ["one", "two"], "image": images}
     features = datasets.Features(prompt=datasets.Value("string"), image=datasets.Image())
     saved = datasets.Dataset.from_dict(data, features=features)
     saved.save_to_disk(str(folder / "one"))

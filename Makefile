@@ -1,0 +1,49 @@
+# `make demo` and `make test` do all the set-up. Python 3.11 is the only thing they need.
+PYTHON ?= python3.11
+# Model of the demo's judge: the small bundled one, or any multimodal model that vLLM serves.
+JUDGE ?= models/tiny-judge
+# Another index for torch wheels, such as PyTorch's own index of CPU wheels.
+TORCH_INDEX ?=
+export PYTHON TORCH_INDEX
+
+TINY_JUDGE := models/tiny-judge
+
+.PHONY: help setup demo test lint bench clean
+help:
+	@echo "make demo    build both environments, run both flows over the bundled rows on real vLLM"
+	@echo "make test    every test, real vLLM and a real Prefect server included"
+	@echo "make lint    ruff, pyright, import-linter"
+	@echo "make setup   only build the environments and the bundled judge"
+	@echo "make clean   remove builds/ and models/ (environments stay)"
+
+.venv/.complete: pyproject.toml requirements/constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) on this machine: install Python 3.11, or set PYTHON=" >&2; exit 1; }
+	@echo "setup: .venv, the factory (some minutes on a fresh machine)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c requirements/constraints.txt -e ".[factory,dev]"
+	@touch $@
+
+.PHONY: vllm
+vllm:
+	@bash scripts/install_vllm.sh .venv-vllm
+
+.PHONY: tiny-judge
+tiny-judge: vllm
+	@PYTHONPATH=. .venv-vllm/bin/python -m foundry.shapeworld.tiny_judge $(TINY_JUDGE)
+
+setup: .venv/.complete tiny-judge
+
+demo: .venv/.complete $(if $(filter $(TINY_JUDGE),$(JUDGE)),tiny-judge,vllm)
+	@.venv/bin/python -m flows.demo --judge $(JUDGE)
+
+lint: .venv/.complete
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+test: setup
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf builds models

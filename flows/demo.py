@@ -1,0 +1,78 @@
+"""The demo: both flows over the bundled rows, on one server, and a look at the result.
+
+`python -m flows.demo`, or `make demo`, which also builds what it needs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from cyclopts import App
+
+from flows.build_firm_edit import build_firm_edit
+from flows.build_firm_gen import build_firm_gen
+from flows.command_line import RecipeRefused, load_recipe, print_funnel, quiet_prefect
+from flows.run import SHARED_SERVERS
+from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.runtime import Servers
+from pipelines.show import show_build
+
+DEMO = Path("examples/demo")
+TINY_JUDGE = "models/tiny-judge"
+app = App(name="python -m flows.demo", help_flags=["--help", "-h"], version_flags=[])
+
+
+def say(text: str) -> None:
+    """Print for the person who watches."""
+    print(text, flush=True)  # noqa: T201 - a command's own output
+
+
+@app.default
+def main(*, judge: str = TINY_JUDGE) -> int:
+    """Run build-firm-gen and build-firm-edit over the bundled rows.
+
+    Parameters
+    ----------
+    judge
+        A model folder or name that vLLM serves; the bundled tiny one by default.
+    """
+    started = time.monotonic()
+    launch = {"launch": {"model": judge}}
+    try:
+        gen = load_recipe(
+            DEMO / "gen.yaml",
+            GenRecipe,
+            {"endpoints.planner": launch, "endpoints.judge": launch},
+        )
+        edit = load_recipe(DEMO / "edit.yaml", EditRecipe, {"endpoints.judge": launch})
+    except RecipeRefused as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's own output
+        return 2
+    quiet_prefect()
+    servers = Servers()
+    token = SHARED_SERVERS.set(servers)
+    manifests = []
+    try:
+        for flow, recipe in ((build_firm_gen, gen), (build_firm_edit, edit)):
+            state = flow(recipe, return_state=True)
+            if not state.is_completed():
+                print(f"\n{state.message}", file=sys.stderr)  # noqa: T201 - a command's own output
+                return 1
+            manifests.append((recipe, state.result()))
+    finally:
+        SHARED_SERVERS.reset(token)
+        servers.close()
+    for recipe, manifest in manifests:
+        say(f"\n== {recipe.output}: one finished row\n{show_build(Path(recipe.output))}\n")
+        print_funnel(recipe, manifest)
+    if judge == TINY_JUDGE:
+        say("\nThe tiny judge is there to run the whole line without a GPU: it cannot see, and its")
+        say("scores mean nothing. With a GPU: make demo JUDGE=Qwen/Qwen3-VL-8B-Instruct")
+    say(f"\nbuilds/demo-gen and builds/demo-edit are ready ({time.monotonic() - started:.0f} s).")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(app())

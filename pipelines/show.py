@@ -1,0 +1,73 @@
+"""One finished row in a form that a person can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipelines.build import read_build
+from pipelines.replies import SCORES
+
+WIDTH = 96
+
+
+def first_row(build: Path) -> dict[str, Any] | None:
+    """The first row of a build's dataset without its pictures, None when there is none."""
+    pictures = {"image", "source_image", "edited_image"}
+    for path in sorted((build / "dataset").glob("*.parquet")):
+        file = pq.ParquetFile(path)
+        columns = [name for name in file.schema_arrow.names if name not in pictures]
+        for batch in file.iter_batches(batch_size=1, columns=columns):
+            return batch.to_pylist()[0]
+    return None
+
+
+def format_row(row: dict[str, Any], kind: str) -> str:
+    """A dataset row as text: what was asked, what the judge wrote, the score and its spread."""
+    lines = _gen_lines(row) if kind == "gen" else _edit_lines(row)
+    lines += [_wrapped("reasoning", row["reasoning"]), f"  score       {row['score']} of 5"]
+    if row["score_probs"]:
+        probs = "  ".join(f"{s}: {p:.2f}" for s, p in zip(SCORES, row["score_probs"], strict=True))
+        lines.append(f"  distribution  {probs}  (expected {row['score_expected']:.2f})")
+    if len(row["vote_scores"]) > 1:
+        lines.append(f"  votes       {row['vote_scores']}, spread {row['vote_spread']:.2f}")
+    lines.append(
+        f"  made by     {row['model']}, {row['prompt_id']} {row['prompt_sha256'][:8]}, "
+        f"{row['attempts']} attempt(s), {row['completion_tokens']} tokens"
+    )
+    return "\n".join([f"row {row['row_id']}", *lines])
+
+
+def _gen_lines(row: dict[str, Any]) -> list[str]:
+    lines = [_wrapped("prompt", row["prompt"]), "  checklist"]
+    for item, verdict in zip(row["checklist"], row["verdicts"], strict=True):
+        critical = "critical" if item["critical"] else "lesser"
+        lines.append(_wrapped(f"  {verdict['id']} {verdict['verdict']}", item["question"]))
+        lines.append(_wrapped("", f"({item['kind']}, {critical}) {verdict['evidence']}"))
+    return lines
+
+
+def _edit_lines(row: dict[str, Any]) -> list[str]:
+    report = "\n".join("      " + line for line in row["report"].splitlines())
+    lines = [_wrapped("instruction", row["instruction"]), "  differences", report]
+    return [*lines, f"  axis        {row['axis']}"]
+
+
+def _wrapped(name: str, text: str) -> str:
+    return fill(
+        text or "",
+        WIDTH,
+        initial_indent=f"  {name:<11} ",
+        subsequent_indent=" " * 14,
+        max_lines=4,
+        placeholder=" ...",
+    )
+
+
+def show_build(build: Path) -> str:
+    """The first finished row of a build as text. Raises BuildRefused for a folder that is none."""
+    row = first_row(build)
+    return "no finished row" if row is None else format_row(row, read_build(build)["kind"])
