@@ -8,6 +8,7 @@ request at a time, after a jittered pause, until one succeeds.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import OrderedDict, deque
@@ -41,6 +42,7 @@ class ServerState:
         self.failures = 0
         self.not_before_s = 0.0
         self.last_success_s = time.monotonic()
+        self.halved_at_s = -math.inf
         self.followers: deque[asyncio.Future[ServerState]] = deque()
         # Pictures this server has in its cache, as far as we know; least recently used first.
         self.known_pictures: OrderedDict[str, None] = OrderedDict()
@@ -82,7 +84,7 @@ class EndpointPool:
     async def acquire(self, preferred: ServerState | None = None) -> ServerState:
         """Wait for a server that may be asked now; give it back with `release`."""
         now = time.monotonic()
-        if preferred is not None and not preferred.in_trouble:
+        if preferred is not None and not preferred.in_trouble and now >= preferred.not_before_s:
             candidates, queue = [preferred], preferred.followers
         else:
             candidates, queue = self.servers, self._anyone
@@ -116,11 +118,12 @@ class EndpointPool:
         """The server said 429 or 503: ask less, and not before it allows."""
         now = time.monotonic()
         # One storm of refusals is one signal, not a halving for each request in flight.
-        if now - server.window.since_s > 1.0 or server.window.done:
+        if now - server.halved_at_s > 1.0:
+            server.halved_at_s = now
             server.window = after_back_pressure(server.window, now)
         pause = retry_after_s if retry_after_s is not None else random.uniform(0.2, 1.0)
         server.not_before_s = max(server.not_before_s, now + pause)
-        self._hand_out()
+        self._let_go(server)
 
     def failed(self, server: ServerState) -> None:
         """The server is in trouble: one request at a time, after a growing jittered pause."""
@@ -131,8 +134,12 @@ class EndpointPool:
             server.not_before_s = now + random.uniform(longest / 2, longest)
         # A server that restarts has an empty picture cache.
         server.known_pictures.clear()
-        while server.followers:
-            self._anyone.append(server.followers.popleft())
+        self._let_go(server)
+
+    def _let_go(self, server: ServerState) -> None:
+        """A server that must pause keeps no follow-up waiting: another may take it, first."""
+        self._anyone.extendleft(reversed(server.followers))
+        server.followers.clear()
         self._hand_out()
 
     async def close(self) -> None:
@@ -207,7 +214,7 @@ async def _requests_waiting(server: ServerState) -> int | None:
     try:
         async with server.session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as response:
             text = await response.text() if response.status == 200 else ""
-    except (aiohttp.ClientError, TimeoutError):
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return None
     return parse_requests_waiting(text)
 
@@ -221,4 +228,5 @@ def parse_requests_waiting(metrics: str) -> int | None:
                 found.append(float(line.rsplit(" ", 1)[1]))
             except ValueError:
                 return None
-    return int(sum(found)) if found else None
+    total = sum(found)
+    return int(total) if found and math.isfinite(total) else None

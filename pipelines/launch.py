@@ -50,7 +50,7 @@ class LaunchFailed(Exception):
 class Server:
     """A server that was started. `url` ends in `/v1`; `pid` is of its outer guard.
 
-    What the server says is in `log_path` from byte `log_start` on; earlier bytes are of runs before.
+    What the server says is in `log_path` from byte `log_start` on, after that of runs before.
     """
 
     url: str

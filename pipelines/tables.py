@@ -108,7 +108,9 @@ def read_answers(build: Path, table: str, bucket: int) -> dict[str, Row]:
 def write_answers(build: Path, table: str, bucket: int, rows: Sequence[Row]) -> Path:
     """Add one shard with these rows to a bucket of a table. Returns its path."""
     folder = build / table
-    part = len(shard_paths(folder, f"{bucket:05d}-*.parquet"))
+    # After the last one, not the number of them: one in the middle may have been deleted.
+    parts = [int(p.stem.split("-")[1]) for p in shard_paths(folder, f"{bucket:05d}-*.parquet")]
+    part = max(parts, default=-1) + 1
     path = folder / f"{bucket:05d}-{part:03d}.parquet"
     schema = table_schema(table)
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in schema.names}

@@ -63,9 +63,14 @@ class Behaviour:
     thinking: Literal["none", "content", "reasoning"] = "none"  # "enable_thinking": false stops it
     thinking_field: str = "reasoning_content"
 
-    # Texts. `{index}` and `{uuid}` are filled in.
+    # Texts as of vLLM 0.32. `{index}`, `{uuid}`, `{limit}` and `{asked}` are filled in.
     cache_miss_text: str = "Cache miss for image at index {index} but data is not provided."
     cache_miss_status: int = 400
+    too_long_text: str = (
+        "This model's maximum context length is {limit} tokens. However, your prompt contains "
+        "{asked} input tokens, which exceeds this limit even without any output tokens. Please "
+        "reduce the length of the input prompt."
+    )
 
     # One reply a (schema, n, logprobs): for measuring a client, not for tables.
     fixed_reply: bool = False

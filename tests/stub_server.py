@@ -275,19 +275,22 @@ class Stub:
         entry.temperature, entry.seed = temperature, seed
         row.update(repr((rest, temperature, body.get("top_p"), seed, body.get("model"))).encode())
         entry.digest = row.hexdigest()
-        self._check_length(characters // 4 + _PICTURE_TOKENS * seen, body.get("max_tokens") or 0)
+        self._check_length(characters // 4 + _PICTURE_TOKENS * seen, body)
         return fresh
 
-    def _check_length(self, asked: int, wanted: int) -> None:
-        limit = self.behaviour.max_model_len
-        if limit is not None and asked + wanted > limit:
-            raise Refused(
-                400,
-                f"You passed {asked} input tokens and requested {wanted} output tokens. However, "
-                f"the model's context length is only {limit} tokens, resulting in a maximum input "
-                f"length of {limit - wanted} tokens. Please reduce the length of the input "
-                f"prompt. (parameter=input_tokens, value={asked})",
-            )
+    def _check_length(self, asked: int, body: dict[str, Any]) -> None:
+        """As vLLM 0.32: a prompt too long is refused, a reply too long is cut without a word."""
+        limit, wanted = self.behaviour.max_model_len, body.get("max_tokens")
+        if limit is None:
+            return
+        if asked > limit:
+            text = self.behaviour.too_long_text.format(limit=limit, asked=asked)
+            raise Refused(400, text)
+        if wanted and wanted > limit:
+            text = f"max_tokens={wanted} cannot be greater than max_model_len={limit}."
+            raise Refused(400, text)
+        if wanted and asked + wanted > limit:
+            body["max_tokens"] = max(1, limit - asked)
 
     def _picture(self, part: dict[str, Any], index: int, entry: Request, fresh: list[str]) -> str:
         """What identifies a picture: its uuid, else a hash of what was sent."""

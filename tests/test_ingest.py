@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -110,7 +111,11 @@ def test_each_bad_row_is_rejected_with_its_reason_and_the_rest_goes_on(folder: P
         "large.jpg": None,
     }
     lines: list[Any] = [{"prompt": f"of {name}", "image": name} for name in expected]
-    lines += [b"not json", {"prompt": "", "image": "red.png"}, {"prompt": "a\0", "image": "red.png"}]
+    lines += [
+        b"not json",
+        {"prompt": "", "image": "red.png"},
+        {"prompt": "a\0", "image": "red.png"},
+    ]
     lines += [b'{"prompt": "caf\xe9", "image": "red.png"}', {"prompt": "last", "image": "blue.png"}]
     summary = run(gen_recipe(write_jsonl(folder / "x.jsonl", lines)), folder / "build")
     rows = all_rows(folder / "build")
@@ -198,6 +203,9 @@ def test_a_damaged_shard_is_written_again(folder: Path):
 
 
 def test_a_changed_picture_and_a_lost_prepared_one_are_learnt_again(folder: Path):
+    red, yellow = (encoded(Image.new("RGB", (8, 8), c), "BMP") for c in ("red", "yellow"))
+    assert len(red) == len(yellow)
+    (folder / "red.png").write_bytes(red)
     lines = [{"prompt": n, "image": n} for n in ("red.png", "large.jpg")]
     recipe = gen_recipe(write_jsonl(folder / "x.jsonl", lines))
     run(recipe, folder / "build")
@@ -208,7 +216,7 @@ def test_a_changed_picture_and_a_lost_prepared_one_are_learnt_again(folder: Path
     seen.unlink()
     assert run(recipe, folder / "build").pictures_learnt == 1
     assert all_rows(folder / "build") == before
-    (folder / "red.png").write_bytes(png("yellow"))
+    (folder / "red.png").write_bytes(yellow)
     assert run(recipe, folder / "build").pictures_learnt == 1
     after = all_rows(folder / "build")
     assert after[0]["row_id"] != before[0]["row_id"]
@@ -295,12 +303,9 @@ def test_fewer_buckets_leave_no_shard_behind(folder: Path):
     recipe = gen_recipe(write_jsonl(folder / "x.jsonl", lines))
     run(recipe, folder / "build", n_buckets=5)
     run(recipe, folder / "build", n_buckets=2)
-    assert [p.name for p in shard_paths(folder / "build" / "rows")] == [
-        "00000.parquet",
-        "00001.parquet",
-    ]
+    names = [f"{i:05d}.{end}" for i in (0, 1) for end in ("json", "parquet")]
+    assert sorted(p.name for p in (folder / "build" / "rows").iterdir()) == names
     assert len(all_rows(folder / "build", 2)) == 20
-    assert not (folder / "build" / "rows" / ".incoming").exists()
 
 
 def test_kept_columns_and_ids_reach_the_rows(folder: Path):
@@ -433,38 +438,36 @@ def wait_until(condition: Any, seconds: float = 30) -> None:
 
 PARENT = """
 import sys
-from pathlib import Path
 from pipelines.picture_pool import PicturePool
-from pipelines.picture_refs import read_reference
+from pipelines.picture_refs import PictureRef
 from pipelines.picture_worker import Workplace
 from pipelines.pictures import PictureLimits
 
-folder = sys.argv[1]
-pool = PicturePool(Workplace(build_dir=folder + "/build", limits=PictureLimits()), workers=2)
-quick = read_reference("red.png", root=folder, allow_http=False)
-slow = read_reference("slow.png", root=folder, allow_http=False)
-for future in [pool.learn(quick), pool.learn(quick)]:
-    future.result()
-futures = [pool.learn(slow) for _ in range(50)]
-futures[0].result()
+place = Workplace(build_dir=sys.argv[1], limits=PictureLimits(), allow_http=True)
+pool = PicturePool(place, workers=2)
+futures = [pool.learn(PictureRef(raw_sha256="", url=sys.argv[2])) for _ in range(2)]
+while len(pool.worker_pids()) < 2:
+    pass
 print(*pool.worker_pids(), flush=True)
-for future in futures:
-    future.result()
+futures[0].result()
 """
 
 
-def test_workers_end_with_a_parent_that_is_killed(folder: Path, slow_picture: PictureRef):
-    command = [sys.executable, "-c", PARENT, os.path.realpath(folder)]
-    root = str(Path(__file__).resolve().parent.parent)
-    environment = os.environ | {"PYTHONPATH": root}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as parent:
-        assert parent.stdout is not None
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 2
-        assert all(is_running(pid) for pid in pids)
-        parent.kill()
-    # The slow picture takes longer than this: they end in the midst of it.
-    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=5)
+def test_workers_end_with_a_parent_that_is_killed_even_in_the_midst_of_a_picture(folder: Path):
+    # A server that takes the request and says nothing: a worker would wait for half a minute.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
+        command = [sys.executable, "-c", PARENT, str(folder / "build"), url]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+            assert parent.stdout is not None
+            pids = [int(pid) for pid in parent.stdout.readline().split()]
+            asking = [silent.accept()[0] for _ in pids]
+            assert all(is_running(pid) for pid in pids)
+            parent.kill()
+        wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=5)
+        for connection in asking:
+            connection.close()
 
 
 def test_pictures_learnt_before_a_kill_are_not_learnt_again(folder: Path):
@@ -491,7 +494,7 @@ def test_pictures_learnt_before_a_kill_are_not_learnt_again(folder: Path):
     summary = run(recipe, build)
     assert summary.by_status == {"ok": 1300}
     assert summary.pictures_learnt == 1300 - learnt
-    assert learnt >= 500
+    assert 500 <= learnt < 1300
 
 
 # Downloads.

@@ -232,7 +232,7 @@ def test_a_picture_over_the_limits_is_scaled_or_refused_as_told():
 
 
 def test_a_large_jpeg_decoded_at_a_fraction_looks_like_one_decoded_in_full():
-    image = drawn(2000, 1500)
+    image = Image.effect_mandelbrot((1500, 1125), (-2, -1.2, 1, 1.2), 60).convert("RGB")
     ready = prepare_picture(encoded(image, "JPEG", quality=95), LIMITS)
     full = image.resize((ready.seen_width, ready.seen_height), Image.Resampling.LANCZOS)
     assert mean_difference(ready.image, full) < 2
@@ -307,7 +307,11 @@ def prepared_or_refused(data: bytes) -> None:
     try:
         ready = prepare_picture(data, LIMITS)
     except PictureRejected as error:
-        assert error.reason.startswith("picture:")
+        reason = error.reason
+    else:
+        reason = None
+    if reason is not None:
+        assert reason.startswith("picture:")
         return
     assert ready.image.mode == "RGB"
     assert ready.image.size == (ready.seen_width, ready.seen_height)

@@ -170,7 +170,7 @@ def test_wrong_model_long_prompt_and_missing_key_are_refused_like_vllm() -> None
     assert _ask(Behaviour(), other)[0][0] == 404
     status, _, text = _ask(Behaviour(max_model_len=100), _body("word " * 500))[0]
     assert status == 400
-    assert "context length is only 100 tokens" in text
+    assert "maximum context length is 100 tokens" in text
     assert _ask(Behaviour(api_key="k"), _body("a"))[0][0] == 401
 
 

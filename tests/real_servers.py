@@ -1,0 +1,91 @@
+"""Real servers for tests: processes with a log, waited for and taken down with their children."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PYTHON = sys.executable
+PREFECT = str(Path(sys.executable).with_name("prefect"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def background(command, log, env=None, cwd=ROOT):
+    """Start a command in a session of its own, its output in a file."""
+    with open(log, "ab") as out:
+        return subprocess.Popen(
+            command, env=env, cwd=cwd, stdout=out, stderr=out, start_new_session=True
+        )
+
+
+def stop(process, grace_s=20):
+    """Take a background command down with its whole process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(grace_s)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def wait_for(condition, timeout_s=90, what="a condition", poll_s=0.1):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
+        time.sleep(poll_s)
+
+
+def answers(url):
+    """Whether a URL answers 200."""
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return response.status == 200
+
+
+@contextmanager
+def prefect_server(home):
+    """A Prefect server of its own; yields the environment that commands talk to it with."""
+    port = free_port()
+    env = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLI_COLORS": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PYTHONPATH": str(ROOT),
+        "PWD": str(ROOT),
+        # The factory has none of the proxies' business on this machine.
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = background(command, home / "server.log", env)
+    try:
+        wait_for(lambda: answers(f"{env['PREFECT_API_URL']}/health"), what="the Prefect server")
+        yield env
+    finally:
+        stop(server)
+
+
+def run(command, env=None, cwd=ROOT, timeout_s=300):
+    """Run a command to its end; output as text."""
+    return subprocess.run(
+        command, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
+    )

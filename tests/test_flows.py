@@ -1,0 +1,130 @@
+"""The flows as a person runs them: what is asked, what is asked again, and what is refused."""
+
+import json
+
+import pytest
+from flow_cases import edit_source, flow_command, gen_source, rows_of, tree_copy, write_recipe
+from real_servers import run
+from stub_server import stub_process
+
+from pipelines.law import check_law
+
+pytestmark = pytest.mark.prefect
+
+
+def counts(stub):
+    """Requests at the server by schema, the probe's left out."""
+    found = stub.log()["counts"]
+    return {name: n for name, n in found.items() if name.endswith("_v1")}
+
+
+def asked_since(stub, before):
+    now = counts(stub)
+    return {name: n - before.get(name, 0) for name, n in now.items() if n > before.get(name, 0)}
+
+
+def test_work_shared_between_rows_is_asked_once_and_nothing_is_asked_twice(tmp_path, prefect_env):
+    with stub_process() as stub:
+        source = edit_source(tmp_path / "in", pairs=6, instructions=3)
+        recipe = write_recipe(tmp_path / "r.yaml", "edit", stub.url, tmp_path / "out", source)
+        done = run(flow_command("edit", recipe), prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert counts(stub) == {"edit_differences_v1": 6, "edit_score_v1": 36}
+        assert "36 source = 36 dataset + 0 rejected + 0 duplicates" in done.stdout
+        before = counts(stub)
+        again = run(flow_command("edit", recipe), prefect_env)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert asked_since(stub, before) == {}
+        assert stub.log()["arrived"] == sum(before.values()) + 0 + _probes(stub, before)
+
+
+def _probes(stub, before):
+    log = stub.log()
+    return log["arrived"] - sum(n for name, n in log["counts"].items() if name.endswith("_v1"))
+
+
+def test_new_rows_alone_are_asked_when_the_source_grows(tmp_path, prefect_env):
+    with stub_process() as stub:
+        source = gen_source(tmp_path / "in", prompts=5, pictures=2)
+        recipe = write_recipe(
+            tmp_path / "r.yaml", "gen", stub.url, tmp_path / "out", source, buckets=2
+        )
+        assert run(flow_command("gen", recipe), prefect_env).returncode == 0
+        before = counts(stub)
+        assert before == {"gen_checklist_v1": 5, "gen_score_v1": 10}
+        gen_source(tmp_path / "in", prompts=7, pictures=2)
+        done = run(flow_command("gen", recipe), prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert asked_since(stub, before) == {"gen_checklist_v1": 2, "gen_score_v1": 4}
+        assert check_law(tmp_path / "out").dataset == 14
+
+
+def test_a_changed_rubric_asks_its_own_stage_alone_again(tmp_path, prefect_env):
+    tree = tree_copy(tmp_path / "tree")
+    env = prefect_env | tree
+    with stub_process() as stub:
+        source = edit_source(tmp_path / "in", pairs=4, instructions=2)
+        recipe = write_recipe(tmp_path / "r.yaml", "edit", stub.url, tmp_path / "out", source)
+        command, cwd = flow_command("edit", recipe), tmp_path / "tree"
+        assert run(command, env, cwd=cwd).returncode == 0
+        before, known = counts(stub), rows_of(tmp_path / "out", "edit_scores")
+        rubric = cwd / "prompts" / "edit_consistency.v1.md"
+        rubric.write_text(rubric.read_text().replace("no unintended change.", "nothing else."))
+        done = run(command, env, cwd=cwd)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert asked_since(stub, before) == {"edit_score_v1": 8}
+        new = {k: v for k, v in rows_of(tmp_path / "out", "edit_scores").items() if k not in known}
+        assert {row["axis"] for row in new.values()} == {"consistency"}
+        assert check_law(tmp_path / "out").dataset == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shard_rowz": 3}, "shard_rowz"),
+        ({"endpoints": {"judge": {"url": "http://127.0.0.1:9/v1"}}}, "needs 'model'"),
+        ({"edit_scores": {"votes": 3}}, "edit_scores"),
+        ({"sources": {"kind": "jsonl", "path": "rows.jsonl", "columns": {"img": "x"}}}, "img"),
+        ({"sources": {"kind": "jsonl", "path": "not-there.jsonl"}}, "not-there.jsonl"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_field_before_a_server_is_asked(
+    tmp_path, prefect_env, change, message
+):
+    source = edit_source(tmp_path / "in", pairs=1, instructions=1)
+    with stub_process() as stub:
+        recipe = write_recipe(
+            tmp_path / "r.yaml", "edit", stub.url, tmp_path / "out", source, **change
+        )
+        done = run(flow_command("edit", recipe), prefect_env)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert stub.log()["arrived"] == 0
+
+
+def test_too_many_rejects_fail_the_run_but_keep_the_dataset(tmp_path, prefect_env):
+    behaviour = {"violate_share": 0.5}
+    with stub_process(**behaviour) as stub:
+        source = gen_source(tmp_path / "in", prompts=6, pictures=3)
+        recipe = write_recipe(tmp_path / "r.yaml", "gen", stub.url, tmp_path / "out", source)
+        done = run(flow_command("gen", recipe), prefect_env)
+        assert done.returncode == 1
+        assert "reject_share: 0.1" in done.stderr
+        law = check_law(tmp_path / "out")
+        assert law.rejected > 0
+        assert law.dataset + law.rejected == 18
+        manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+        assert set(manifest["funnel"]["rejects"]) <= {"reply:schema", "upstream:checklists"}
+
+
+def test_a_server_that_is_not_there_fails_the_run_with_its_address(tmp_path, prefect_env):
+    source = gen_source(tmp_path / "in", prompts=2, pictures=1)
+    url = "http://127.0.0.1:9/v1"
+    recipe = write_recipe(
+        tmp_path / "r.yaml", "gen", url, tmp_path / "out", source, outage_timeout_s=2
+    )
+    done = run(flow_command("gen", recipe), prefect_env)
+    assert done.returncode == 1
+    assert url in done.stderr
+    assert "Traceback" not in done.stderr
