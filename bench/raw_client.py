@@ -51,7 +51,7 @@ class Load:
         self.url = url + "/chat/completions"
         self.until_s = until_s
         self.needs = pictures_before(bodies)
-        self.answered = [asyncio.Event() if i in set(self.needs) else None for i in range(0)]
+        self.answered = {i: asyncio.Event() for i in self.needs if i >= 0}
         self.completed = 0
         self.failed: dict[int, int] = {}
         self.first_s = self.last_s = 0.0
@@ -68,8 +68,6 @@ class Load:
 
     async def run(self, concurrency: int) -> None:
         """Send everything."""
-        waited_for = set(self.needs)
-        self.events = {i: asyncio.Event() for i in waited_for if i >= 0}
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=600),
@@ -80,10 +78,10 @@ class Load:
             await asyncio.gather(*(self._work(session, order) for _ in range(concurrency)))
 
     async def _work(self, session: aiohttp.ClientSession, order: Iterator[int]) -> None:
-        needs, events = self.needs, self.events
+        needs, answered = self.needs, self.answered
         for i in order:
             if needs[i] >= 0:
-                await events[needs[i]].wait()
+                await answered[needs[i]].wait()
             async with session.post(self.url, data=self.bodies[i]) as response:
                 await response.read()
             if response.status == 200:
@@ -91,8 +89,8 @@ class Load:
             else:
                 self.failed[response.status] = self.failed.get(response.status, 0) + 1
             self.last_s = time.monotonic()
-            if i in events:
-                events[i].set()
+            if i in answered:
+                answered[i].set()
 
 
 def main() -> None:

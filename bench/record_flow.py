@@ -1,8 +1,9 @@
-"""A flow run that also writes down every chat body it sends: `record_flow.py BODIES KIND RECIPE`."""
+"""A flow run that also writes down every body it sends: `record_flow.py BODIES KIND RECIPE`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import aiohttp
@@ -29,8 +30,6 @@ def record_posts(file: BinaryIO) -> None:
 
 def main() -> int:
     """Run the flow; returns its exit status."""
-    from pathlib import Path
-
     bodies, kind, recipe = sys.argv[1:]
     with open(bodies, "wb") as file:
         record_posts(file)

@@ -43,9 +43,7 @@ def write_rows(folder: Path, kind: str, *, groups: int, rows_a_group: int, seed:
     return path
 
 
-def _edit_rows(
-    folder: Path, name: str, n: int, dice: random.Random
-) -> Iterator[dict[str, Any]]:
+def _edit_rows(folder: Path, name: str, n: int, dice: random.Random) -> Iterator[dict[str, Any]]:
     source, edited = f"pictures/{name}-a.png", f"pictures/{name}-b.png"
     things = [_thing(dice) for _ in range(3)]
     _draw(things, dice).save(folder / source)

@@ -20,6 +20,8 @@ from prompts import load_prompt
 
 Row = dict[str, Any]
 LONGEST_RAW_REPLY = 20_000
+# Nobody was asked, so nothing is known of the row: tried anew by the next run.
+PICTURE_FAULT = "picture:"
 
 
 class NotAsked(Exception):
@@ -40,21 +42,26 @@ async def get_answer(
     `earlier` is the rejected row of a run that allowed fewer attempts; its attempts count.
     Raises EndpointDown and OSError (journal), never anything about a reply.
     """
+    if earlier and earlier["reason"].startswith(PICTURE_FAULT):
+        earlier = None
     faults: list[str] = list(earlier["faults"]) if earlier else []
     first = len(faults) + 1
     votes: list[tuple[dict[str, Any], Choice]] = []
-    usage = {"prompt_tokens": 0, "completion_tokens": 0}
+    usage = {
+        name: (earlier or {}).get(name) or 0 for name in ("prompt_tokens", "completion_tokens")
+    }
+    kept = {entry["attempt"]: entry for entry in journal.replies(answer_id)}
     fault: ReplyInvalid | None = None
     entry: dict[str, Any] = {}
     for attempt in range(first, stage.attempts + 1):
         missing = stage.votes - len(votes)
-        kept = journal.replies(answer_id)
-        if attempt - first < len(kept):
-            entry = kept[attempt - first]
+        if attempt in kept:
+            entry = kept[attempt]
         else:
             asked = _for_attempt(question, stage, attempt, missing, faults)
-            entry = await _ask(asked, chat)
-            journal.append(answer_id, entry)
+            entry = {"attempt": attempt, **await _ask(asked, chat)}
+            if "reply" in entry or not entry["refused"][0].startswith(PICTURE_FAULT):
+                journal.append(answer_id, entry)
         if "refused" in entry:
             reason, detail = entry["refused"]
             faults.append(f"{reason}: {detail}")
@@ -178,6 +185,8 @@ def _rejected(
 
 def reusable(row: Row, stage: Stage) -> bool:
     """Whether a kept row stands: ok, refused for good, or tried as often as the stage allows."""
-    if row["status"] == "ok" or not row["reason"].startswith("reply:"):
+    if row["status"] == "ok":
         return True
+    if not row["reason"].startswith("reply:"):
+        return not row["reason"].startswith(PICTURE_FAULT)
     return row["attempts"] >= stage.attempts

@@ -121,17 +121,20 @@ class Chat:
 
         Raises RequestRefused, EndpointDown.
         """
-        started = time.monotonic()
-        failures = 0
+        started = failed_at = time.monotonic()
+        failures = tries = 0
 
         def give_up(state: RetryCallState) -> bool:
-            nonlocal failures
+            nonlocal failed_at, failures, tries
+            now, tries = time.monotonic(), state.attempt_number
+            answered = max(server.last_success_s for server in self.pool.servers)
             trouble = state.outcome.exception() if state.outcome else None
-            failures += isinstance(trouble, _Trouble) and not trouble.pushed_back
-            # While others get answers only this request's own failures count, else only time does.
-            if max(server.last_success_s for server in self.pool.servers) > started:
-                return failures >= MOST_FAILURES
-            return time.monotonic() - started > self._outage_timeout_s
+            if isinstance(trouble, _Trouble) and not trouble.pushed_back:
+                # Its own fault only if others got answers meanwhile; an outage is measured in time.
+                failures += answered > failed_at
+                failed_at = now
+            silent_s = now - max(started, answered)
+            return failures >= MOST_FAILURES or silent_s > self._outage_timeout_s
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Trouble),
@@ -144,7 +147,7 @@ class Chat:
         except _Trouble as trouble:
             urls = ", ".join(server.url for server in self.pool.servers)
             raise EndpointDown(
-                f"{urls}: no answer in {time.monotonic() - started:.0f} s and {failures} failed "
+                f"{urls}: no answer in {time.monotonic() - started:.0f} s and {tries} "
                 f"tries; last: {trouble}. Finished work is kept: see to the server and run again."
             ) from trouble
 
@@ -215,7 +218,7 @@ class Chat:
             if by_uuid:
                 parts = [_part_by_uuid(p) for p in question.pictures]
             elif server.pictures == "file":
-                parts = [_part_by_file(p) for p in question.pictures]
+                parts = await asyncio.to_thread(_parts_by_file, question.pictures)
             else:
                 parts = await asyncio.to_thread(_parts_by_bytes, question.pictures)
             parts.append('{"type":"text","text":' + text + "}")
@@ -247,7 +250,7 @@ def error_message(payload: bytes) -> str:
         text = inner.get("message", text) if isinstance(inner, dict) else str(inner)
     except (ValueError, AttributeError):
         pass
-    return " ".join(str(text).split())[:300]
+    return " ".join(str(text).split())[:300].encode("utf-8", "replace").decode()
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -271,26 +274,37 @@ def _part_by_uuid(picture: SeenPicture) -> str:
     return '{"type":"image_url","image_url":null,"uuid":"' + picture.sha256 + '"}'
 
 
-def _part_by_file(picture: SeenPicture) -> str:
-    url = json.dumps(Path(picture.path).absolute().as_uri())
-    return '{"type":"image_url","image_url":{"url":' + url + '},"uuid":"' + picture.sha256 + '"}'
+def _parts_by_file(pictures: tuple[SeenPicture, ...]) -> list[str]:
+    parts = []
+    for picture in pictures:
+        _read_picture(picture)
+        parts.append(_part_by_url(picture, json.dumps(Path(picture.path).absolute().as_uri())))
+    return parts
 
 
 def _parts_by_bytes(pictures: tuple[SeenPicture, ...]) -> list[str]:
     parts = []
     for picture in pictures:
-        try:
-            data = Path(picture.path).read_bytes()
-        except OSError as error:
-            raise RequestRefused("picture:vanished", f"{picture.path}: {error.strerror}") from error
-        # The row says what was judged, so what is sent must be that.
-        if sha256(data).hexdigest() != picture.sha256:
-            raise RequestRefused("picture:changed", f"{picture.path} changed since it was read")
-        url = f"data:image/{picture.format.lower()};base64,{base64.b64encode(data).decode('ascii')}"
-        parts.append(
-            '{"type":"image_url","image_url":{"url":"' + url + '"},"uuid":"' + picture.sha256 + '"}'
-        )
+        data = base64.b64encode(_read_picture(picture)).decode("ascii")
+        parts.append(_part_by_url(picture, f'"data:image/{picture.format.lower()};base64,{data}"'))
     return parts
+
+
+def _part_by_url(picture: SeenPicture, url_json: str) -> str:
+    return (
+        '{"type":"image_url","image_url":{"url":' + url_json + '},"uuid":"' + picture.sha256 + '"}'
+    )
+
+
+def _read_picture(picture: SeenPicture) -> bytes:
+    try:
+        data = Path(picture.path).read_bytes()
+    except OSError as error:
+        raise RequestRefused("picture:vanished", f"{picture.path}: {error.strerror}") from error
+    # The row says what was judged, so what is sent must be that.
+    if sha256(data).hexdigest() != picture.sha256:
+        raise RequestRefused("picture:changed", f"{picture.path} changed since it was read")
+    return data
 
 
 @lru_cache(maxsize=1024)

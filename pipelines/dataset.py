@@ -258,6 +258,9 @@ def _with_pictures(rows: list[Row], kind: Kind, *, inside: bool) -> tuple[list[R
 def _image(picture: dict[str, Any], *, inside: bool) -> dict[str, Any]:
     path = Path(picture["path"])
     if not inside:
+        # Its size alone is looked at: whoever refers to pictures has too many to read them all.
+        if path.stat().st_size != picture["bytes_size"]:
+            raise ValueError(f"{path} is not the picture that was judged")
         return {"bytes": None, "path": str(path)}
     data = path.read_bytes()
     if sha256(data).hexdigest() != picture["sha256"]:

@@ -12,6 +12,8 @@ import polars as pl
 
 from pipelines.build import read_build
 from pipelines.edit_flow import AXES
+from pipelines.rows import shard_path
+from pipelines.shards import shard_paths
 
 
 class LawBroken(Exception):
@@ -33,7 +35,14 @@ def check_law(build: Path) -> Law:
 
     Raises LawBroken naming up to three ids, BuildRefused for a folder that is no build.
     """
-    axes = AXES if read_build(build)["kind"] == "edit" else ("",)
+    fixed = read_build(build)
+    axes = AXES if fixed["kind"] == "edit" else ("",)
+    shards = {path.name for path in shard_paths(build / "rows")}
+    absent = [b for b in range(fixed["buckets"]) if shard_path(build, b).name not in shards]
+    if absent:
+        raise LawBroken(
+            f"{build}: rows/ has no finished shard for {len(absent)} buckets: {absent[:3]}"
+        )
     rows = _read(build / "rows", ["row_id", "status"])
     source = _with_axes(rows.select("row_id"), axes)
     duplicates = _with_axes(rows.filter(pl.col("status") == "duplicate").select("row_id"), axes)

@@ -65,7 +65,7 @@ class PicturePool:
     def __init__(
         self, place: Workplace, *, workers: int = 0, timeout_s: float = PICTURE_TIMEOUT_S
     ) -> None:
-        self.workers = workers or min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+        self.workers = workers or min(MAX_WORKERS, _cores())
         self._place = place
         self._timeout_s = timeout_s
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
@@ -74,6 +74,7 @@ class PicturePool:
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="pictures")
         self._gate = _Gate()
         self._started: set[_Worker] = set()
+        self._given_up = False
 
     def learn(self, ref: PictureRef) -> Future[Learnt]:
         """Learn a picture. The future raises OSError when the build's folder cannot be written."""
@@ -94,6 +95,7 @@ class PicturePool:
     ) -> None:
         if error is not None:
             # Whoever waits for these pictures is gone: don't finish what is in work either.
+            self._given_up = True
             self._threads.shutdown(wait=False, cancel_futures=True)
             for worker in list(self._started):
                 worker.process.kill()
@@ -120,6 +122,8 @@ class PicturePool:
                 if worker is not None:
                     self._end(worker)
                 worker = None
+                if self._given_up:
+                    raise _Died("the run has ended")
                 worker = _start_worker(self._place)
                 self._started.add(worker)
             kind, value = worker.ask(ref, self._timeout_s)
@@ -203,6 +207,12 @@ def _start_worker(place: Workplace) -> _Worker:
             f"a picture worker did not start (status {status}); see {log}"
         ) from error
     return worker
+
+
+def _cores() -> int:
+    # Not every system says which cores are ours.
+    ours = getattr(os, "sched_getaffinity", None)
+    return len(ours(0)) if ours else os.cpu_count() or 1
 
 
 def _say_status(status: int) -> str:

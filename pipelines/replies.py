@@ -83,10 +83,10 @@ def read_completion(body: bytes) -> Reply:
         details = usage.get("prompt_tokens_details") or {}
         reply = Reply(
             choices=choices,
-            model=value.get("model"),
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
-            cached_tokens=details.get("cached_tokens"),
+            model=_text(value.get("model"), "model"),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
+            cached_tokens=_count(details.get("cached_tokens")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         start = body[:120].decode("utf-8", "replace")
@@ -103,11 +103,25 @@ def _read_choice(choice: dict[str, Any]) -> Choice:
         raise TypeError("message.content is not text")
     return Choice(
         content=content,
-        finish_reason=choice.get("finish_reason"),
-        refusal=message.get("refusal"),
+        finish_reason=_text(choice.get("finish_reason"), "finish_reason"),
+        refusal=_text(message.get("refusal"), "message.refusal"),
         reasoning_content=bool(message.get("reasoning_content") or message.get("reasoning")),
         score_probs=score_probabilities(choice.get("logprobs")),
     )
+
+
+def _text(value: Any, name: str) -> str | None:
+    """Text that a column can hold, or None. Raises TypeError or UnicodeEncodeError for others."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not text")
+    value.encode()
+    return value
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**53 else None
 
 
 def score_probabilities(logprobs: Any) -> list[float] | None:
@@ -141,7 +155,8 @@ def _label_probabilities(alternatives: Any) -> list[float] | None:
         value = entry.get("logprob") if isinstance(entry, dict) else None
         if not isinstance(label, str) or isinstance(value, bool):
             continue
-        if isinstance(value, int | float) and math.isfinite(value) and value <= 1e-6:
+        # Neither infinite nor NaN, nor an integer too large for a float.
+        if isinstance(value, int | float) and -1e6 < value <= 1e-6:
             found[label.strip()] = found.get(label.strip(), 0.0) + math.exp(value)
     if any(str(score) not in found for score in SCORES):
         return None

@@ -10,6 +10,10 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.launch import server_command
+from pipelines.recipe import Launch
+
+JUDGE = "models/tiny-judge"
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -89,3 +93,48 @@ def run(command, env=None, cwd=ROOT, timeout_s=300):
     return subprocess.run(
         command, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
     )
+
+
+class VllmProcess:
+    """A real vLLM with the tiny judge, on one port for its whole life of kills and starts."""
+
+    def __init__(self, log):
+        self.port, self.log, self.process = free_port(), log, None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self, *, wait=True):
+        launch = Launch(model=JUDGE)
+        command = server_command(launch, port=self.port, folder=ROOT)
+        env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        env |= {"HF_HUB_OFFLINE": "1"}
+        self.process = background(command, self.log, env)
+        if wait:
+            self.wait()
+
+    def wait(self):
+        health = self.url.removesuffix("/v1") + "/health"
+
+        def ready():
+            assert self.process.poll() is None, f"vLLM died, see {self.log}"
+            return answers(health)
+
+        wait_for(ready, timeout_s=300, what="vLLM", poll_s=0.5)
+
+    def kill(self):
+        """kill -9 of the whole server, engine and workers included."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process is not None:
+            stop(self.process, grace_s=30)
+
+    def answered(self):
+        """Requests that ended well since the start, from its metrics."""
+        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/metrics", timeout=20) as page:
+            lines = page.read().decode().splitlines()
+        counted = [line for line in lines if line.startswith("vllm:request_success_total{")]
+        return int(sum(float(line.rsplit(" ", 1)[1]) for line in counted))

@@ -74,6 +74,7 @@ class Behaviour:
 
     # One reply a (schema, n, logprobs): for measuring a client, not for tables.
     fixed_reply: bool = False
+    list_items: int | None = None  # entries of every list that may have so many; None: a few
     log: bool = True
 
     extra: dict[str, Any] = field(default_factory=dict)  # further fields of every reply

@@ -65,6 +65,19 @@ def fill(schema: dict[str, Any], seed: int, *, temperature: float = 0.0) -> str:
     return "".join(out)
 
 
+def exactly(schema: Any, items: int | None) -> Any:
+    """The schema with every list that may hold so many items narrowed to just that many."""
+    if items is None or not isinstance(schema, dict | list):
+        return schema
+    if isinstance(schema, list):
+        return [exactly(part, items) for part in schema]
+    narrowed = {name: exactly(part, items) for name, part in schema.items()}
+    is_list = schema.get("type") == "array"
+    if is_list and schema.get("minItems", 0) <= items <= schema.get("maxItems", 0):
+        narrowed |= {"minItems": items, "maxItems": items}
+    return narrowed
+
+
 def compile_filler(schema: dict[str, Any]) -> Filler:
     """Turn a schema into a function that writes one value of it."""
     if "const" in schema:

@@ -23,7 +23,7 @@ from aiohttp import web
 from stub_answers import make_answer
 from stub_behaviour import Behaviour, behaviour_from
 from stub_process import StubProcess, stub_process
-from stub_replies import compile_filler
+from stub_replies import compile_filler, exactly
 
 __all__ = ["Behaviour", "Request", "Stub", "StubProcess", "serve_stub", "stub_process"]
 
@@ -84,6 +84,7 @@ class Stub:
         """Change behaviour from the next request on; `trouble` starts anew."""
         self.behaviour = behaviour
         self._trouble = list(behaviour.trouble)
+        self._fillers.clear()
         self._slots = asyncio.Semaphore(behaviour.slots) if behaviour.slots else None
         self._replies.clear()
 
@@ -234,7 +235,7 @@ class Stub:
         if schema is None or not behaviour.constrained:
             filler = None
         elif (filler := self._fillers.get(form)) is None:
-            filler = self._fillers[form] = compile_filler(schema)
+            filler = self._fillers[form] = compile_filler(exactly(schema, behaviour.list_items))
         pictures = (entry.pictures_bytes + entry.pictures_uuid) * _PICTURE_TOKENS
         answer = make_answer(behaviour, body, filler, entry.digest or "0", fault, pictures)
         if len(self._replies) > 20_000:

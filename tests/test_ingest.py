@@ -421,6 +421,23 @@ def test_a_worker_that_never_answers_is_replaced(folder: Path):
         assert pool.learn(ref).result(timeout=60).facts
 
 
+def test_a_run_that_fails_does_not_finish_the_pictures_in_work(
+    folder: Path, slow_picture: PictureRef
+):
+    pool = PicturePool(workplace(folder), workers=1)
+    futures = [pool.learn(slow_picture) for _ in range(20)]
+
+    def interrupted() -> None:
+        with pool:
+            wait_until(pool.worker_pids)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert pool.worker_pids() == []
+    assert sum(future.cancelled() for future in futures) == 19
+
+
 def is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -22,7 +22,8 @@ VIDEO = "<|video_pad|>"
 SPECIAL = (END_OF_TEXT, START, END, VISION_START, VISION_END, IMAGE, VIDEO)
 _MIN_LINE = 12
 
-# Qwen's chat form: a picture or video stands where the user put it.
+# Qwen's chat form: a picture or video stands where the user put it. Text after a picture begins on
+# a line of its own, as `fixed_lines` needs it.
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + message.role + '\\n' -}}
@@ -31,7 +32,7 @@ CHAT_TEMPLATE = """\
 {%- else -%}
 {%- for part in message.content -%}
 {%- if part.type == 'text' -%}
-{{- part.text -}}
+{{- ('' if loop.first else '\\n') + part.text -}}
 {%- elif part.type in ('image', 'image_url') -%}
 {{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
 {%- elif part.type in ('video', 'video_url') -%}
@@ -49,14 +50,18 @@ CHAT_TEMPLATE = """\
 
 def conversation(text: str, pictures: int, system: str) -> str:
     """What CHAT_TEMPLATE makes of a system text, `pictures` pictures and a user text."""
-    seen = (VISION_START + IMAGE + VISION_END) * pictures
+    seen = (VISION_START + IMAGE + VISION_END) * pictures + ("\n" if pictures else "")
     return f"{START}system\n{system}{END}\n{START}user\n{seen}{text}{END}\n{START}assistant\n"
 
 
 def fixed_lines() -> list[str]:
-    """Lines of the prompt files without an input in them, long enough to be worth a token."""
+    """Lines of the prompt files without an input in them, each with the line break before it.
+
+    The break keeps these long tokens out of replies: a JSON string cannot hold one. Without it the
+    grammar weighs every one of them at every step, which took a hundred times as long.
+    """
     lines = {
-        line
+        "\n" + line
         for prompt_id in prompt_ids()
         for line in load_prompt(prompt_id).text.split("\n")
         if "$" not in line and len(line) >= _MIN_LINE

@@ -1,0 +1,186 @@
+"""Both flows on a real vLLM with the tiny judge: real pictures, kills on either side, the demo."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import polars as pl
+import pytest
+from datasets import load_dataset
+from flow_cases import flow_command, gen_source, write_recipe
+from real_servers import JUDGE, PYTHON, ROOT, background, run, stop, wait_for
+
+from pipelines.law import check_law
+
+pytestmark = [pytest.mark.vllm, pytest.mark.prefect, pytest.mark.slow]
+DATA = ROOT.parent / "shared" / "data"
+real_pictures = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the real pictures are not part of the project (../shared/data)"
+)
+
+
+def recipe_for(path, kind, vllm, output, source, **more):
+    endpoint = {"model": JUDGE, **more.pop("endpoint", {})}
+    images = {"max_side_px": 96}
+    more = {"images": images, "endpoint": endpoint, **more}
+    return write_recipe(path, kind, vllm.url, output, source, **more)
+
+
+def manifest_of(build):
+    return json.loads((build / "manifest.json").read_text())
+
+
+def answered_well(manifest, table):
+    counts = manifest["funnel"][table]
+    return counts["ok"] / counts["total"]
+
+
+def photos_with_prompts(folder, *, shuffles):
+    """The photographs with their own prompts, or with others' for a shuffle above 0."""
+    rows = [json.loads(line) for line in (DATA / "photos.jsonl").read_text().splitlines()]
+    prompts = [row["prompt"] for row in rows]
+    path = folder / "photos.jsonl"
+    with open(path, "w") as file:
+        for shift in shuffles:
+            for i, row in enumerate(rows):
+                prompt = prompts[(i + 7 * shift) % len(prompts)]
+                file.write(json.dumps({"image": row["image"], "prompt": prompt}) + "\n")
+    return {"kind": "jsonl", "path": str(path), "image_root": str(DATA)}
+
+
+def requests_of(manifest, tables):
+    """Requests that the finished tables rest on."""
+    return sum(manifest["funnel"][table]["attempts"] for table in tables)
+
+
+@real_pictures
+def test_real_edits_become_a_dataset_with_each_pair_described_once(vllm, tmp_path, prefect_env):
+    source = {
+        "kind": "jsonl",
+        "path": str(DATA / "edits.jsonl"),
+        "columns": {"source_image": "source", "edited_image": "edited"},
+    }
+    recipe = recipe_for(tmp_path / "r.yaml", "edit", vllm, tmp_path / "edit", source)
+    before = vllm.answered()
+    done = run(flow_command("edit", recipe), prefect_env, timeout_s=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = manifest_of(tmp_path / "edit")
+    law = check_law(tmp_path / "edit")
+    assert law.source == 48
+    assert manifest["funnel"]["differences"]["total"] == 24
+    assert manifest["funnel"]["edit_scores"]["total"] <= 48
+    for table in ("differences", "edit_scores"):
+        assert answered_well(manifest, table) >= 0.9
+    asked = requests_of(manifest, ("differences", "edit_scores"))
+    probes = sum(len(p) for p in manifest["endpoints"].values()) * PROBE_REQUESTS
+    assert asked <= vllm.answered() - before <= asked + probes
+    data = load_dataset("parquet", data_dir=str(tmp_path / "edit" / "dataset"))
+    rows = data["train"]
+    assert rows[0]["source_image"].size[0] > 96  # the original, not what the model saw
+    for row in rows.remove_columns(["source_image", "edited_image"]):
+        assert row["score"] in (1, 2, 3, 4, 5)
+        assert row["score_probs"] is not None
+        assert abs(sum(row["score_probs"]) - 1) < 1e-6
+        assert row["vote_scores"] == [row["score"]]
+
+
+PROBE_REQUESTS = 8
+
+
+@real_pictures
+def test_photographs_with_right_and_shuffled_prompts_share_their_checklists(
+    vllm, tmp_path, prefect_env
+):
+    source = photos_with_prompts(tmp_path, shuffles=(0, 1))
+    recipe = recipe_for(tmp_path / "r.yaml", "gen", vllm, tmp_path / "gen", source)
+    before = vllm.answered()
+    done = run(flow_command("gen", recipe), prefect_env, timeout_s=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = manifest_of(tmp_path / "gen")
+    assert check_law(tmp_path / "gen").source == 96
+    assert manifest["funnel"]["checklists"]["total"] == 48
+    for table in ("checklists", "gen_scores"):
+        assert answered_well(manifest, table) >= 0.9
+    asked = requests_of(manifest, ("checklists", "gen_scores"))
+    probes = sum(len(p) for p in manifest["endpoints"].values()) * PROBE_REQUESTS
+    assert asked <= vllm.answered() - before <= asked + probes
+    data = load_dataset("parquet", data_dir=str(tmp_path / "gen" / "dataset"))
+    for row in data["train"].remove_columns(["image"]):
+        assert len(row["verdicts"]) == len(row["checklist"])
+        assert [v["id"] for v in row["verdicts"]] == [
+            f"c{i + 1}" for i in range(len(row["verdicts"]))
+        ]
+
+
+def test_kills_on_both_sides_lose_nothing(vllm, tmp_path, prefect_env):
+    """kill -9 of the flow at random moments, and of vLLM three times, in one build."""
+    rng = random.Random(7)
+    source = gen_source(tmp_path / "in", prompts=40, pictures=8)
+    recipe = recipe_for(
+        tmp_path / "r.yaml",
+        "gen",
+        vllm,
+        tmp_path / "gen",
+        source,
+        shard_rows=80,
+        reject_share=0.5,
+        outage_timeout_s=300,
+        endpoint={"max_in_flight": 16},
+    )
+    flow = None
+    for victim in ("flow", "server", "flow", "server", "flow", "server"):
+        if flow is None or flow.poll() is not None:
+            flow = background(flow_command("gen", recipe), tmp_path / "flow.log", prefect_env)
+        moment = answers_kept(tmp_path / "gen") + rng.randrange(5, 25)
+        wait_for(
+            lambda moment=moment, flow=flow: (
+                answers_kept(tmp_path / "gen") >= moment or flow.poll() is not None
+            ),
+            timeout_s=300,
+            what="answers to kill in",
+        )
+        if flow.poll() is not None:
+            break
+        if victim == "flow":
+            os.kill(flow.pid, signal.SIGKILL)
+            flow.wait()
+            stop(flow)
+        else:
+            vllm.kill()
+            time.sleep(2)
+            vllm.start()
+    if flow is None or flow.poll() is not None:
+        flow = background(flow_command("gen", recipe), tmp_path / "flow.log", prefect_env)
+    assert flow.wait(600) == 0, (tmp_path / "flow.log").read_text()[-3000:]
+    law = check_law(tmp_path / "gen")
+    assert law.source == 320
+    ids = pl.read_parquet(tmp_path / "gen" / "rows" / "*.parquet")["row_id"]
+    assert ids.n_unique() == 320
+
+
+def answers_kept(build):
+    """Replies on disk: lines of the journals, and rows of finished shards."""
+    lines = sum(path.read_bytes().count(b"\n") for path in build.glob("journal/*/*.jsonl"))
+    rows = sum(json.loads(p.read_text())["rows"] for p in build.glob("*s/*-*.json"))
+    return lines + rows
+
+
+def test_the_demo_runs_and_a_second_run_asks_nothing_and_starts_no_server(tmp_path, prefect_env):
+    env = {k: v for k, v in prefect_env.items() if k != "PREFECT_API_URL"}
+    for name in ("models", "examples", ".venv-vllm"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [PYTHON, "-m", "flows.demo"]
+    first = run(command, env, cwd=tmp_path, timeout_s=600)
+    assert first.returncode == 0, first.stdout + first.stderr
+    for text in ("one finished row", "build law:", "builds/demo-gen", "score"):
+        assert text in first.stdout
+    logs = {p: p.stat().st_mtime_ns for p in tmp_path.glob("builds/*/logs/*.log")}
+    assert logs
+    second = run(command, env, cwd=tmp_path, timeout_s=200)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("builds/*/logs/*.log")} == logs
+    assert "starting a server" not in second.stderr
+    for kind in ("gen", "edit"):
+        assert manifest_of(tmp_path / "builds" / f"demo-{kind}")["requests"] == {}
