@@ -27,7 +27,7 @@ ENDINGS = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="pictures; empty: synthetic 12 MP")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--max-pixels", type=int, default=PictureLimits().max_pixels)

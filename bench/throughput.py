@@ -44,7 +44,7 @@ from pipelines.recipe import Launch
 
 # The stub lives with the tests.
 sys.path.insert(0, str(ROOT / "tests"))
-from stub_server import stub_process
+from stub_process import stub_process  # pyright: ignore[reportMissingImports]
 
 CONCURRENCIES = (16, 32, 64, 128, 256)
 TARGETS = {("stub", "edit"): 0.4, ("vllm", "edit"): 0.95, ("vllm", "gen"): 0.95}

@@ -23,7 +23,7 @@ from pipelines.endpoints import EndpointPool, ServerState
 from pipelines.launch import Server, start_server, stop_server, wait_until_ready
 from pipelines.probe import probe_endpoint, require
 from pipelines.progress import Counters
-from pipelines.recipe import Endpoint, Launch, Recipe
+from pipelines.recipe import EditRecipe, Endpoint, Launch, Recipe
 from pipelines.stages import Stage
 
 T = TypeVar("T")
@@ -148,6 +148,7 @@ class Runtime:
                 headers=headers,
                 extra_body=endpoint.extra_body,
                 needs_pictures=role == "judge",
+                pictures=2 if isinstance(self.recipe, EditRecipe) else 1,
                 timeout_s=min(endpoint.timeout_s, self.recipe.outage_timeout_s),
             )
         self.probes.setdefault(role, []).append({"url": url, **asdict(report)})
