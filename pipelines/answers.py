@@ -99,6 +99,8 @@ def _for_attempt(
         shown = load_prompt(RETRY_PROMPT).render({"fault": faults[-1]})
         changes["text"] = question.text + "\n\n" + shown
         changes["temperature"] = stage.sampling["retry_temperature"]
+    if attempt == 1 and seed is None and missing == question.n:
+        return question
     return replace(question, **changes)
 
 

@@ -29,6 +29,7 @@ from schemas import request_schema
 STICKY_PICTURES = 50_000
 # A request that fails this often while others succeed would fail for ever.
 MOST_FAILURES = 12
+_TOO_LONG = ("context length", "max_model_len", "maximum model length", "too long")
 
 
 class RequestRefused(Exception):
@@ -263,8 +264,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 def _refusal(status: int, message: str) -> RequestRefused:
     lowered = message.lower()
-    too_long = "maximum context length" in lowered or "max_model_len" in lowered
-    too_long = too_long or "maximum model length" in lowered or "too long" in lowered
+    too_long = any(words in lowered for words in _TOO_LONG)
     return RequestRefused(
         "request:too_long" if too_long else "request:refused", f"{status} {message}"
     )

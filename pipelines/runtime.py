@@ -117,6 +117,10 @@ class Runtime:
 
         Raises LaunchFailed, EndpointUnfit, or EndpointDown, each saying what to do.
         """
+        roles = self.recipe.roles()
+        if roles[role] == roles["judge"]:
+            # One server, one limit: two clients would double what `max_in_flight` allows.
+            role = "judge"
         if role not in self._chats:
             self._chats[role] = asyncio.ensure_future(self._connect(role))
         return await asyncio.shield(self._chats[role])

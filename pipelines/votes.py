@@ -52,7 +52,7 @@ def settle_votes(scores: Sequence[int], probs: Sequence[list[float] | None]) -> 
         score=score,
         index=list(scores).index(score),
         scores=list(scores),
-        spread=pstdev(scores),
+        spread=pstdev(scores) if len(scores) > 1 else 0.0,
         probs=mean_probs,
         expected=None
         if mean_probs is None
