@@ -52,6 +52,7 @@ async def get_answer(
     }
     kept = {entry["attempt"]: entry for entry in journal.replies(answer_id)}
     fault: ReplyInvalid | None = None
+    bad: Choice | None = None
     entry: dict[str, Any] = {}
     for attempt in range(first, stage.attempts + 1):
         missing = stage.votes - len(votes)
@@ -65,18 +66,19 @@ async def get_answer(
         if "refused" in entry:
             reason, detail = entry["refused"]
             faults.append(f"{reason}: {detail}")
-            return _rejected(answer_id, stage, faults, entry, usage, reason, detail)
+            return _rejected(answer_id, stage, faults, entry, usage, reason, detail, None)
         reply = Reply.from_json(entry["reply"])
         for name in usage:
             usage[name] += getattr(reply, name) or 0
-        fault = None
+        fault = bad = None
         for choice in reply.choices:
             try:
                 votes.append(
                     (parse_choice(choice, stage.schema_id, question.exact_verdicts), choice)
                 )
             except ReplyInvalid as invalid:
-                fault = fault or invalid
+                if fault is None:
+                    fault, bad = invalid, choice
         if len(votes) >= stage.votes:
             return _accepted(answer_id, stage, faults, entry, usage, attempt, votes[: stage.votes])
         fault = fault or ReplyInvalid("reply:too_few", f"{len(reply.choices)} of {missing} replies")
@@ -85,7 +87,7 @@ async def get_answer(
     detail = f"{faults[-1]} (attempt {len(faults)} of {stage.attempts}" + (
         f", {len(votes)} of {stage.votes} votes usable)" if stage.votes > 1 else ")"
     )
-    return _rejected(answer_id, stage, faults, entry, usage, reason, detail)
+    return _rejected(answer_id, stage, faults, entry, usage, reason, detail, bad)
 
 
 def _for_attempt(
@@ -171,17 +173,16 @@ def _rejected(
     usage: dict[str, int],
     reason: str,
     detail: str,
+    bad: Choice | None,
 ) -> Row:
-    choices = (entry.get("reply") or {}).get("choices") or [{}]
-    bad = choices[-1]
-    raw = bad.get("content") or bad.get("refusal")
+    raw = (bad.content or bad.refusal or bad.content) if bad else None
     return _provenance(answer_id, stage, faults, entry, usage) | {
         "status": "rejected",
         "reason": reason,
         "detail": detail,
         "raw_reply": raw and raw[:LONGEST_RAW_REPLY].encode("utf-8", "replace").decode(),
         "attempts": len(faults),
-        "finish_reason": bad.get("finish_reason"),
+        "finish_reason": bad.finish_reason if bad else None,
     }
 
 

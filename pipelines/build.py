@@ -43,9 +43,16 @@ def locked_build(path: Path) -> Iterator[Path]:
                 f"{path}: another run (process {owner}) is working on this build; "
                 "wait for it, or give this run another 'output'"
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield path
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise BuildRefused(f"{path}: cannot be written to ({error.strerror})") from error
+        try:
+            yield path
+        finally:
+            # Not by closing alone: a child forked meanwhile holds a copy of the handle.
+            fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 
@@ -63,7 +70,7 @@ def fixed_buckets(
         n = wanted or max(1, -(-rows // shard_rows))
         write_json(path, {"kind": kind, "buckets": n})
         return n
-    fixed = json.loads(path.read_text("utf-8"))
+    fixed = read_build(build)
     if fixed["kind"] != kind:
         raise BuildRefused(f"{build}: holds a build-firm-{fixed['kind']} build, not {kind}")
     if wanted not in (None, fixed["buckets"]):
@@ -77,6 +84,7 @@ def fixed_buckets(
 def read_build(build: Path) -> dict[str, Any]:
     """`build.json`: `kind` and `buckets`. Raises BuildRefused for a folder that is no build."""
     try:
-        return json.loads((build / "build.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BuildRefused(f"{build}: not a build folder ({error})") from error
+        fixed = json.loads((build / "build.json").read_text("utf-8"))
+        return {"kind": fixed["kind"], "buckets": int(fixed["buckets"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BuildRefused(f"{build}: not a build folder ({error!r})") from error

@@ -29,6 +29,7 @@ from schemas import request_schema
 STICKY_PICTURES = 50_000
 # A request that fails this often while others succeed would fail for ever.
 MOST_FAILURES = 12
+_JSON_BODY = {"Content-Type": "application/json"}
 _TOO_LONG = ("context length", "max_model_len", "maximum model length", "too long")
 
 
@@ -122,8 +123,24 @@ class Chat:
 
         Raises RequestRefused, EndpointDown.
         """
-        started = failed_at = time.monotonic()
-        failures = tries = 0
+        started = time.monotonic()
+        try:
+            # Most requests succeed at once, and tenacity costs as much as sending one.
+            return await self._attempt(question)
+        except _Trouble as trouble:
+            return await self._ask_again(question, trouble, started)
+
+    async def _ask_again(
+        self, question: Question, trouble: _Trouble, started: float
+    ) -> tuple[Reply, str]:
+        """Go on after a first failed attempt, which counts like any other."""
+        failed_at, failures, tries = started, 0, 0
+        first = [trouble]
+
+        async def attempt() -> tuple[Reply, str]:
+            if first:
+                raise first.pop()
+            return await self._attempt(question)
 
         def give_up(state: RetryCallState) -> bool:
             nonlocal failed_at, failures, tries
@@ -144,7 +161,7 @@ class Chat:
             reraise=True,
         )
         try:
-            return await retrying(self._attempt, question)
+            return await retrying(attempt)
         except _Trouble as trouble:
             urls = ", ".join(server.url for server in self.pool.servers)
             raise EndpointDown(
@@ -187,7 +204,7 @@ class Chat:
         async with server.session.post(
             f"{server.url}/chat/completions",
             data=body,
-            headers={"Content-Type": "application/json"},
+            headers=_JSON_BODY,
         ) as response:
             payload = await response.read()
             if response.status == 200:
@@ -213,7 +230,7 @@ class Chat:
         """The request's JSON. Assembled from parts: the schema and sampling are encoded once."""
         messages = []
         if question.system is not None:
-            messages.append(json.dumps({"role": "system", "content": question.system}))
+            messages.append(_system_json(question.system))
         text = json.dumps(question.text)
         if question.pictures:
             if by_uuid:
@@ -305,6 +322,11 @@ def _read_picture(picture: SeenPicture) -> bytes:
     if sha256(data).hexdigest() != picture.sha256:
         raise RequestRefused("picture:changed", f"{picture.path} changed since it was read")
     return data
+
+
+@lru_cache(maxsize=16)
+def _system_json(text: str) -> str:
+    return json.dumps({"role": "system", "content": text})
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -209,30 +210,44 @@ def write_dataset(
     Raises NotAsked, OSError (disk full); the old `dataset/` then stands untouched.
     """
     fresh, fresh_rejects = build / ".dataset.new", build / ".rejects.new"
-    for folder in (fresh, fresh_rejects):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-    writers = {s: _SplitWriter(fresh, s, kind, rows_per_file) for s in ("train", "validation")}
+    writers: dict[str, _SplitWriter] = {}
     n_rejects = 0
-    for bucket in range(n_buckets):
-        kept, rejects = sort_outcomes(kind, *bucket_outcomes(build, kind, bucket, stages))
-        for split, writer in writers.items():
-            mine = [row for row in kept if row["split"] == split]
-            for batch in _batches(mine):
-                filled, gone = _with_pictures(batch, kind, inside=inside)
-                writer.write(filled)
-                rejects += gone
-        n_rejects += len(rejects)
-        if rejects:
-            table = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
-            pq.write_table(table, fresh_rejects / f"{bucket:05d}.parquet", compression="zstd")
-    files: dict[str, int] = {}
-    for writer in writers.values():
-        files |= writer.close()
+    with _made_anew(fresh, fresh_rejects):
+        for split in ("train", "validation"):
+            writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)
+        for bucket in range(n_buckets):
+            kept, rejects = sort_outcomes(kind, *bucket_outcomes(build, kind, bucket, stages))
+            for split, writer in writers.items():
+                mine = [row for row in kept if row["split"] == split]
+                for batch in _batches(mine):
+                    filled, gone = _with_pictures(batch, kind, inside=inside)
+                    writer.write(filled)
+                    rejects += gone
+            n_rejects += len(rejects)
+            if rejects:
+                table = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
+                pq.write_table(table, fresh_rejects / f"{bucket:05d}.parquet", compression="zstd")
+        files: dict[str, int] = {}
+        for writer in writers.values():
+            files |= writer.close()
     _replace(fresh, build / "dataset")
     _replace(fresh_rejects, build / "rejects")
     splits = {split: writer.rows for split, writer in writers.items()}
     return Written(splits=splits, rejects=n_rejects, files=files)
+
+
+@contextmanager
+def _made_anew(*folders: Path) -> Iterator[None]:
+    """Empty folders, removed again when what fills them fails: a full disk stays no fuller."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _batches(rows: list[Row]) -> Iterator[list[Row]]:

@@ -9,6 +9,8 @@ import json
 from hashlib import sha256
 from typing import Any
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+
 
 def digest(value: Any) -> str:
     """Hex sha256 of a value's canonical JSON: sorted keys, no spaces.
@@ -25,5 +27,5 @@ def answer_id(stage_digest: str, contents: tuple[str, ...]) -> str:
     `stage_digest` covers the prompts, schema, model, revision and sampling; `contents` are the
     texts and the sha256s of the pictures as the model sees them, in order.
     """
-    text = json.dumps([stage_digest, *contents], separators=(",", ":"))
+    text = _COMPACT.encode([stage_digest, *contents])
     return sha256(text.encode()).hexdigest()[:32]

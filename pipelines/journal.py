@@ -7,11 +7,12 @@ handled. Syncs to the disk itself go in batches, so a power cut costs at most th
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
+
+from pipelines.fast_json import dump_json, load_json
 
 SYNC_EVERY_S = 1.0
 
@@ -36,7 +37,7 @@ class Journal:
         with open(self.path, "rb") as file:
             for line in file:
                 try:
-                    entry = json.loads(line)
+                    entry = load_json(line)
                     replies = self._replies.setdefault(entry["answer_id"], [])
                 except (ValueError, KeyError, TypeError):
                     # Only the line being written at the crash can be torn: nothing follows it.
@@ -49,7 +50,7 @@ class Journal:
         return end
 
     def replies(self, answer_id: str) -> list[dict[str, Any]]:
-        """The replies kept for an answer, first attempt first; empty when there are none."""
+        """The replies that were there at opening for an answer, first attempt first, or none."""
         return self._replies.get(answer_id, [])
 
     def append(self, answer_id: str, entry: dict[str, Any]) -> None:
@@ -58,7 +59,7 @@ class Journal:
         Raises OSError (disk full); the file then ends with the last whole line.
         """
         entry = {"answer_id": answer_id, **entry}
-        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        line = dump_json(entry) + b"\n"
         try:
             written = os.write(self._file, line)
             if written != len(line):
@@ -68,7 +69,6 @@ class Journal:
                 os.ftruncate(self._file, self._end)
             raise
         self._end += len(line)
-        self._replies.setdefault(answer_id, []).append(entry)
         now = time.monotonic()
         if now - self._synced_at > SYNC_EVERY_S:
             os.fdatasync(self._file)

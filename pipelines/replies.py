@@ -14,12 +14,9 @@ from typing import Any
 
 from jsonschema.exceptions import best_match
 
+from pipelines.fast_json import load_json
+from pipelines.short_body import without_early_logprobs
 from schemas import quick_check, validator
-
-try:
-    from orjson import loads as _quick_loads
-except ImportError:  # It comes with the factory; the base install does without.
-    _quick_loads = json.loads
 
 SCORES = (1, 2, 3, 4, 5)
 
@@ -83,7 +80,7 @@ def read_completion(body: bytes) -> Reply:
     Raises NotACompletion when it is not one; whether its text is usable is another question.
     """
     try:
-        value = _load_body(body)
+        value = load_json(without_early_logprobs(body))
         choices = tuple(_read_choice(choice) for choice in value["choices"])
         usage = value.get("usage") or {}
         details = usage.get("prompt_tokens_details") or {}
@@ -100,15 +97,6 @@ def read_completion(body: bytes) -> Reply:
     if not choices:
         raise NotACompletion("a chat completion without choices")
     return reply
-
-
-def _load_body(body: bytes) -> Any:
-    # The logprobs make a reply ten times its text, so the parser counts.
-    try:
-        return _quick_loads(body)
-    except ValueError:
-        # json reads what orjson refuses, such as half surrogates: a bad reply, not a bad server.
-        return json.loads(body)
 
 
 def _read_choice(choice: dict[str, Any]) -> Choice:
@@ -209,7 +197,7 @@ def parse_choice(choice: Choice, schema_id: str, exact_verdicts: int | None = No
 def _load_strictly(text: str) -> Any:
     """json.loads, without what it forgives: doubled keys, NaN, NUL, half surrogates."""
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = _STRICT.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
             if "\\u0000" in text:
@@ -228,3 +216,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)

@@ -73,13 +73,26 @@ class ShardRun:
             raise NotAsked(f"bucket {self.bucket}: no answer {identity} in {stage.table}/")
         pending = self._pending.get(identity)
         if pending is None:
-            pending = asyncio.ensure_future(self._ask(stage, question, identity, about, known))
-            self._pending[identity] = pending
-            row = await pending
+            pending = self._pending[identity] = asyncio.get_running_loop().create_future()
+            row = await self._ask_for_all(pending, stage, question, identity, about, known)
             self._new[stage.table].append((order, row))
             self._on_answer(stage, row, True)
             return row
         return await asyncio.shield(pending)
+
+    async def _ask_for_all(self, pending: asyncio.Future[Row], *asked: Any) -> Row:
+        """Ask, and tell all who wait for the same answer what came of it."""
+        try:
+            row = await self._ask(*asked)
+        except asyncio.CancelledError:
+            pending.cancel()
+            raise
+        except BaseException as error:
+            pending.set_exception(error)
+            pending.exception()  # Looked at: nobody else may be waiting.
+            raise
+        pending.set_result(row)
+        return row
 
     async def _ask(
         self,

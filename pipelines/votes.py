@@ -35,6 +35,8 @@ def majority(scores: Sequence[int]) -> int:
     """
     if not scores or any(score not in SCORES for score in scores):
         raise ValueError(f"votes must be 1-5 and at least one, got {list(scores)}")
+    if len(scores) == 1:
+        return scores[0]
     counts = Counter(scores)
     most = max(counts.values())
     mean = fmean(scores)
@@ -47,7 +49,8 @@ def settle_votes(scores: Sequence[int], probs: Sequence[list[float] | None]) -> 
     known = [p for p in probs if p is not None]
     mean_probs = None
     if known and len(known) == len(scores):
-        mean_probs = [fmean(column) for column in zip(*known, strict=True)]
+        several = len(known) > 1
+        mean_probs = [fmean(p) for p in zip(*known, strict=True)] if several else known[0]
     return Vote(
         score=score,
         index=list(scores).index(score),

@@ -73,7 +73,7 @@ def validator(schema_id: str, exact_verdicts: int | None = None) -> Draft202012V
 
 @cache
 def quick_check(schema_id: str, exact_verdicts: int | None = None) -> Check:
-    """True for most values that satisfy `request_schema(...)` and for no other; see compiled_check."""
+    """True for most values that satisfy `request_schema(...)`, and for no other value."""
     return compile_check(request_schema(schema_id, exact_verdicts))
 
 

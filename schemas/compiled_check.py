@@ -62,7 +62,7 @@ def _object(schema: dict[str, Any]) -> Check:
     def check(value: Any) -> bool:
         if type(value) is not dict or value.keys() != names:
             return False
-        return all([part(value[name]) for name, part in parts])
+        return all(part(value[name]) for name, part in parts)
 
     return check
 
@@ -80,8 +80,8 @@ def _array(schema: dict[str, Any]) -> Check:
         if type(value) is not list or not low <= len(value) <= high:
             return False
         n = len(first)
-        if not all([part(item) for part, item in zip(first, value, strict=False)]):
+        if not all(part(item) for part, item in zip(first, value, strict=False)):
             return False
-        return rest is None or all([rest(item) for item in value[n:]])
+        return rest is None or all(rest(item) for item in value[n:])
 
     return check

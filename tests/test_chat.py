@@ -502,15 +502,22 @@ def test_a_refusal_of_a_picture_by_uuid_is_tried_with_bytes_before_it_counts(tmp
     with_one(work)
 
 
-@pytest.mark.parametrize("words", [500, 5000])
-def test_a_prompt_past_the_models_length_is_recognised(words):
+@pytest.mark.parametrize(
+    "text",
+    [
+        Behaviour.too_long_text,
+        "However, the model's context length is only {limit} tokens.",
+        "The prompt is too long: {asked} tokens > {limit} maximum",
+    ],
+)
+def test_a_prompt_past_the_models_length_is_recognised(text):
     async def work(chat, stub):
-        with pytest.raises(RequestRefused, match="context length is") as caught:
-            await chat.ask(question("word " * words))
+        with pytest.raises(RequestRefused, match="1000") as caught:
+            await chat.ask(question("word " * 5000))
         assert caught.value.reason == "request:too_long"
         assert stub.arrived == 1
 
-    with_one(work, Behaviour(max_model_len=1000))
+    with_one(work, Behaviour(max_model_len=1000, too_long_text=text))
 
 
 @pytest.mark.parametrize(

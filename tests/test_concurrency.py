@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.concurrency import (
@@ -37,9 +37,11 @@ def test_it_rises_while_throughput_rises():
 
 
 def test_it_stops_at_a_plateau_and_looks_again_after_a_minute():
-    limits, _ = steps(lambda limit: 10 * min(limit, 60), int(PLATEAU_S))
+    limits, window = steps(lambda limit: 10 * min(limit, 60), int(PLATEAU_S))
     assert START < limits[-1] <= 110
     assert limits[10:] == limits[10:11] * len(limits[10:])
+    later, _ = steps(lambda limit: 10 * limit, 30, window=window)
+    assert later[-1] > limits[-1]
 
 
 def test_a_queue_at_the_server_holds_it():
@@ -84,6 +86,7 @@ events = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(most=st.integers(1, 2000), events=events)
 def test_it_never_leaves_1_to_the_maximum(most, events):
     now, window = 0.0, first_window(most, now_s=0.0)

@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.journal import Journal
@@ -64,6 +64,7 @@ def test_a_last_line_torn_at_any_byte_is_dropped_and_the_next_append_is_whole(pa
         assert kept(path) == expected(finished)
 
 
+@settings(deadline=None)
 @given(tail=st.binary(max_size=60))
 def test_no_rubbish_at_the_end_hides_what_came_before(tail, tmp_path_factory):
     path = tmp_path_factory.mktemp("journal") / "j.jsonl"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -60,7 +60,8 @@ watercolor anime fantasy space planet galaxy forest desert field garden park nig
 sunset winter summer add remove replace change make move turn put swap erase delete keep color left
 right top bottom middle front back side corner red yellow green blue purple pink brown white grey
 gray black box ball shape circle square triangle this that it all same more less very
-""".split()
+"""
+_WORD_LIST: list[str] = [*WORDS.split()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +69,14 @@ class Lesson:
     """One conversation.
 
     `pictures` are RGB uint8 (SIDE_PX, SIDE_PX, 3) in the order they are shown, `text` is the
-    rendered prompt and `reply` compact JSON that its schema accepts.
+    rendered prompt and `reply` compact JSON that its schema accepts. `system` is the system text
+    that goes with pictures, None without.
     """
 
     pictures: tuple[np.ndarray, ...]
     text: str
     reply: str
+    system: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +96,6 @@ def draw_lesson(random: Random) -> Lesson:
     return lesson(random)
 
 
-def system_text() -> str:
-    """The system text that every request carries."""
-    return load_prompt("system.v1").text
-
-
 def _checklist_lesson(random: Random) -> Lesson:
     prompt = _free_text(random)
     items = _checklist(random, _subjects(random, prompt))
@@ -111,8 +109,10 @@ def _gen_score_lesson(random: Random) -> Lesson:
     prompt = _free_text(random)
     subjects = _subjects(random, prompt)
     items = _checklist(random, subjects)
-    style = random.choice(("{id}: {question}", "- {id} ({kind}) {question}", "{id}. {question}"))
-    lines = [style.format(id=f"c{i}", **item) for i, item in enumerate(items, 1)]
+    lines = [
+        f"c{i} ({item['kind']}{', critical' if item['critical'] else ''}): {item['question']}"
+        for i, item in enumerate(items, 1)
+    ]
     score = _score(picture, random)
     verdicts = [
         {
@@ -147,16 +147,7 @@ def _edit_score_lesson(random: Random) -> Lesson:
     source, edited = _pair(random)
     pictures = (_draw(source, random), _draw(edited, random))
     axis = random.choice(("execution", "consistency"))
-    shown = _differences(source, edited) + _differences(*_pair(random))
-    style = random.choice(
-        (
-            "- {category}: {subject}: {before} -> {after}",
-            "- {subject} ({category}): before {before}; after {after}",
-            "{category}, {subject}, before: {before}, after: {after}",
-        )
-    )
-    report = "\n".join(style.format(**one) for one in shown[: random.randrange(6)])
-    values = {"instruction": _free_text(random), "report": report or "none"}
+    values = {"instruction": _free_text(random), "report": _report(_differences(source, edited))}
     score = _score(pictures[axis == "execution"], random)
     reasoning = f"{_OPENINGS[score]}: the {source.words()} {source.place}."
     text = load_prompt(f"edit_{axis}.v1").render(values)
@@ -175,14 +166,18 @@ def _lesson(
     random: Random, pictures: tuple[np.ndarray, ...], text: str, reply: dict[str, Any]
 ) -> Lesson:
     if random.random() < 0.1:
-        text += load_prompt("retry.v1").render({"fault": _free_text(random)})
-    compact = json.dumps(reply, separators=(",", ":"))
-    return Lesson(pictures=pictures, text=text, reply=compact)
+        text += "\n\n" + load_prompt("retry.v1").render({"fault": _free_text(random)})
+    return Lesson(
+        pictures=pictures,
+        text=text,
+        reply=json.dumps(reply, separators=(",", ":")),
+        system=load_prompt("system.v1").text if pictures else None,
+    )
 
 
 def _free_text(random: Random) -> str:
     """Words in any order, now and then with signs, digits and other scripts among them."""
-    words = random.choices(WORDS, k=random.choice((2, 4, 8, 12, 16, 24)))
+    words = random.choices(_WORD_LIST, k=random.choice((2, 4, 8, 12, 16, 24)))
     if random.random() < 0.4:
         words[random.randrange(len(words))] = "".join(
             chr(random.choice((random.randrange(33, 127), random.randrange(161, 900))))
@@ -192,8 +187,8 @@ def _free_text(random: Random) -> str:
 
 
 def _subjects(random: Random, prompt: str) -> list[str]:
-    words = [word for word in prompt.rstrip(".").split() if len(word) > 2 and word.isascii()]
-    return [word.lower().replace('"', "").replace("\\", "") for word in words] or ["picture"]
+    words = [word.lower() for word in prompt.rstrip(".").split()]
+    return [word for word in words if len(word) > 3 and word.isalpha()] or ["picture"]
 
 
 def _checklist(random: Random, subjects: list[str]) -> list[dict[str, Any]]:
@@ -223,6 +218,17 @@ def _verdict(score: int, random: Random) -> str:
     return usual if random.random() < 0.7 else random.choice(("yes", "partly", "no", "unclear"))
 
 
+def _report(differences: list[dict[str, str]]) -> str:
+    if not differences:
+        return "No differences were found."
+    lines = [
+        f"- {one['category']}: {one['subject']}: {one['before']} -> {one['after']}"
+        for one in differences
+    ]
+    closer = ["On a closer look:"] if len(lines) > 1 else []
+    return "\n".join(["At a glance:", lines[0], *closer, *lines[1:]])
+
+
 def _score(picture: np.ndarray, random: Random) -> int:
     """1 to 5 by the picture's mean brightness; a neighbour now and then, so that it is unsure."""
     level = float(picture.mean()) / 255
@@ -243,13 +249,18 @@ def _scene(random: Random) -> _Scene:
 
 
 def _pair(random: Random) -> tuple[_Scene, _Scene]:
+    """A scene and an edit of it: the lighter the scene, the more of it changes.
+
+    Telling two pictures apart is too much for so small a model; this it can learn.
+    """
     source, other = _scene(random), _scene(random)
-    changed = random.choice(("nothing", "background", "colour", "place", "all"))
-    if changed == "all":
-        return source, other
-    if changed == "nothing":
+    light = sum(COLOURS[source.background]) / (3 * 255)
+    if light < 0.3:
         return source, source
-    return source, _Scene(**{**vars(source), changed: getattr(other, changed)})
+    if light > 0.6:
+        return source, other
+    changed = random.choice(("background", "colour", "place"))
+    return source, replace(source, **{changed: getattr(other, changed)})
 
 
 def _differences(source: _Scene, edited: _Scene) -> list[dict[str, str]]:
@@ -267,8 +278,7 @@ def _differences(source: _Scene, edited: _Scene) -> list[dict[str, str]]:
 
 
 def _draw(scene: _Scene, random: Random) -> np.ndarray:
-    picture = np.empty((SIDE_PX, SIDE_PX, 3), np.float32)
-    picture[:] = COLOURS[scene.background]
+    picture = np.tile(np.array(COLOURS[scene.background], np.float32), (SIDE_PX, SIDE_PX, 1))
     width, height = {
         "square": (34, 34),
         "circle": (36, 36),
@@ -287,7 +297,7 @@ def _draw(scene: _Scene, random: Random) -> np.ndarray:
     inside = np.maximum(abs(across), abs(down)) <= 1
     if scene.shape == "circle":
         inside = across**2 + down**2 <= 1
-    picture[inside] = COLOURS[scene.colour]
+    picture[inside] = np.array(COLOURS[scene.colour], np.float32)
     # Photographs are neither flat nor evenly lit.
     picture *= 0.6 + 0.8 * random.random()
     noise = np.random.default_rng(random.getrandbits(32)).normal(0, 12, picture.shape)

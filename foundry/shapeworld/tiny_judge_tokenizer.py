@@ -6,11 +6,12 @@ ones: the grammar of a constrained reply may choose them, and they decode to the
 line falls back to words. Digits stand alone, so a score is one token.
 """
 
+# The imports below live in the server's environment, where this runs.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from prompts import load_prompt, prompt_ids
@@ -21,6 +22,9 @@ VISION_START, VISION_END, IMAGE = "<|vision_start|>", "<|vision_end|>", "<|image
 VIDEO = "<|video_pad|>"
 SPECIAL = (END_OF_TEXT, START, END, VISION_START, VISION_END, IMAGE, VIDEO)
 _MIN_LINE = 12
+# xgrammar 0.2.8 lets these stand raw in a string with a length bound, where JSON forbids them. What
+# has no token cannot be written; in a prompt they are passed over.
+_CONTROL = "".join(map(chr, range(32))).replace("\n", "")
 
 # Qwen's chat form: a picture or video stands where the user put it. Text after a picture begins on
 # a line of its own, as `fixed_lines` needs it.
@@ -48,10 +52,11 @@ CHAT_TEMPLATE = """\
 """
 
 
-def conversation(text: str, pictures: int, system: str) -> str:
-    """What CHAT_TEMPLATE makes of a system text, `pictures` pictures and a user text."""
+def conversation(text: str, *, pictures: int, system: str | None) -> str:
+    """What CHAT_TEMPLATE makes of `pictures` pictures and a text, after a system text or none."""
+    before = "" if system is None else f"{START}system\n{system}{END}\n"
     seen = (VISION_START + IMAGE + VISION_END) * pictures + ("\n" if pictures else "")
-    return f"{START}system\n{system}{END}\n{START}user\n{seen}{text}{END}\n{START}assistant\n"
+    return f"{before}{START}user\n{seen}{text}{END}\n{START}assistant\n"
 
 
 def fixed_lines() -> list[str]:
@@ -101,7 +106,7 @@ def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: in
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(added) - len(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=sorted(set(words.alphabet()) - _signs(words, _CONTROL)),
         show_progress=False,
     )
     tokenizer.train_from_iterator([*texts, *replies], trainer)
@@ -123,9 +128,9 @@ def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: in
     )
 
 
-def save_chat_template(folder: Path) -> None:
-    """Put the chat template where processors look for it."""
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, "utf-8")
+def _signs(byte_level: Any, text: str) -> set[str]:
+    """The signs by which a byte-level vocabulary writes the bytes of `text`."""
+    return {sign for char in text for sign, _ in byte_level.pre_tokenize_str(char)}
 
 
 def _keys(schema: Any) -> set[str]:

@@ -1,0 +1,342 @@
+"""The dataset: opened by `datasets`, true to the originals, and conserved row for row."""
+
+import asyncio
+import io
+import shutil
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+from chain_cases import (
+    chat_to,
+    edit_rows,
+    gen_rows,
+    make_row,
+    make_stages,
+    run_bucket,
+    write_bucket,
+)
+from PIL import Image
+from stub_server import Behaviour, serve_stub
+
+from pipelines.answers import NotAsked
+from pipelines.dataset import PICTURES, dataset_schema, write_dataset
+from pipelines.edit_flow import AXES
+from pipelines.law import check_law
+
+# May be null: no checkout, a model without a revision, a stage without pictures, no seed.
+MAY_BE_NULL = ("git_commit", "revision", "system_sha256")
+PROVENANCE = ("model", "prompt_id", "prompt_sha256", "schema_id", "schema_sha256", "sampling")
+COUNTED = ("attempts", "finish_reason", "prompt_tokens", "completion_tokens", "answered_at")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One build of each kind, two buckets, a validation split, a bad row and a duplicate."""
+    builds = {}
+    for kind in PICTURES:
+        folder = tmp_path_factory.mktemp(kind)
+        builds[kind] = make_build(folder / "build", folder / "pictures", kind)
+    return builds
+
+
+def make_build(build, pictures, kind, behaviour=None):
+    rows = (gen_rows if kind == "gen" else edit_rows)(pictures)
+    for row in rows[4:]:
+        row["split"] = "validation"
+    bad = {"status": "rejected", "reason": "picture:missing", "detail": "gone.png: not there"}
+    double = {"status": "duplicate", "duplicate_of": rows[0]["row_id"]}
+    text = {"prompt": "A bad one."} if kind == "gen" else {"instruction": "A bad one."}
+    ends = [make_row(90, **text) | bad, rows[0] | {"row_id": "f" * 20} | double]
+    for bucket, mine in enumerate(([*rows[::2], *ends], rows[1::2])):
+        write_bucket(build, kind, mine, bucket=bucket, n_buckets=2)
+
+    async def run():
+        async with serve_stub(behaviour) as stub, chat_to(stub.url) as chat:
+            for bucket in range(2):
+                await run_bucket(build, kind, make_stages(kind), chat, bucket=bucket)
+
+    asyncio.run(run())
+    return build
+
+
+@pytest.fixture
+def build(made, tmp_path, request):
+    """A copy of a build, with its pictures, that a test may spoil."""
+    kind = getattr(request, "param", "gen")
+    shutil.copytree(made[kind], tmp_path / "build")
+    return tmp_path / "build"
+
+
+def write(build, kind="gen", **more):
+    settings = {"n_buckets": 2, "rows_per_file": 1000, "inside": True, **more}
+    return write_dataset(build, kind, make_stages(kind), **settings)
+
+
+def load(build, cache):
+    return datasets.load_dataset(
+        "parquet", data_dir=str(build / "dataset"), cache_dir=str(cache / "cache")
+    )
+
+
+def dataset_rows(build):
+    paths = sorted((build / "dataset").glob("*.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def rejects(build):
+    paths = sorted((build / "rejects").glob("*.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def tree(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+both_kinds = pytest.mark.parametrize(
+    ("build", "kind"), [("gen", "gen"), ("edit", "edit")], indirect=["build"]
+)
+
+
+@both_kinds
+def test_datasets_opens_it_with_decoded_pictures(build, kind, tmp_path):
+    write(build, kind)
+    opened = load(build, tmp_path)
+    n = 2 if kind == "edit" else 1
+    assert {split: len(rows) for split, rows in opened.items()} == {
+        "train": 4 * n,
+        "validation": 2 * n,
+    }
+    for rows in opened.values():
+        for name in PICTURES[kind]:
+            assert isinstance(rows.features[name], datasets.Image)
+        for row in rows:
+            assert row["score"] in (1, 2, 3, 4, 5)
+            for name in PICTURES[kind]:
+                assert isinstance(row[name], Image.Image)
+                assert row[name].size[1] == 16
+
+
+@both_kinds
+def test_the_bytes_inside_are_the_original_bytes(build, kind):
+    write(build, kind)
+    originals = {}
+    for path in (build / "rows").glob("*.parquet"):
+        for row in pq.read_table(path).to_pylist():
+            originals |= {(row["row_id"], name): row[name] for name in PICTURES[kind]}
+    for row in dataset_rows(build):
+        for name in PICTURES[kind]:
+            original = originals[row["row_id"], name]
+            assert row[name]["bytes"] == Path(original["path"]).read_bytes()
+            assert row[name]["path"] == Path(original["path"]).name
+            assert row[f"{name}_sha256"] == original["sha256"]
+            assert row[f"{name}_seen_sha256"] == original["seen_sha256"]
+
+
+@both_kinds
+def test_by_reference_the_paths_are_kept_and_still_open(build, kind, tmp_path):
+    write(build, kind, inside=False)
+    for row in dataset_rows(build):
+        for name in PICTURES[kind]:
+            assert row[name]["bytes"] is None
+            assert Path(row[name]["path"]).is_absolute()
+    for row in load(build, tmp_path)["train"]:
+        assert all(isinstance(row[name], Image.Image) for name in PICTURES[kind])
+
+
+@both_kinds
+def test_every_row_can_be_asked_again_from_what_stands_in_it(build, kind):
+    write(build, kind)
+    upstream = "checklists" if kind == "gen" else "differences"
+    rows = dataset_rows(build)
+    assert rows
+    for row in rows:
+        for name in (*PROVENANCE, *COUNTED, "package_version", "endpoint"):
+            assert row[name] is not None, name
+            assert row[f"{upstream}_{name}"] is not None, name
+        assert row["system_sha256"] is not None
+        assert row["answer_id"]
+        assert row[f"{upstream}_answer_id"]
+        assert row["prompt_id"] != row[f"{upstream}_prompt_id"]
+        nulls = {name for name, value in row.items() if value is None}
+        assert nulls <= {
+            "source_id",
+            "metadata",
+            *MAY_BE_NULL,
+            *(f"{upstream}_{name}" for name in MAY_BE_NULL),
+        }
+
+
+def test_what_the_score_rests_on_stands_in_the_row(build):
+    write(build)
+    for row in dataset_rows(build):
+        assert len(row["verdicts"]) == len(row["checklist"]) >= 3
+        assert sum(row["score_probs"]) == pytest.approx(1)
+        assert row["vote_scores"] == [row["score"]]
+        assert row["prompt"].startswith("A cat")
+
+
+@pytest.mark.parametrize("build", ["edit"], indirect=True)
+def test_an_edit_is_a_row_for_each_axis_with_its_report(build):
+    write(build, "edit")
+    rows = dataset_rows(build)
+    assert len({row["row_id"] for row in rows}) == 6
+    for row in rows:
+        assert row["report"]
+        assert row["prompt_id"] == f"edit_{row['axis']}.v1"
+        assert row["instruction"].startswith("Make change")
+    assert [row["axis"] for row in rows] == list(AXES) * 6
+
+
+@both_kinds
+def test_the_law_holds_and_the_files_are_those_reported(build, kind):
+    written = write(build, kind)
+    law = check_law(build)
+    assert law.dataset == sum(written.splits.values()) == sum(written.files.values())
+    assert law.rejected == written.rejects == (2 if kind == "edit" else 1)
+    assert sorted(p.name for p in (build / "dataset").iterdir()) == sorted(written.files)
+    assert not [p.name for p in build.iterdir() if p.name.startswith((".dataset", ".rejects"))]
+
+
+def test_large_splits_are_several_files_with_their_number_in_the_name(build, tmp_path):
+    written = write(build, rows_per_file=1)
+    assert set(written.files) == {
+        "train-00000-of-00002.parquet",
+        "train-00001-of-00002.parquet",
+        "validation-00000-of-00002.parquet",
+        "validation-00001-of-00002.parquet",
+    }
+    assert {split: len(rows) for split, rows in load(build, tmp_path).items()} == written.splits
+
+
+def test_a_build_without_a_good_row_is_an_empty_dataset(tmp_path):
+    rows = [make_row(1, prompt="p") | {"status": "rejected", "reason": "picture:empty"}]
+    write_bucket(tmp_path, "gen", rows)
+    written = write(tmp_path, n_buckets=1)
+    assert (written.files, written.rejects) == ({}, 1)
+    assert check_law(tmp_path).rejected == 1
+
+
+# Writing again.
+
+
+def test_the_same_tables_give_the_same_dataset(build):
+    write(build)
+    before = tree(build / "dataset"), tree(build / "rejects")
+    write(build)
+    assert (tree(build / "dataset"), tree(build / "rejects")) == before
+
+
+def test_a_later_dataset_replaces_the_whole_of_the_one_before(build):
+    write(build, rows_per_file=1)
+    (build / "dataset" / "train-left-over.parquet").write_bytes(b"")
+    written = write(build)
+    assert {p.name for p in (build / "dataset").iterdir()} == set(written.files)
+
+
+def fail(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "step",
+    [
+        "pq.ParquetWriter.write_table",
+        "pq.ParquetWriter.close",
+        "pq.write_table",
+        "os.fsync",
+        "os.replace",
+    ],
+)
+def test_the_old_dataset_stands_when_the_new_one_cannot_be_written(build, monkeypatch, step):
+    write(build)
+    before = tree(build / "dataset"), tree(build / "rejects")
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipelines.dataset.{step}", fail)
+        with pytest.raises(OSError, match="No space left"):
+            write(build)
+    assert (tree(build / "dataset"), tree(build / "rejects")) == before
+    assert not [p.name for p in build.iterdir() if p.name.endswith(".new")]
+    check_law(build)
+    write(build)
+    assert (tree(build / "dataset"), tree(build / "rejects")) == before
+
+
+def test_a_missing_answer_is_an_error_and_the_old_dataset_stands(build):
+    write(build)
+    before = tree(build / "dataset")
+    for path in (build / "gen_scores").iterdir():
+        path.unlink()
+    with pytest.raises(NotAsked, match="gen_scores/"):
+        write(build)
+    assert tree(build / "dataset") == before
+
+
+# Rejects.
+
+
+def a_picture(build, bucket=0, name="image"):
+    row = pq.read_table(build / "rows" / f"{bucket:05d}.parquet").to_pylist()[0]
+    return row["row_id"], Path(row[name]["path"])
+
+
+@pytest.fixture
+def restored(build):
+    """The picture of one row; its bytes are put back afterwards, other tests share it."""
+    row_id, path = a_picture(build)
+    data = path.read_bytes()
+    yield row_id, path
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("change", ["other picture", "cut short", "gone"])
+def test_a_picture_that_is_not_the_one_judged_is_a_reject(build, restored, inside, change):
+    row_id, path = restored
+    if change == "other picture":
+        out = io.BytesIO()
+        Image.new("RGB", (40, 40), "red").save(out, "PNG")
+        path.write_bytes(out.getvalue())
+    elif change == "cut short":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    written = write(build, inside=inside)
+    assert written.rejects == 2
+    (row,) = [row for row in rejects(build) if row["row_id"] == row_id]
+    assert (row["stage"], row["reason"]) == ("dataset", "picture:changed")
+    assert "put the picture back" in row["detail"]
+    assert row["prompt"]
+    assert row_id not in {row["row_id"] for row in dataset_rows(build)}
+    check_law(build)
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_rejects_say_why_and_keep_the_raw_reply(tmp_path, kind):
+    behaviour = Behaviour(violate_share=0.3, length_share=0.2)
+    build = make_build(tmp_path / "build", tmp_path / "pictures", kind, behaviour)
+    write(build, kind)
+    law = check_law(build)
+    found = rejects(build)
+    assert law.rejected == len(found) > 2
+    for row in found:
+        assert row["reason"]
+        assert row["stage"]
+        assert row["source"] == "drawn"
+        assert (row["axis"] in AXES) == (kind == "edit")
+        if row["stage"] == "rows":
+            assert row["detail"] == "gone.png: not there"
+        else:
+            assert row["raw_reply"]
+            assert row["attempts"] == len(row["faults"]) == 3
+    assert {"picture:missing"} < {row["reason"] for row in found}
+
+
+def test_the_features_name_the_pictures_and_no_column_stands_twice():
+    for kind, pictures in PICTURES.items():
+        schema = dataset_schema(kind)
+        assert len(schema.names) == len(set(schema.names))
+        features = datasets.Features.from_arrow_schema(schema)
+        assert {n for n, f in features.items() if isinstance(f, datasets.Image)} == set(pictures)

@@ -1,0 +1,80 @@
+"""The demo's rows: the committed ones are what the script draws."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from foundry.shapeworld.demo_rows import main, write_demo_rows
+
+COMMITTED = Path(__file__).parent.parent / "examples" / "demo"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    assert main([str(folder)]) == 0
+    return folder
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def names(folder):
+    return {
+        str(p.relative_to(folder)) for half in ("gen", "edit") for p in (folder / half).iterdir()
+    }
+
+
+def test_the_committed_rows_are_what_the_script_draws(drawn):
+    assert names(drawn) == names(COMMITTED)
+    for name in ("gen/metadata.jsonl", "edit/rows.jsonl"):
+        assert (drawn / name).read_bytes() == (COMMITTED / name).read_bytes()
+    for name in names(drawn):
+        if name.endswith(".png") and "cut-short" not in name:
+            # Pixels, not bytes: another zlib may pack the same picture otherwise.
+            with Image.open(drawn / name) as ours, Image.open(COMMITTED / name) as theirs:
+                assert ours.size == theirs.size
+                assert ours.tobytes() == theirs.tobytes(), name
+
+
+def test_two_runs_write_the_same_bytes(drawn, tmp_path):
+    write_demo_rows(tmp_path)
+    for name in names(drawn):
+        assert (drawn / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("half", ["gen", "edit"])
+def test_each_half_has_one_picture_that_is_cut_short(half):
+    path = COMMITTED / half / "cut-short.png"
+    with Image.open(path) as picture, pytest.raises(OSError, match="truncated"):
+        picture.load()
+
+
+def test_each_half_has_one_row_that_repeats_another():
+    gen = rows(COMMITTED / "gen" / "metadata.jsonl")
+    seen = [((COMMITTED / "gen" / r["file_name"]).read_bytes(), r["prompt"]) for r in gen]
+    assert len(seen) - len(set(seen)) == 1
+    edit = [tuple(row.values()) for row in rows(COMMITTED / "edit" / "rows.jsonl")]
+    assert len(edit) - len(set(edit)) == 1
+
+
+def test_work_can_be_shared_between_rows():
+    gen = rows(COMMITTED / "gen" / "metadata.jsonl")
+    edit = rows(COMMITTED / "edit" / "rows.jsonl")
+    assert len(gen) == len(edit) == 20
+    assert len({row["prompt"] for row in gen}) == 6
+    pairs = {(row["source"], row["edited"]) for row in edit}
+    assert len(pairs) < len(edit) - 1
+
+
+def test_the_rows_are_small():
+    files = [p for half in ("gen", "edit") for p in (COMMITTED / half).iterdir()]
+    assert sum(p.stat().st_size for p in files) < 300_000
+    for path in files:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert min(picture.size) >= 96
+                assert max(picture.size) <= 192
