@@ -117,10 +117,20 @@ class Endpoint(Settings):
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, dict | Endpoint) else value
+    return [value] if isinstance(value, dict | Settings) else value
 
 
-Pool = Annotated[tuple[Endpoint, ...], BeforeValidator(_as_list), Field(min_length=1)]
+# One may stand for a list of one. The input type is for Prefect, which checks by JSON Schema.
+Pool = Annotated[
+    tuple[Endpoint, ...],
+    BeforeValidator(_as_list, json_schema_input_type=Endpoint | tuple[Endpoint, ...]),
+    Field(min_length=1),
+]
+Sources = Annotated[
+    tuple[Source, ...],
+    BeforeValidator(_as_list, json_schema_input_type=Source | tuple[Source, ...]),
+    Field(min_length=1),
+]
 
 
 class StageSettings(Settings):
@@ -153,11 +163,7 @@ class Recipe(Settings):
     """What both flows need. Paths are relative to the folder that the run is started in."""
 
     output: str = Field(min_length=1, description="The build's folder.")
-    sources: Annotated[
-        tuple[Source, ...],
-        BeforeValidator(lambda v: [v] if isinstance(v, dict | Source) else v),
-        Field(min_length=1),
-    ]
+    sources: Sources
     images: ImageLimits = ImageLimits()
     shard_rows: int = Field(default=1000, ge=1, le=20_000)
     buckets: int | None = Field(
@@ -183,6 +189,8 @@ class Recipe(Settings):
             models = {(e.model_name, e.revision) for e in pool}
             if len(models) > 1:
                 raise ValueError(f"endpoints.{role}: all must serve the same model, got {models}")
+            if any(e.extra_body != pool[0].extra_body for e in pool):
+                raise ValueError(f"endpoints.{role}: all must have the same extra_body")
         return self
 
     def columns_needed(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pipelines.short_body import without_early_logprobs
 from schemas import quick_check, validator
 
 SCORES = (1, 2, 3, 4, 5)
+_LABELS = frozenset(str(score) for score in SCORES)
 
 
 class ReplyInvalid(Exception):
@@ -160,8 +161,9 @@ def _label_probabilities(alternatives: Any) -> list[float] | None:
             continue
         # Neither infinite nor NaN, nor an integer too large for a float.
         if isinstance(value, int | float) and -1e6 < value <= 1e-6:
-            found[label.strip()] = found.get(label.strip(), 0.0) + math.exp(value)
-    if any(str(score) not in found for score in SCORES):
+            label = label.strip()
+            found[label] = found.get(label, 0.0) + math.exp(value)
+    if not found.keys() >= _LABELS:
         return None
     probs = [found[str(score)] for score in SCORES]
     total = sum(probs)

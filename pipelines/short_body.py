@@ -36,7 +36,7 @@ def without_early_logprobs(body: bytes) -> bytes:
 
 
 def _early_end(body: bytes, begin: int, end: int) -> int:
-    """Where the alternatives of the token before the last `LAST_TOKENS` begin; -1 if there is none."""
+    """Where the alternatives of the token before the last ones begin; -1 if there is none."""
     for _ in range(LAST_TOKENS + 1):
         end = body.rfind(_ALTERNATIVES, begin, end)
         if end < 0:

