@@ -37,6 +37,7 @@ def main(*, judge: str = TINY_JUDGE) -> int:
     ----------
     judge
         A model folder or name that vLLM serves; the bundled tiny one by default.
+
     """
     started = time.monotonic()
     launch = {"launch": {"model": judge}}

@@ -12,8 +12,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from pipelines.launch import LaunchFailed
-from pipelines.probe import EndpointUnfit
 from prefect import State, Task, get_run_logger, task
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
@@ -24,7 +22,9 @@ from pipelines.chat import EndpointDown
 from pipelines.dataset import run_chain, stage_digests, write_dataset
 from pipelines.funnel import count_funnel
 from pipelines.ingest import ingest
+from pipelines.launch import LaunchFailed
 from pipelines.law import LawBroken, check_law
+from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows

@@ -15,8 +15,7 @@ from typing import Any
 from jsonschema.exceptions import best_match
 
 from pipelines.fast_json import load_json
-from pipelines.short_body import without_early_logprobs
-from schemas import quick_check, validator
+from schemas import validator
 
 SCORES = (1, 2, 3, 4, 5)
 _LABELS = frozenset(str(score) for score in SCORES)
@@ -81,7 +80,7 @@ def read_completion(body: bytes) -> Reply:
     Raises NotACompletion when it is not one; whether its text is usable is another question.
     """
     try:
-        value = load_json(without_early_logprobs(body))
+        value = load_json(body)
         choices = tuple(_read_choice(choice) for choice in value["choices"])
         usage = value.get("usage") or {}
         details = usage.get("prompt_tokens_details") or {}
@@ -185,8 +184,6 @@ def parse_choice(choice: Choice, schema_id: str, exact_verdicts: int | None = No
         where = "; the text is in reasoning_content" if choice.reasoning_content else ""
         raise ReplyInvalid("reply:empty", f"the reply is empty{where}")
     value = _load_strictly(choice.content)
-    if quick_check(schema_id, exact_verdicts)(value):
-        return value
     check = validator(schema_id, exact_verdicts)
     if not check.is_valid(value):
         error = best_match(check.iter_errors(value))

@@ -40,14 +40,7 @@ class Prompt:
         unknown = set(values) - set(self.inputs)
         if unknown:
             raise ValueError(f"prompt {self.id} has no input {sorted(unknown)}")
-        return _percent_format(self.text) % values
-
-
-@cache
-def _percent_format(text: str) -> str:
-    """A Template's text in the form that `%` fills in: no regular expression for each request."""
-    names = Template(text).get_identifiers()
-    return Template(text.replace("%", "%%")).substitute({name: f"%({name})s" for name in names})
+        return Template(self.text).substitute(values)
 
 
 def prompt_ids() -> list[str]:

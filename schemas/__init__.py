@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
-from schemas.compiled_check import Check, compile_check
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -69,12 +67,6 @@ def request_schema(schema_id: str, exact_verdicts: int | None = None) -> dict[st
 def validator(schema_id: str, exact_verdicts: int | None = None) -> Draft202012Validator:
     """A compiled validator for `request_schema(...)`, made once and reused."""
     return Draft202012Validator(request_schema(schema_id, exact_verdicts))
-
-
-@cache
-def quick_check(schema_id: str, exact_verdicts: int | None = None) -> Check:
-    """True for most values that satisfy `request_schema(...)`, and for no other value."""
-    return compile_check(request_schema(schema_id, exact_verdicts))
 
 
 def max_characters(schema: dict[str, Any]) -> int:

@@ -9,36 +9,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from foundry.shapeworld.tiny_judge_pictures import (
+    differences,
+    draw,
+    random_edit,
+    random_scene,
+)
 from prompts import load_prompt
 
-SIDE_PX = 96
-COLOURS = {
-    "red": (214, 40, 40),
-    "orange": (244, 140, 40),
-    "yellow": (246, 214, 70),
-    "green": (60, 150, 70),
-    "blue": (50, 90, 200),
-    "purple": (120, 60, 160),
-    "pink": (240, 150, 180),
-    "brown": (120, 78, 48),
-    "white": (245, 245, 245),
-    "grey": (128, 128, 128),
-    "black": (24, 24, 24),
-}
-SHAPES = ("square", "circle", "bar", "stripe")
-PLACES = ("on the left", "on the right", "at the top", "at the bottom", "in the middle")
 _OPENINGS = {
     5: "Everything that was asked for is there and right",
     4: "Nearly everything is right, only a small detail is off",
     3: "The main part is there, but some important details are wrong",
     2: "Very little of what was asked for can be seen",
     1: "The picture has nothing to do with what was asked for",
+}
+_QUESTIONS = {
+    "subject": "Is there a {0}?",
+    "attribute": "Is the {0} as described?",
+    "relation": "Is the {0} where the prompt puts it?",
+    "count": "Is the number of {0} right?",
+    "action": "Is the {0} doing what the prompt says?",
+    "style": "Does the style fit the {0}?",
+    "composition": "Is the {0} placed well?",
 }
 # Common words of prompts and instructions: the tokenizer should know them as whole words.
 WORDS = """
@@ -79,17 +78,6 @@ class Lesson:
     system: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scene:
-    background: str
-    colour: str
-    shape: str
-    place: str
-
-    def words(self) -> str:
-        return f"{self.colour} {self.shape}"
-
-
 def draw_lesson(random: Random) -> Lesson:
     """A random lesson of one of the four reply schemas."""
     lesson = random.choices(_KINDS, weights=(3, 4, 3, 4))[0]
@@ -98,17 +86,17 @@ def draw_lesson(random: Random) -> Lesson:
 
 def _checklist_lesson(random: Random) -> Lesson:
     prompt = _free_text(random)
-    items = _checklist(random, _subjects(random, prompt))
+    items = _checklist(_subjects(prompt))
     text = load_prompt("gen_checklist.v1").render({"prompt": prompt})
     return _lesson(random, (), text, {"items": items})
 
 
 def _gen_score_lesson(random: Random) -> Lesson:
-    scene = _scene(random)
-    picture = _draw(scene, random)
+    scene = random_scene(random)
+    picture = draw(scene, random)
     prompt = _free_text(random)
-    subjects = _subjects(random, prompt)
-    items = _checklist(random, subjects)
+    subjects = _subjects(prompt)
+    items = _checklist(subjects)
     lines = [
         f"c{i} ({item['kind']}{', critical' if item['critical'] else ''}): {item['question']}"
         for i, item in enumerate(items, 1)
@@ -119,7 +107,7 @@ def _gen_score_lesson(random: Random) -> Lesson:
             "id": f"c{i}",
             "evidence": random.choice(
                 (
-                    f"a {scene.words()} {scene.place}",
+                    scene.words(),
                     f"the {scene.background} background",
                     f"the {random.choice(subjects)} can be seen",
                 )
@@ -128,7 +116,7 @@ def _gen_score_lesson(random: Random) -> Lesson:
         }
         for i in range(1, len(items) + 1)
     ]
-    reasoning = f"{_OPENINGS[score]}: a {scene.words()} {scene.place}."
+    reasoning = f"{_OPENINGS[score]}: {scene.words()}."
     values = {"prompt": prompt, "checklist": "\n".join(lines)}
     text = load_prompt("gen_score.v1").render(values)
     reply = {"verdicts": verdicts, "reasoning": reasoning, "score": score}
@@ -136,20 +124,20 @@ def _gen_score_lesson(random: Random) -> Lesson:
 
 
 def _differences_lesson(random: Random) -> Lesson:
-    source, edited = _pair(random)
-    pictures = (_draw(source, random), _draw(edited, random))
-    differences = _differences(source, edited)
-    reply = {"obvious": differences[:1], "detailed": differences[1:]}
+    source, edited = random_edit(random)
+    pictures = (draw(source, random), draw(edited, random))
+    found = differences(source, edited)
+    reply = {"obvious": found[:1], "detailed": found[1:]}
     return _lesson(random, pictures, load_prompt("edit_differences.v1").text, reply)
 
 
 def _edit_score_lesson(random: Random) -> Lesson:
-    source, edited = _pair(random)
-    pictures = (_draw(source, random), _draw(edited, random))
+    source, edited = random_edit(random)
+    pictures = (draw(source, random), draw(edited, random))
     axis = random.choice(("execution", "consistency"))
-    values = {"instruction": _free_text(random), "report": _report(_differences(source, edited))}
+    values = {"instruction": _free_text(random), "report": _report(differences(source, edited))}
     score = _score(pictures[axis == "execution"], random)
-    reasoning = f"{_OPENINGS[score]}: the {source.words()} {source.place}."
+    reasoning = f"{_OPENINGS[score]}: {source.words()}."
     text = load_prompt(f"edit_{axis}.v1").render(values)
     return _lesson(random, pictures, text, {"reasoning": reasoning, "score": score})
 
@@ -186,30 +174,21 @@ def _free_text(random: Random) -> str:
     return " ".join(words).capitalize() + random.choice((".", ""))
 
 
-def _subjects(random: Random, prompt: str) -> list[str]:
+def _subjects(prompt: str) -> list[str]:
     words = [word.lower() for word in prompt.rstrip(".").split()]
     return [word for word in words if len(word) > 3 and word.isalpha()] or ["picture"]
 
 
-def _checklist(random: Random, subjects: list[str]) -> list[dict[str, Any]]:
-    kinds = ("subject", "attribute", "relation", "count", "action", "style", "composition")
-    forms = {
-        "subject": "Is there a {0}?",
-        "attribute": "Is the {0} as described?",
-        "relation": "Is the {0} where the prompt puts it?",
-        "count": "Is the number of {0} right?",
-        "action": "Is the {0} doing what the prompt says?",
-        "style": "Does the style fit the {0}?",
-        "composition": "Is the {0} placed well?",
-    }
-    count = min(3 + len(subjects) // 4, len(kinds))
+def _checklist(subjects: list[str]) -> list[dict[str, Any]]:
+    """3 to 7 items, more for a longer prompt. The composition ends every list, which tells when."""
+    kinds = [*list(_QUESTIONS)[: min(2 + len(subjects) // 4, 6)], "composition"]
     return [
         {
             "kind": kind,
-            "question": forms[kind].format(subjects[i % len(subjects)]),
+            "question": _QUESTIONS[kind].format(subjects[i % len(subjects)]),
             "critical": i < 2,
         }
-        for i, kind in enumerate(kinds[:count])
+        for i, kind in enumerate(kinds)
     ]
 
 
@@ -218,12 +197,11 @@ def _verdict(score: int, random: Random) -> str:
     return usual if random.random() < 0.7 else random.choice(("yes", "partly", "no", "unclear"))
 
 
-def _report(differences: list[dict[str, str]]) -> str:
-    if not differences:
+def _report(found: list[dict[str, str]]) -> str:
+    if not found:
         return "No differences were found."
     lines = [
-        f"- {one['category']}: {one['subject']}: {one['before']} -> {one['after']}"
-        for one in differences
+        f"- {one['category']}: {one['subject']}: {one['before']} -> {one['after']}" for one in found
     ]
     closer = ["On a closer look:"] if len(lines) > 1 else []
     return "\n".join(["At a glance:", lines[0], *closer, *lines[1:]])
@@ -236,69 +214,3 @@ def _score(picture: np.ndarray, random: Random) -> int:
     if random.random() < 0.2:
         score += random.choice((-1, 1))
     return min(max(score, 1), 5)
-
-
-def _scene(random: Random) -> _Scene:
-    background, colour = random.sample(list(COLOURS), 2)
-    return _Scene(
-        background=background,
-        colour=colour,
-        shape=random.choice(SHAPES),
-        place=random.choice(PLACES),
-    )
-
-
-def _pair(random: Random) -> tuple[_Scene, _Scene]:
-    """A scene and an edit of it: the lighter the scene, the more of it changes.
-
-    Telling two pictures apart is too much for so small a model; this it can learn.
-    """
-    source, other = _scene(random), _scene(random)
-    light = sum(COLOURS[source.background]) / (3 * 255)
-    if light < 0.3:
-        return source, source
-    if light > 0.6:
-        return source, other
-    changed = random.choice(("background", "colour", "place"))
-    return source, replace(source, **{changed: getattr(other, changed)})
-
-
-def _differences(source: _Scene, edited: _Scene) -> list[dict[str, str]]:
-    names = {"colour": "colour", "place": "position", "background": "background"}
-    return [
-        {
-            "category": category,
-            "subject": "background" if field == "background" else source.shape,
-            "before": getattr(source, field),
-            "after": getattr(edited, field),
-        }
-        for field, category in names.items()
-        if getattr(source, field) != getattr(edited, field)
-    ]
-
-
-def _draw(scene: _Scene, random: Random) -> np.ndarray:
-    picture = np.tile(np.array(COLOURS[scene.background], np.float32), (SIDE_PX, SIDE_PX, 1))
-    width, height = {
-        "square": (34, 34),
-        "circle": (36, 36),
-        "bar": (60, 18),
-        "stripe": (16, 60),
-    }[scene.shape]
-    x, y = {
-        "on the left": (24, 48),
-        "on the right": (72, 48),
-        "at the top": (48, 22),
-        "at the bottom": (48, 74),
-        "in the middle": (48, 48),
-    }[scene.place]
-    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX]
-    across, down = (columns - x) / (width / 2), (rows - y) / (height / 2)
-    inside = np.maximum(abs(across), abs(down)) <= 1
-    if scene.shape == "circle":
-        inside = across**2 + down**2 <= 1
-    picture[inside] = np.array(COLOURS[scene.colour], np.float32)
-    # Photographs are neither flat nor evenly lit.
-    picture *= 0.6 + 0.8 * random.random()
-    noise = np.random.default_rng(random.getrandbits(32)).normal(0, 12, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)

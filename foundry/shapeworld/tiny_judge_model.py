@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from foundry.shapeworld import tiny_judge_tokenizer as words
-from foundry.shapeworld.tiny_judge_lessons import SIDE_PX, Lesson, draw_lesson
+from foundry.shapeworld.tiny_judge_lessons import Lesson, draw_lesson
+from foundry.shapeworld.tiny_judge_pictures import SIDE_PX
 
 PATCH_PX = 8
 STEPS = 200
