@@ -93,8 +93,10 @@ def run_in_foreground(
 
 def quiet_prefect() -> None:
     """Leave to Prefect's log what a person in front of a progress bar wants to read."""
-    for name in ("prefect.task_runs", "prefect.server", "httpx"):
+    for name in ("prefect.server", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A failed shard is told once, at the end; our bugs come with their trace from the flow.
+    logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
 
 
 def print_funnel(recipe: AnyRecipe, manifest: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures import Future as SubmittedFuture
 from contextlib import ExitStack
 from contextvars import ContextVar
@@ -28,7 +29,7 @@ from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows
-from pipelines.runtime import Runtime, Servers, TooManyRejects
+from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects
 from pipelines.shard_run import ShardRun
 from pipelines.shards import ShardDamaged, write_json
 from pipelines.sources import SourceError, check_sources, count_rows
@@ -55,6 +56,7 @@ KNOWN_ERRORS = (
     BuildRefused,
     EndpointDown,
     EndpointUnfit,
+    Interrupted,
     LaunchFailed,
     LawBroken,
     OSError,
@@ -118,10 +120,12 @@ def ingest_sources(
 @_known_errors_fail_quietly
 def run_shard(recipe: AnyRecipe, build: str, bucket: int) -> dict[str, int]:
     """One bucket through all stages. Returns the number of new rows a table."""
-    runtime = _RUNTIMES[build]
-    if runtime.stopped_by is not None:
-        raise BuildFailed(f"not started: {runtime.stopped_by}")
+    runtime = _RUNTIMES.get(build)
+    if runtime is None:
+        raise Interrupted("the run was interrupted")
     with runtime.shard_slots:
+        if runtime.stopped_by is not None:
+            raise BuildFailed(f"not started: {runtime.stopped_by}")
         return _run_one(recipe, runtime, bucket)
 
 
@@ -137,6 +141,8 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
         # The first trouble stops what has not begun; each of the rest would only wait it out again.
         runtime.stopped_by = runtime.stopped_by or error
         future.cancel()
+        if isinstance(error, CancelledError):
+            raise Interrupted("the run was interrupted") from None
         raise
     if any(new.values()):
         runtime.say(

@@ -187,6 +187,7 @@ class Chat:
             return reply, server.url
         except (aiohttp.ClientError, TimeoutError, ConnectionError, NotACompletion) as error:
             self.pool.failed(server)
+            server.check_running()
             raise _Trouble(f"{server.url}: {type(error).__name__} {error}".strip()) from error
         finally:
             self.pool.release(server)

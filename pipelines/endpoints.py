@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import aiohttp
 
@@ -33,9 +33,12 @@ class ServerState:
         pictures: str,
         max_in_flight: int,
         timeout_s: float,
+        check_running: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url.rstrip("/")
         self.pictures = pictures
+        # Raises when a server of our own has ended: there is nothing to wait for then.
+        self.check_running = check_running
         self.window: Window = first_window(max_in_flight, time.monotonic())
         self.in_flight = 0
         self.was_full = False

@@ -27,6 +27,10 @@ _CURES = (
         "Another process took the port in between: start the run again.",
     ),
     (
+        r"CPU Generator does not use offset",
+        "vLLM on CPU dies of requests with a seed: take 'seed' out of the recipe's stages.",
+    ),
+    (
         r"out of memory|OutOfMemory|MemoryError|Cannot allocate memory|Free memory on device|"
         r"No available memory for the cache|KV cache is needed|less than desired|"
         r"not enough memory|bad_alloc",

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ import aiohttp
 from pipelines.answers import Row
 from pipelines.chat import Chat
 from pipelines.endpoints import EndpointPool, ServerState
-from pipelines.launch import Server, start_server, stop_server, wait_until_ready
+from pipelines.launch import Server, check_running, start_server, stop_server, wait_until_ready
 from pipelines.probe import probe_endpoint, require
 from pipelines.progress import Counters
 from pipelines.recipe import EditRecipe, Endpoint, Launch, Recipe
@@ -37,6 +38,10 @@ class TooManyRejects(Exception):
     """More answers were rejected than the recipe allows; going on would waste the servers."""
 
 
+class Interrupted(Exception):
+    """The run is being taken down; what is finished is kept."""
+
+
 class Servers:
     """Servers started for a run, or for several that share them. Close it to stop them all."""
 
@@ -44,8 +49,8 @@ class Servers:
         self._running: dict[str, Server] = {}
         self._lock = asyncio.Lock()
 
-    async def url_of(self, launch: Launch, log_path: Path, say: Callable[[str], None]) -> str:
-        """URL (ending in `/v1`) of the server for a launch, started when it does not run yet.
+    async def server_of(self, launch: Launch, log_path: Path, say: Callable[[str], None]) -> Server:
+        """The server for a launch, started when it does not run yet.
 
         Raises LaunchFailed with the end of its log and the cure.
         """
@@ -57,7 +62,7 @@ class Servers:
                 self._running[key] = server
                 await wait_until_ready(server, timeout_s=launch.ready_timeout_s)
                 say(f"server for {launch.model} is ready at {server.url}")
-            return self._running[key].url
+            return self._running[key]
 
     def close(self) -> None:
         """Stop every server and wait until it is gone."""
@@ -92,6 +97,8 @@ class Runtime:
         self.shard_slots = threading.Semaphore(recipe.shards_in_flight)
         self._servers = servers or Servers()
         self._owns_servers = servers is None
+        self._submitting = threading.Lock()
+        self._closing = False
         self._chats: dict[str, asyncio.Task[Chat]] = {}
         self._ready: dict[str, Chat] = {}
         self._loop = asyncio.new_event_loop()
@@ -106,8 +113,12 @@ class Runtime:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._submitting:
+            # From here on no shard begins; those that did are cancelled by `_close`.
+            self._closing = True
+            closing = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
         try:
-            self.submit(self._close()).result()
+            closing.result()
         finally:
             gc.set_threshold(*self._gc_threshold)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -117,8 +128,12 @@ class Runtime:
                 self._servers.close()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop, from another thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run a coroutine on the loop, from another thread. Raises Interrupted when it closes."""
+        with self._submitting:
+            if self._closing:
+                work.close()
+                raise Interrupted("the run was interrupted")
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def chat_of(self, role: str) -> Chat:
         """The client of a role, made when first asked for.
@@ -151,9 +166,10 @@ class Runtime:
     async def _server_of(self, role: str, endpoint: Endpoint) -> ServerState:
         if endpoint.launch is not None:
             log_path = self.build / "logs" / f"{role}-server.log"
-            url = await self._servers.url_of(endpoint.launch, log_path, self.say)
+            launched = await self._servers.server_of(endpoint.launch, log_path, self.say)
+            url, check = launched.url, partial(check_running, launched)
         else:
-            url = endpoint.url or ""
+            url, check = endpoint.url or "", _nothing_to_check
         headers = request_headers(endpoint)
         async with aiohttp.ClientSession() as session:
             report = await probe_endpoint(
@@ -174,6 +190,7 @@ class Runtime:
             pictures=endpoint.pictures,
             max_in_flight=endpoint.max_in_flight,
             timeout_s=endpoint.timeout_s,
+            check_running=check,
         )
 
     def _count_request(self, url: str) -> None:
@@ -195,12 +212,22 @@ class Runtime:
             )
 
     async def _close(self) -> None:
+        # Shards of a run that was interrupted: their threads wait for them, so they must end.
+        chats = set(self._chats.values())
+        left = asyncio.all_tasks() - {asyncio.current_task()} - chats
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         for task in self._chats.values():
             if task.done() and not task.cancelled() and task.exception() is None:
                 await task.result().pool.close()
             else:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+
+def _nothing_to_check() -> None:
+    """A server that somebody else runs may come back; only time tells."""
 
 
 def request_headers(endpoint: Endpoint) -> Mapping[str, str]:

@@ -12,7 +12,8 @@ from chain_cases import GOOD, bodies_of, chat_to, draw, question, script, seen
 from stub_server import Behaviour, Refused, serve_stub
 
 from pipelines import chat as chat_module
-from pipelines.chat import EndpointDown, RequestRefused, error_message, retry_after_s
+from pipelines.chat import Chat, EndpointDown, RequestRefused, error_message, retry_after_s
+from pipelines.endpoints import EndpointPool, ServerState
 from pipelines.replies import Reply
 
 NOBODY = "http://127.0.0.1:9/v1"
@@ -627,3 +628,29 @@ def test_a_completion_with_odd_fields_is_still_a_reply():
         assert stub.arrived == 1
 
     with_one(work)
+
+
+def test_a_launched_server_that_has_ended_is_not_waited_for():
+    class Ended(Exception):
+        pass
+
+    def ended():
+        raise Ended("exit code 1")
+
+    async def work():
+        server = ServerState(
+            url="http://127.0.0.1:9/v1",
+            headers={},
+            pictures="bytes",
+            max_in_flight=1,
+            timeout_s=5,
+            check_running=ended,
+        )
+        chat = Chat(EndpointPool([server]), model="m", extra_body={}, outage_timeout_s=600)
+        try:
+            with pytest.raises(Ended):
+                await asyncio.wait_for(chat.ask(question()), 10)
+        finally:
+            await chat.pool.close()
+
+    asyncio.run(work())

@@ -1,10 +1,11 @@
 """The flows as a person runs them: what is asked, what is asked again, and what is refused."""
 
 import json
+import signal
 
 import pytest
 from flow_cases import edit_source, flow_command, gen_source, rows_of, tree_copy, write_recipe
-from real_servers import run
+from real_servers import background, run, wait_for
 from stub_server import stub_process
 
 from pipelines.law import check_law
@@ -116,6 +117,27 @@ def test_too_many_rejects_fail_the_run_but_keep_the_dataset(tmp_path, prefect_en
         assert law.dataset + law.rejected == 18
         manifest = json.loads((tmp_path / "out/manifest.json").read_text())
         assert set(manifest["funnel"]["rejects"]) <= {"reply:schema", "upstream:checklists"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_soon_and_the_next_one_finishes_it(tmp_path, prefect_env, number):
+    with stub_process(latency_s=(0.2, 0.4)) as stub:
+        source = gen_source(tmp_path / "in", prompts=30, pictures=8)
+        more = {"endpoint": {"max_in_flight": 4}}
+        recipe = write_recipe(
+            tmp_path / "r.yaml", "gen", stub.url, tmp_path / "out", source, **more
+        )
+        flow = background(flow_command("gen", recipe), tmp_path / "log", prefect_env)
+        wait_for(lambda: counts(stub).get("gen_score_v1", 0) > 3, what="some requests")
+        flow.send_signal(number)
+        assert flow.wait(30) != 0
+        before = sum(counts(stub).values())
+        stub.become(latency_s=(0.0, 0.0))
+        done = run(flow_command("gen", recipe), prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert check_law(tmp_path / "out").dataset == 240
+        assert sum(counts(stub).values()) <= 30 + 240 + 4
+        assert before > 0
 
 
 def test_a_server_that_is_not_there_fails_the_run_with_its_address(tmp_path, prefect_env):

@@ -13,7 +13,7 @@ from foundry.shapeworld.tiny_judge_lessons import Lesson, draw_lesson
 from foundry.shapeworld.tiny_judge_pictures import SIDE_PX
 
 PATCH_PX = 8
-STEPS = 200
+STEPS = 260
 _BATCH = 16
 # Lessons are drawn ahead and batched by length, so that little of a batch is padding.
 _POOL = 6 * _BATCH
@@ -32,7 +32,7 @@ def new_model(tokenizer: Any) -> Any:
             "vocab_size": len(tokenizer),
             "hidden_size": 128,
             "intermediate_size": 256,
-            "num_hidden_layers": 3,
+            "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "head_dim": 32,
