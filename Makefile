@@ -8,7 +8,7 @@ export PYTHON TORCH_INDEX
 
 TINY_JUDGE := models/tiny-judge
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint clean
 help:
 	@echo "make demo    build both environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"

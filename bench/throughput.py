@@ -38,7 +38,7 @@ import aiohttp
 from row_sets import write_rows
 from sides import ROOT, SideFailed, Target, run_flow, run_raw
 
-from pipelines.launch import start_server, stop_server, wait_until_ready
+from pipelines.launch import LaunchFailed, start_server, stop_server, wait_until_ready
 from pipelines.probe import probe_endpoint
 from pipelines.recipe import Launch
 
@@ -249,7 +249,7 @@ def main() -> int:
     folder = options.keep or Path(tempfile.mkdtemp(prefix="firm-bench-"))
     try:
         result = Bench(options, folder.absolute()).run()
-    except SideFailed as error:
+    except (SideFailed, LaunchFailed) as error:
         print(error, file=sys.stderr)
         return 1
     finally:

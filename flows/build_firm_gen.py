@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from prefect import State, flow
 
-from flows.command_line import check_recipe, run_in_foreground
+from flows.command_line import run_in_foreground
 from flows.run import run_flow, shard_threads
 from pipelines.recipe import GenRecipe
 
@@ -31,10 +31,7 @@ def build_firm_gen(
     `overrides` sets single fields of the recipe by dotted name, such as `gen_scores.votes`.
     Returns the build's manifest, or a failed state whose message says what to do.
     """
-    if overrides:
-        value = recipe.model_dump(mode="json")
-        recipe = check_recipe(value, GenRecipe, overrides, where="overrides")
-    return run_flow(recipe)
+    return run_flow(recipe, overrides)
 
 
 app = App(name="python -m flows.build_firm_gen", help_flags=["--help", "-h"], version_flags=[])

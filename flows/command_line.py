@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from flows.run import AnyRecipe
-from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.recipe import EditRecipe, GenRecipe, Recipe
 
 R = TypeVar("R", GenRecipe, EditRecipe)
 
@@ -69,7 +68,10 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise RecipeRefused(f"--set {word}: write it as name=value, such as gen_scores.votes=4")
-        overrides[name] = yaml.safe_load(value)
+        try:
+            overrides[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeRefused(f"--set {word}: the value is not YAML: {error}") from error
     return overrides
 
 
@@ -99,7 +101,7 @@ def quiet_prefect() -> None:
     logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
 
 
-def print_funnel(recipe: AnyRecipe, manifest: Mapping[str, Any]) -> None:
+def print_funnel(recipe: Recipe, manifest: Mapping[str, Any]) -> None:
     """Print what became of the rows, by stage and reason, and where the results are."""
     funnel, law = manifest["funnel"], manifest["law"]
     lines = [f"{'stage':<14}{'total':>8}{'ok':>8}{'rejected':>10}{'duplicate':>11}"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as SubmittedFuture
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chat import EndpointDown
 from pipelines.dataset import run_chain, stage_digests, write_dataset
@@ -29,7 +31,7 @@ from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows
-from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects
+from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun
 from pipelines.shards import ShardDamaged, write_json
 from pipelines.sources import SourceError, check_sources, count_rows
@@ -60,6 +62,7 @@ KNOWN_ERRORS = (
     LaunchFailed,
     LawBroken,
     OSError,
+    RecipeRefused,
     ShardDamaged,
     SourceError,
     TooManyRejects,
@@ -133,7 +136,11 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
     rows = read_rows(runtime.build, bucket)
     stages = stages_of(recipe)
     at_once = sum(e.max_in_flight for e in recipe.endpoints.judge)
-    work = _shard(kind_of(recipe), runtime, bucket, rows, stages, at_once)
+    # Made here, in the shard's own thread: reading a bucket's tables must not hold up the loop.
+    run = ShardRun(
+        runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
+    )
+    work = _shard(kind_of(recipe), rows, run, at_once)
     future: SubmittedFuture[dict[str, int]] = runtime.submit(work)
     try:
         new = future.result()
@@ -152,19 +159,11 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
 
 
 async def _shard(
-    kind: Kind,
-    runtime: Runtime,
-    bucket: int,
-    rows: list[dict[str, Any]],
-    stages: dict[str, Stage],
-    at_once: int,
+    kind: Kind, rows: list[dict[str, Any]], run: ShardRun, at_once: int
 ) -> dict[str, int]:
-    run = ShardRun(
-        runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
-    )
     try:
         await run_chain(kind, rows, run, at_once=at_once)
-        return run.finish()
+        return await asyncio.to_thread(run.finish)
     finally:
         run.close()
 
@@ -215,6 +214,7 @@ def run_build(
     be finished or too many rows were rejected, with all finished work kept.
     """
     check_sources(recipe)
+    check_keys(recipe)
     path = Path(recipe.output)
     build = str(path)
     counts = [count_rows(source) for source in recipe.sources]
@@ -238,7 +238,8 @@ def run_build(
         stack.enter_context(runtime)
         _RUNTIMES[build] = runtime
         stack.callback(_RUNTIMES.pop, build)
-        _call(ingest_sources, recipe, build, n_buckets, n_rows)
+        counts_of_rows = _call(ingest_sources, recipe, build, n_buckets, n_rows)["by_status"]
+        _check_sources_share(recipe, counts_of_rows)
         _expect_answers(recipe, path, n_buckets, counters)
         futures = [submit(run_shard, recipe, build, bucket) for bucket in range(n_buckets)]
         _wait(futures, runtime)
@@ -285,6 +286,17 @@ def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Co
     counters.expect(names[1], scores)
 
 
+def _check_sources_share(recipe: AnyRecipe, by_status: dict[str, int]) -> None:
+    """A disk that is not mounted must not replace a good dataset by an empty one."""
+    rejected, ok = by_status.get("rejected", 0), by_status.get("ok", 0)
+    if rejected > recipe.reject_share * (rejected + ok):
+        raise TooManyRejects(
+            f"{recipe.output}: {rejected} of {rejected + ok} source rows rejected, more than "
+            f"reject_share: {recipe.reject_share:g}; the reasons stand in rows/. "
+            "Nothing was asked, and dataset/ is as it was."
+        )
+
+
 def _check_reject_share(recipe: AnyRecipe, manifest: dict[str, Any]) -> None:
     law = manifest["law"]
     unique = law["source"] - law["duplicates"]
@@ -296,10 +308,14 @@ def _check_reject_share(recipe: AnyRecipe, manifest: dict[str, Any]) -> None:
         )
 
 
-def run_flow(recipe: AnyRecipe) -> dict[str, Any] | State:
+def run_flow(recipe: AnyRecipe, overrides: Mapping[str, Any] | None) -> dict[str, Any] | State:
     """The body of both flows: `run_build` with Prefect's logger and task runner."""
     logger = get_run_logger()
     try:
+        if overrides:
+            value = recipe.model_dump(mode="json")
+            model = GenRecipe if isinstance(recipe, GenRecipe) else EditRecipe
+            recipe = check_recipe(value, model, overrides, where="overrides")
         return run_build(recipe, say=logger.info, submit=Task.submit)
     except KNOWN_ERRORS as error:
         return Failed(message=f"{type(error).__name__}: {error}")

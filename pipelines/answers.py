@@ -20,8 +20,6 @@ from prompts import load_prompt
 
 Row = dict[str, Any]
 LONGEST_RAW_REPLY = 20_000
-# Nobody was asked, so nothing is known of the row: tried anew by the next run.
-PICTURE_FAULT = "picture:"
 
 
 class NotAsked(Exception):
@@ -42,7 +40,7 @@ async def get_answer(
     `earlier` is the rejected row of a run that allowed fewer attempts; its attempts count.
     Raises EndpointDown and OSError (journal), never anything about a reply.
     """
-    if earlier and earlier["reason"].startswith(PICTURE_FAULT):
+    if earlier and not earlier["reason"].startswith("reply:"):
         earlier = None
     faults: list[str] = list(earlier["faults"]) if earlier else []
     first = len(faults) + 1
@@ -61,7 +59,7 @@ async def get_answer(
         else:
             asked = _for_attempt(question, stage, attempt, missing, faults)
             entry = {"attempt": attempt, **await _ask(asked, chat)}
-            if "reply" in entry or not entry["refused"][0].startswith(PICTURE_FAULT):
+            if "reply" in entry:
                 journal.append(answer_id, entry)
         if "refused" in entry:
             reason, detail = entry["refused"]
@@ -187,9 +185,11 @@ def _rejected(
 
 
 def reusable(row: Row, stage: Stage) -> bool:
-    """Whether a kept row stands: ok, refused for good, or tried as often as the stage allows."""
+    """Whether a kept row stands: ok, or with bad replies as often as the stage allows.
+
+    A request that the server refused, or a picture that was gone, is tried anew by the next run:
+    a server started with more context, or a disk that is back, mends it.
+    """
     if row["status"] == "ok":
         return True
-    if not row["reason"].startswith("reply:"):
-        return not row["reason"].startswith(PICTURE_FAULT)
-    return row["attempts"] >= stage.attempts
+    return row["reason"].startswith("reply:") and row["attempts"] >= stage.attempts

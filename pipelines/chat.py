@@ -30,6 +30,8 @@ STICKY_PICTURES = 50_000
 # A request that fails this often while others succeed would fail for ever.
 MOST_FAILURES = 12
 _JSON_BODY = {"Content-Type": "application/json"}
+# Out of credit, a proxy that wants a login, a time-out, a conflict, too early.
+_NOT_THE_ROWS_FAULT = (402, 407, 408, 409, 425)
 _TOO_LONG = ("context length", "max_model_len", "maximum model length", "too long")
 
 
@@ -173,13 +175,13 @@ class Chat:
         home = self._homes.get(question.sticky) if question.sticky else None
         server = await self.pool.acquire(home)
         try:
-            by_uuid = all(p.sha256 in server.known_pictures for p in question.pictures)
+            known = frozenset(p.sha256 for p in question.pictures) & server.known_pictures.keys()
             try:
-                reply = await self._send(server, question, by_uuid=by_uuid)
+                reply = await self._send(server, question, known=known)
             except _PictureNotCached:
                 for picture in question.pictures:
                     server.known_pictures.pop(picture.sha256, None)
-                reply = await self._send(server, question, by_uuid=False)
+                reply = await self._send(server, question, known=frozenset())
             self.pool.succeeded(server)
             for picture in question.pictures:
                 server.remember(picture.sha256)
@@ -187,7 +189,8 @@ class Chat:
             return reply, server.url
         except (aiohttp.ClientError, TimeoutError, ConnectionError, NotACompletion) as error:
             self.pool.failed(server)
-            server.check_running()
+            if len(self.pool.servers) == 1:
+                server.check_running()
             raise _Trouble(f"{server.url}: {type(error).__name__} {error}".strip()) from error
         finally:
             self.pool.release(server)
@@ -199,8 +202,10 @@ class Chat:
         if len(self._homes) > STICKY_PICTURES:
             self._homes.popitem(last=False)
 
-    async def _send(self, server: ServerState, question: Question, *, by_uuid: bool) -> Reply:
-        body = await self._body(server, question, by_uuid=by_uuid)
+    async def _send(
+        self, server: ServerState, question: Question, *, known: frozenset[str]
+    ) -> Reply:
+        body = await self._body(server, question, known=known)
         self._on_request(server.url)
         async with server.session.post(
             f"{server.url}/chat/completions",
@@ -214,32 +219,35 @@ class Chat:
             if response.status in (429, 503):
                 self.pool.pushed_back(server, retry_after_s(response.headers))
                 raise _Trouble(f"{server.url}: {response.status} {message}", pushed_back=True)
-            if response.status in (400, 422) and question.pictures and by_uuid:
+            if response.status in (400, 422) and known:
                 raise _PictureNotCached
             if response.status in (401, 403, 404, 405):
                 raise EndpointDown(
                     f"{server.url}: {response.status} {message}. Check the recipe's url, model "
                     "and the variable that api_key_env names."
                 )
-            if 400 <= response.status < 500 and response.status != 408:
+            if 400 <= response.status < 500 and response.status not in _NOT_THE_ROWS_FAULT:
                 raise _refusal(response.status, message)
             raise aiohttp.ClientResponseError(
                 response.request_info, (), status=response.status, message=message
             )
 
-    async def _body(self, server: ServerState, question: Question, *, by_uuid: bool) -> bytes:
+    async def _body(
+        self, server: ServerState, question: Question, *, known: frozenset[str]
+    ) -> bytes:
         """The request's JSON. Assembled from parts: the schema and sampling are encoded once."""
         messages = []
         if question.system is not None:
             messages.append(_system_json(question.system))
         text = json.dumps(question.text)
         if question.pictures:
-            if by_uuid:
-                parts = [_part_by_uuid(p) for p in question.pictures]
-            elif server.pictures == "file":
-                parts = await asyncio.to_thread(_parts_by_file, question.pictures)
-            else:
-                parts = await asyncio.to_thread(_parts_by_bytes, question.pictures)
+            new = tuple(p for p in question.pictures if p.sha256 not in known)
+            sent: dict[str, str] = {}
+            if new:
+                make = _parts_by_file if server.pictures == "file" else _parts_by_bytes
+                made = await asyncio.to_thread(make, new)
+                sent = dict(zip((p.sha256 for p in new), made, strict=True))
+            parts = [sent.get(p.sha256) or _part_by_uuid(p) for p in question.pictures]
             parts.append('{"type":"text","text":' + text + "}")
             content = "[" + ",".join(parts) + "]"
         else:

@@ -230,6 +230,8 @@ def write_dataset(
         files: dict[str, int] = {}
         for writer in writers.values():
             files |= writer.close()
+    # The old manifest must not vouch for the new files; the new one comes last.
+    (build / "manifest.json").unlink(missing_ok=True)
     _replace(fresh, build / "dataset")
     _replace(fresh_rejects, build / "rejects")
     splits = {split: writer.rows for split, writer in writers.items()}

@@ -6,12 +6,16 @@ Secrets are never in a recipe: `api_key_env` names the environment variable that
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 GEN_COLUMNS = ("prompt", "image")
 EDIT_COLUMNS = ("source_image", "edited_image", "instruction")
+
+
+_SECRET = re.compile(r"authorization|api[-_]?key|token|secret|password|cookie", re.IGNORECASE)
 
 
 class Settings(BaseModel):
@@ -103,10 +107,21 @@ class Endpoint(Settings):
             raise ValueError(f"url '{self.url}' must start with http:// or https://")
         if self.url is not None and self.model is None:
             raise ValueError("an endpoint with a 'url' needs 'model'")
-        if any(name.lower() == "authorization" for name in self.headers):
+        names = [*self.headers, *(self.launch.env if self.launch else ())]
+        secret = [name for name in names if _SECRET.search(name)]
+        arguments = self.launch.args if self.launch else ()
+        if "--api-key" in arguments or (self.url and "@" in self.url.split("/")[2]):
+            secret.append("--api-key" if "--api-key" in arguments else "url")
+        if secret:
             raise ValueError(
-                "no secrets in a recipe: put the key in the environment variable "
-                "that 'api_key_env' names, not in an Authorization header"
+                f"no secrets in a recipe ({', '.join(secret)}): it is written into the build and "
+                "sent to Prefect; put the key in an environment variable and name it in "
+                "'api_key_env' (a launched server inherits the environment)"
+            )
+        if self.launch and self.revision and self.revision not in self.launch.args:
+            raise ValueError(
+                "a launched server loads the revision that it is told to: add "
+                f"['--revision', '{self.revision}'] to launch.args"
             )
         return self
 

@@ -20,9 +20,17 @@ from typing import Any, TypeVar
 import aiohttp
 
 from pipelines.answers import Row
+from pipelines.build import BuildRefused
 from pipelines.chat import Chat
 from pipelines.endpoints import EndpointPool, ServerState
-from pipelines.launch import Server, check_running, start_server, stop_server, wait_until_ready
+from pipelines.launch import (
+    LaunchFailed,
+    Server,
+    check_running,
+    start_server,
+    stop_server,
+    wait_until_ready,
+)
 from pipelines.probe import probe_endpoint, require
 from pipelines.progress import Counters
 from pipelines.recipe import EditRecipe, Endpoint, Launch, Recipe
@@ -60,7 +68,11 @@ class Servers:
                 say(f"starting a server for {launch.model}; log in {log_path}")
                 server = await asyncio.to_thread(start_server, launch, log_path=log_path)
                 self._running[key] = server
-                await wait_until_ready(server, timeout_s=launch.ready_timeout_s)
+                try:
+                    await wait_until_ready(server, timeout_s=launch.ready_timeout_s)
+                except LaunchFailed:
+                    del self._running[key]
+                    raise
                 say(f"server for {launch.model} is ready at {server.url}")
             return self._running[key]
 
@@ -230,15 +242,24 @@ def _nothing_to_check() -> None:
     """A server that somebody else runs may come back; only time tells."""
 
 
+def check_keys(recipe: Recipe) -> None:
+    """Raises BuildRefused naming a variable of `api_key_env` that is not set."""
+    for pool in recipe.roles().values():
+        for endpoint in pool:
+            request_headers(endpoint)
+
+
 def request_headers(endpoint: Endpoint) -> Mapping[str, str]:
     """The recipe's headers, and the key from the variable that `api_key_env` names.
 
-    Raises KeyError naming the variable when it is not set.
+    Raises BuildRefused naming the variable when it is not set.
     """
     headers = dict(endpoint.headers)
     if endpoint.api_key_env:
-        key = os.environ.get(endpoint.api_key_env)
+        key = os.environ.get(endpoint.api_key_env, "").strip()
         if not key:
-            raise KeyError(f"the environment variable {endpoint.api_key_env} is not set")
+            raise BuildRefused(
+                f"the environment variable {endpoint.api_key_env} is not set (api_key_env)"
+            )
         headers["Authorization"] = f"Bearer {key}"
     return headers

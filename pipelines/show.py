@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.build import read_build
+from pipelines.law import check_law
 from pipelines.replies import SCORES
 
 WIDTH = 96
@@ -68,6 +69,7 @@ def _wrapped(name: str, text: str) -> str:
 
 
 def show_build(build: Path) -> str:
-    """The first finished row of a build as text. Raises BuildRefused for a folder that is none."""
+    """The first finished row of a build as text. Raises BuildRefused, LawBroken."""
+    check_law(build)
     row = first_row(build)
     return "no finished row" if row is None else format_row(row, read_build(build)["kind"])

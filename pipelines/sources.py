@@ -65,7 +65,7 @@ def count_rows(source: Source) -> int | None:
     else:
         count = sum(count_lines(file) for file in source_paths(source))
     if count is None:
-        return None
+        return source.limit
     return count if source.limit is None else min(count, source.limit)
 
 

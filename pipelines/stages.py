@@ -80,6 +80,7 @@ def make_stage(
         "prompt_id": prompt_id,
         "prompt_sha256": prompt.sha256,
         "system_sha256": load_prompt(SYSTEM_PROMPT).sha256 if with_pictures else None,
+        "retry_sha256": load_prompt(RETRY_PROMPT).sha256,
         "schema_id": schema_id,
         "schema_sha256": schema_sha256(schema_id),
         "sampling": json.dumps(sampling, sort_keys=True),

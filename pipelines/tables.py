@@ -23,6 +23,7 @@ PROVENANCE_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("prompt_id", pa.string()),
     ("prompt_sha256", pa.string()),
     ("system_sha256", pa.string()),
+    ("retry_sha256", pa.string()),
     ("schema_id", pa.string()),
     ("schema_sha256", pa.string()),
     ("sampling", pa.string()),

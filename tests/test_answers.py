@@ -203,13 +203,13 @@ def test_more_replies_than_asked_for_do_not_vote(path):
 # Requests that are refused.
 
 
-def test_a_refused_request_is_a_rejected_row_and_never_asked_again(path):
+def test_a_refused_request_is_a_rejected_row_that_the_next_run_asks_anew(path):
     behaviour = Behaviour(refuse_status_share=1.0)
     row, _ = answer(path, execution(attempts=3), behaviour=behaviour)
     assert (row["status"], row["reason"], row["attempts"]) == ("rejected", "request:refused", 1)
     assert "refuse this row" in row["detail"]
     assert row["raw_reply"] is None
-    assert reusable(row, execution(attempts=9))
+    assert not reusable(row, execution(attempts=1))
 
 
 def test_a_vanished_picture_is_a_rejected_row_until_it_is_back(path, tmp_path):

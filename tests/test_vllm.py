@@ -130,6 +130,7 @@ def test_kills_on_both_sides_lose_nothing(vllm, tmp_path, prefect_env):
         endpoint={"max_in_flight": 16},
     )
     flow = None
+    kills = {"flow": 0, "server": 0}
     for victim in ("flow", "server", "flow", "server", "flow", "server"):
         if flow is None or flow.poll() is not None:
             flow = background(flow_command("gen", recipe), tmp_path / "flow.log", prefect_env)
@@ -141,8 +142,8 @@ def test_kills_on_both_sides_lose_nothing(vllm, tmp_path, prefect_env):
             timeout_s=300,
             what="answers to kill in",
         )
-        if flow.poll() is not None:
-            break
+        assert flow.poll() is None, (tmp_path / "flow.log").read_text()[-3000:]
+        kills[victim] += 1
         if victim == "flow":
             os.kill(flow.pid, signal.SIGKILL)
             flow.wait()
@@ -154,6 +155,7 @@ def test_kills_on_both_sides_lose_nothing(vllm, tmp_path, prefect_env):
     if flow is None or flow.poll() is not None:
         flow = background(flow_command("gen", recipe), tmp_path / "flow.log", prefect_env)
     assert flow.wait(600) == 0, (tmp_path / "flow.log").read_text()[-3000:]
+    assert kills == {"flow": 3, "server": 3}
     law = check_law(tmp_path / "gen")
     assert law.source == 320
     ids = pl.read_parquet(tmp_path / "gen" / "rows" / "*.parquet")["row_id"]
