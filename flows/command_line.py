@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from pipelines.recipe import EditRecipe, GenRecipe, Recipe
+from pipelines.recipe import Recipe
 
-R = TypeVar("R", GenRecipe, EditRecipe)
+R = TypeVar("R", bound=Recipe)
 
 
 class RecipeRefused(Exception):

@@ -313,9 +313,9 @@ def run_flow(recipe: AnyRecipe, overrides: Mapping[str, Any] | None) -> dict[str
     logger = get_run_logger()
     try:
         if overrides:
-            value = recipe.model_dump(mode="json")
-            model = GenRecipe if isinstance(recipe, GenRecipe) else EditRecipe
-            recipe = check_recipe(value, model, overrides, where="overrides")
+            recipe = check_recipe(
+                recipe.model_dump(mode="json"), type(recipe), overrides, where="overrides"
+            )
         return run_build(recipe, say=logger.info, submit=Task.submit)
     except KNOWN_ERRORS as error:
         return Failed(message=f"{type(error).__name__}: {error}")
