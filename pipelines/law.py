@@ -84,5 +84,7 @@ def _with_axes(ids: pl.DataFrame, axes: tuple[str, ...]) -> pl.DataFrame:
 
 
 def _describe(what: str, frame: pl.DataFrame) -> str:
-    examples = ", ".join("/".join(filter(None, row)) for row in frame.head(3).iter_rows())
+    # Joins and `unique` keep no order, and a message that changes from run to run misleads.
+    first = frame.sort("row_id", "axis").head(3)
+    examples = ", ".join("/".join(filter(None, row)) for row in first.iter_rows())
     return f"{frame.height} {what} ({examples})"
