@@ -23,6 +23,7 @@ from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chat import EndpointDown
 from pipelines.dataset import run_chain, stage_digests, write_dataset
+from pipelines.edit_flow import AXES
 from pipelines.funnel import count_funnel
 from pipelines.ingest import ingest
 from pipelines.launch import LaunchFailed
@@ -271,19 +272,18 @@ def _wait(futures: list[PrefectFuture[Any]], runtime: Runtime) -> None:
 
 def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Counters) -> None:
     """Tell the progress bars how many answers each stage needs at most."""
-    upstream = scores = 0
+    expected = {stage.table: 0 for stage in stages_of(recipe).values()}
     for bucket in range(n_buckets):
         ok = [row for row in read_rows(build, bucket) if row["status"] == "ok"]
         if isinstance(recipe, GenRecipe):
-            upstream += len({row["prompt"] for row in ok})
-            scores += len(ok)
+            expected["checklists"] += len({row["prompt"] for row in ok})
+            expected["gen_scores"] += len(ok)
         else:
             pairs = {(r["source_image"]["sha256"], r["edited_image"]["sha256"]) for r in ok}
-            upstream += len(pairs)
-            scores += 2 * len(ok)
-    names = list(dict.fromkeys(stage.table for stage in stages_of(recipe).values()))
-    counters.expect(names[0], upstream)
-    counters.expect(names[1], scores)
+            expected["differences"] += len(pairs)
+            expected["edit_scores"] += len(AXES) * len(ok)
+    for table, answers in expected.items():
+        counters.expect(table, answers)
 
 
 def _check_sources_share(recipe: AnyRecipe, by_status: dict[str, int]) -> None:

@@ -33,6 +33,10 @@ class EndpointUnfit(Exception):
     """An endpoint that cannot do the work: which one, what it lacks, and the cure."""
 
 
+class EndpointUnreachable(EndpointUnfit):
+    """An endpoint that nobody answers at; others of its pool may do the work."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProbeReport:
     """What a probe found; plain values, so that it can stand in a manifest.
@@ -106,10 +110,14 @@ def require(
     needs_pictures: bool,
     needs_logprobs: bool = False,
 ) -> None:
-    """Raises EndpointUnfit, with the cure, when an endpoint lacks what the work needs."""
+    """Raises EndpointUnfit, with the cure, when an endpoint lacks what the work needs.
+
+    It is an EndpointUnreachable when nobody answered there at all.
+    """
     fault = _fault(report, model, needs_pictures, needs_logprobs)
     if fault:
-        raise EndpointUnfit(f"endpoint {url}: {fault}")
+        kind = EndpointUnfit if report.reachable else EndpointUnreachable
+        raise kind(f"endpoint {url}: {fault}")
 
 
 def _fault(

@@ -15,7 +15,7 @@ from typing import Any
 from jsonschema.exceptions import best_match
 
 from pipelines.fast_json import load_json
-from schemas import validator
+from schemas import accepts, validator
 
 SCORES = (1, 2, 3, 4, 5)
 _LABELS = frozenset(str(score) for score in SCORES)
@@ -184,9 +184,8 @@ def parse_choice(choice: Choice, schema_id: str, exact_verdicts: int | None = No
         where = "; the text is in reasoning_content" if choice.reasoning_content else ""
         raise ReplyInvalid("reply:empty", f"the reply is empty{where}")
     value = _load_strictly(choice.content)
-    check = validator(schema_id, exact_verdicts)
-    if not check.is_valid(value):
-        error = best_match(check.iter_errors(value))
+    if not accepts(schema_id, exact_verdicts)(value):
+        error = best_match(validator(schema_id, exact_verdicts).iter_errors(value))
         where = "/" + "/".join(str(part) for part in error.absolute_path) if error else "/"
         what = error.message if error else "does not match"
         raise ReplyInvalid("reply:schema", f"{schema_id} at {where}: {what[:200]}")
@@ -197,7 +196,7 @@ def _load_strictly(text: str) -> Any:
     """json.loads, without what it forgives: doubled keys, NaN, NUL, half surrogates."""
     try:
         value = _STRICT.decode(text)
-        if "\\u" in text:
+        if "\\u" in text or not text.isascii():
             json.dumps(value, ensure_ascii=False).encode()
             if "\\u0000" in text:
                 raise ValueError("a NUL character")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+from uvloop import new_event_loop
 
 from pipelines.answers import Row
 from pipelines.build import BuildRefused
@@ -31,7 +32,7 @@ from pipelines.launch import (
     stop_server,
     wait_until_ready,
 )
-from pipelines.probe import probe_endpoint, require
+from pipelines.probe import EndpointUnreachable, probe_endpoint, require
 from pipelines.progress import Counters
 from pipelines.recipe import EditRecipe, Endpoint, Launch, Recipe
 from pipelines.stages import Stage
@@ -113,7 +114,7 @@ class Runtime:
         self._closing = False
         self._chats: dict[str, asyncio.Task[Chat]] = {}
         self._ready: dict[str, Chat] = {}
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chat", daemon=True)
 
     def __enter__(self) -> Runtime:
@@ -165,10 +166,19 @@ class Runtime:
 
     async def _connect(self, role: str) -> Chat:
         pool = self.recipe.roles()[role]
-        servers = await asyncio.gather(*(self._server_of(role, e) for e in pool))
+        found = await asyncio.gather(
+            *(self._server_of(role, e) for e in pool), return_exceptions=True
+        )
+        servers = [server for server in found if isinstance(server, ServerState)]
+        for fault in found:
+            if isinstance(fault, EndpointUnreachable) and servers:
+                self.say(f"{role}: going on without {fault}")
+            elif isinstance(fault, BaseException):
+                await asyncio.gather(*(server.session.close() for server in servers))
+                raise fault
         self.say(f"{role}: {', '.join(server.url for server in servers)} ready")
         return Chat(
-            EndpointPool(list(servers)),
+            EndpointPool(servers),
             model=pool[0].model_name,
             extra_body=pool[0].extra_body,
             outage_timeout_s=self.recipe.outage_timeout_s,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.answers import NotAsked, Row, get_answer, reusable
-from pipelines.chat import Chat, Question
+from pipelines.chat import Chat, EndpointDown, Question
 from pipelines.identity import answer_id
 from pipelines.journal import Journal
 from pipelines.stages import Stage
@@ -104,14 +104,20 @@ class ShardRun:
     ) -> Row:
         if self._chat_of is None:
             raise NotAsked(identity)
-        row = await get_answer(
-            question,
-            answer_id=identity,
-            stage=stage,
-            chat=await self._chat_of(stage.role),
-            journal=self._journal(stage.table),
-            earlier=earlier,
-        )
+        chat = await self._chat_of(stage.role)
+        try:
+            row = await get_answer(
+                question,
+                answer_id=identity,
+                stage=stage,
+                chat=chat,
+                journal=self._journal(stage.table),
+                earlier=earlier,
+            )
+        except EndpointDown as down:
+            # A request that always fails the server stops its shard: say which one it was.
+            subject = ", ".join(f"{k}={str(v)[:80]!r}" for k, v in about.items())
+            raise EndpointDown(f"{stage.name} of {subject}: {down}") from down
         return about | row
 
     def _journal(self, table: str) -> Journal:

@@ -52,49 +52,35 @@ SCORE_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("vote_scores", pa.list_(pa.int64())),
     ("vote_spread", pa.float64()),
 )
-_ABOUT: dict[str, tuple[tuple[str, pa.DataType], ...]] = {
-    "checklists": (("prompt", pa.string()),),
+_PAIR = (
+    "source_image_sha256",
+    "edited_image_sha256",
+    "source_image_seen_sha256",
+    "edited_image_seen_sha256",
+)
+# The schema of a table's replies, and the columns (text) that say what an answer is about.
+_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "checklists": ("gen_checklist.v1", ("prompt",)),
     "gen_scores": (
-        ("prompt", pa.string()),
-        ("image_sha256", pa.string()),
-        ("image_seen_sha256", pa.string()),
-        ("checklist_id", pa.string()),
+        "gen_score.v1",
+        ("prompt", "image_sha256", "image_seen_sha256", "checklist_id"),
     ),
-    "differences": (
-        ("source_image_sha256", pa.string()),
-        ("edited_image_sha256", pa.string()),
-        ("source_image_seen_sha256", pa.string()),
-        ("edited_image_seen_sha256", pa.string()),
-        ("report", pa.string()),
-    ),
-    "edit_scores": (
-        ("source_image_sha256", pa.string()),
-        ("edited_image_sha256", pa.string()),
-        ("source_image_seen_sha256", pa.string()),
-        ("edited_image_seen_sha256", pa.string()),
-        ("instruction", pa.string()),
-        ("axis", pa.string()),
-        ("differences_id", pa.string()),
-    ),
-}
-_SCHEMA_OF = {
-    "checklists": "gen_checklist.v1",
-    "gen_scores": "gen_score.v1",
-    "differences": "edit_differences.v1",
-    "edit_scores": "edit_score.v1",
+    "differences": ("edit_differences.v1", (*_PAIR, "report")),
+    "edit_scores": ("edit_score.v1", (*_PAIR, "instruction", "axis", "differences_id")),
 }
 
 
 def output_columns(table: str) -> list[tuple[str, pa.DataType]]:
     """The columns that hold a table's replies, typed by its JSON Schema, and those of the votes."""
-    properties = load_schema(_SCHEMA_OF[table])["properties"]
+    properties = load_schema(_TABLES[table][0])["properties"]
     columns = [(name, arrow_type(part)) for name, part in properties.items()]
     return columns + list(SCORE_COLUMNS) if "score" in properties else columns
 
 
 def table_schema(table: str) -> pa.Schema:
     """The Arrow schema of a table of answers."""
-    return pa.schema([*_OUTCOME, *_ABOUT[table], *output_columns(table), *PROVENANCE_COLUMNS])
+    about = [(name, pa.string()) for name in _TABLES[table][1]]
+    return pa.schema([*_OUTCOME, *about, *output_columns(table), *PROVENANCE_COLUMNS])
 
 
 def read_answers(build: Path, table: str, bucket: int) -> dict[str, Row]:

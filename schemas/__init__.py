@@ -7,12 +7,18 @@ reply here, and `arrow_type` gives the column type of the table that keeps it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
+
+try:
+    import jsonschema_rs
+except ImportError:
+    jsonschema_rs = None
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,6 +73,20 @@ def request_schema(schema_id: str, exact_verdicts: int | None = None) -> dict[st
 def validator(schema_id: str, exact_verdicts: int | None = None) -> Draft202012Validator:
     """A compiled validator for `request_schema(...)`, made once and reused."""
     return Draft202012Validator(request_schema(schema_id, exact_verdicts))
+
+
+@cache
+def accepts(schema_id: str, exact_verdicts: int | None = None) -> Callable[[Any], bool]:
+    """Whether a value satisfies `request_schema(...)`, without saying why not.
+
+    With jsonschema-rs installed, which the factory's requirements bring, it takes microseconds
+    where `validator` takes tens to hundreds; the same answer either way.
+    """
+    if jsonschema_rs is not None:
+        return jsonschema_rs.Draft202012Validator(
+            request_schema(schema_id, exact_verdicts)
+        ).is_valid
+    return validator(schema_id, exact_verdicts).is_valid
 
 
 def max_characters(schema: dict[str, Any]) -> int:
