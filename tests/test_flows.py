@@ -135,6 +135,27 @@ def test_an_interrupted_run_ends_soon_and_the_next_one_finishes_it(tmp_path, pre
         assert before > 0
 
 
+def test_a_pool_goes_on_without_an_endpoint_that_is_down_at_start(tmp_path, prefect_env):
+    with stub_process() as stub:
+        source = edit_source(tmp_path / "in", pairs=3, instructions=2)
+        pool = [{"url": url, "model": "stub"} for url in ("http://127.0.0.1:9/v1", stub.url)]
+        recipe = write_recipe(
+            tmp_path / "r.yaml",
+            "edit",
+            stub.url,
+            tmp_path / "out",
+            source,
+            endpoints={"judge": pool},
+            outage_timeout_s=2,
+        )
+        done = run(flow_command("edit", recipe), prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "going on without endpoint http://127.0.0.1:9/v1" in done.stdout + done.stderr
+        assert check_law(tmp_path / "out").dataset == 12
+        manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+        assert [p["reachable"] for p in manifest["endpoints"]["judge"]].count(False) == 1
+
+
 def test_a_server_that_is_not_there_fails_the_run_with_its_address(tmp_path, prefect_env):
     source = gen_source(tmp_path / "in", prompts=2, pictures=1)
     url = "http://127.0.0.1:9/v1"

@@ -17,6 +17,7 @@ from pipelines.replies import (
     read_completion,
     score_probabilities,
 )
+from schemas import accepts, validator
 
 GOOD = {"reasoning": "The car is red now.", "score": 4}
 
@@ -62,6 +63,7 @@ def test_a_reply_cut_short_is_rejected_even_if_its_text_is_whole():
         (choice('{"reasoning":"a","score":1,"score":5}'), "reply:not_json"),
         (choice('{"reasoning":"a","score":NaN}'), "reply:not_json"),
         (choice('{"reasoning":"half \\ud800","score":3}'), "reply:not_json"),
+        (choice('{"reasoning":"bare half \ud800","score":3}'), "reply:not_json"),
         (choice('{"reasoning":"nul \\u0000","score":3}'), "reply:not_json"),
         (choice("[" * 100_000), "reply:not_json"),
         (choice('{"reasoning":"a","score":' + "9" * 5000 + "}"), "reply:not_json"),
@@ -213,6 +215,20 @@ def test_no_mangled_reply_escapes_or_becomes_a_score_outside_1_to_5(
         assert finish_reason == "stop"
         assert value["score"] in (1, 2, 3, 4, 5)
         assert not isinstance(value["score"], bool)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_both_validators_of_a_schema_agree(data):
+    """The fast one says yes or no, the other says why not: they must be of one mind."""
+    schema_id, exact = data.draw(
+        st.sampled_from([("edit_score.v1", None), ("gen_score.v1", 3), ("gen_score.v1", None)])
+    )
+    value = data.draw(near_misses | json_values | st.just(verdicts("c1", "c2", "c3")))
+    if isinstance(value, dict):
+        key = data.draw(st.sampled_from([*value, "score"]))
+        value = {**value, key: data.draw(st.just(value.get(key)) | json_values)}
+    assert accepts(schema_id, exact)(value) == validator(schema_id, exact).is_valid(value)
 
 
 @settings(max_examples=300, deadline=None)
