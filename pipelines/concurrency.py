@@ -1,7 +1,8 @@
 """How many requests an endpoint should have in flight: a pure rule, applied about once a second.
 
 Concurrency rises while throughput rises. It stops at a plateau, at a waiting queue above zero, or
-at the limit of the recipe; back-pressure (429, 503) halves it.
+at the limit of the recipe; back-pressure (429, 503) halves it. A plateau is hard to tell from the
+noise of a few seconds, so where the server shows an empty queue only a clear fall counts as one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ START = 32
 RISE = 1.5
 # A step up must pay for itself by this much, or it was not worth taking.
 WORTHWHILE_GAIN = 1.05
+# With an empty queue the server itself says that it could take more.
+CLEAR_FALL = 0.9
 # A plateau is looked at again after this long: the load may have changed.
 PLATEAU_S = 60.0
 
@@ -64,7 +67,8 @@ def next_window(window: Window, *, now_s: float, was_full: bool, waiting: int | 
     rate = window.done / elapsed
     if waiting is not None and waiting > 0:
         return replace(window, rate_before=rate, since_s=now_s, done=0)
-    if window.rate_before is not None and rate < WORTHWHILE_GAIN * window.rate_before:
+    least = WORTHWHILE_GAIN if waiting is None else CLEAR_FALL
+    if window.rate_before is not None and rate < least * window.rate_before:
         return replace(
             window, rate_before=None, since_s=now_s, done=0, resting_until_s=now_s + PLATEAU_S
         )

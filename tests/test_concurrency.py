@@ -51,6 +51,16 @@ def test_a_queue_at_the_server_holds_it():
     assert limits[-1] == 1000
 
 
+def test_with_an_empty_queue_it_rises_through_small_gains_and_stops_at_a_fall():
+    def gentle(limit):
+        return 2000 * limit / (limit + 20)
+
+    assert steps(gentle, 60)[0][-1] < 256
+    assert steps(gentle, 60, max_in_flight=256, waiting=0)[0][-1] == 256
+    limits, _ = steps(lambda limit: 1000 if limit < 60 else 600, 50, waiting=0)
+    assert limits[-1] < 120
+
+
 def test_a_limit_that_holds_nothing_back_is_left_alone():
     limits, _ = steps(lambda limit: 10 * limit, 60, was_full=False)
     assert set(limits) == {START}
