@@ -1,0 +1,130 @@
+"""What differs between two scenes, from the scenes alone, and which differences are significant.
+
+The table of significant kinds stands in docs/shapeworld.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from foundry.shapeworld.scenes import PLACES, Scene, Thing, are_adjacent, are_near, size_steps
+from foundry.shapeworld.wording import look, name_thing
+
+# With fewer things to go by, a picture is never called another one.
+FEWEST_TO_BE_ANOTHER = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One difference between two scenes, in the words of a report.
+
+    `key` is the thing it is about, None for the background or the whole picture.
+    """
+
+    category: str
+    subject: str
+    before: str
+    after: str
+    significant: bool
+    key: int | None
+
+
+def differences(source: Scene, edited: Scene) -> list[Difference]:
+    """All differences, the significant ones first, each kind in order of its place.
+
+    A picture that is almost entirely another one gets a single item that says so.
+    """
+    if is_another_scene(source, edited):
+        before, after = (f"{len(s.things)} things on {s.background}" for s in (source, edited))
+        return [
+            Difference(
+                category="other",
+                subject="whole picture",
+                before=before,
+                after=after,
+                significant=True,
+                key=None,
+            )
+        ]
+    found = all_differences(source, edited)
+    return sorted(found, key=lambda d: not d.significant)
+
+
+def all_differences(source: Scene, edited: Scene) -> list[Difference]:
+    """Every single difference, however many."""
+    found = []
+    if source.background != edited.background:
+        found.append(
+            Difference(
+                category="background",
+                subject="background",
+                before=source.background,
+                after=edited.background,
+                significant=True,
+                key=None,
+            )
+        )
+    after, before = edited.by_key(), source.by_key()
+    for thing in source.things:
+        found += _of_thing(thing, after.get(thing.key), source)
+    for thing in edited.things:
+        if thing.key not in before:
+            found.append(
+                Difference(
+                    category="presence",
+                    subject=name_thing(thing, edited),
+                    before="absent",
+                    after=f"{look(thing)} at {PLACES[thing.cell]}",
+                    significant=True,
+                    key=thing.key,
+                )
+            )
+    return found
+
+
+def _of_thing(old: Thing, new: Thing | None, source: Scene) -> list[Difference]:
+    subject = name_thing(old, source)
+
+    def item(category: str, before: str, after: str, significant: bool) -> Difference:
+        return Difference(
+            category=category,
+            subject=subject,
+            before=before,
+            after=after,
+            significant=significant,
+            key=old.key,
+        )
+
+    if new is None:
+        return [item("presence", f"{look(old)} at {PLACES[old.cell]}", "absent", True)]
+    found = []
+    if new.shape != old.shape:
+        # A thing of another shape is another thing: its colour, size and pattern are not counted.
+        found.append(item("shape", look(old), look(new), True))
+    else:
+        if new.colour != old.colour:
+            far = not are_near(old.colour, new.colour)
+            found.append(item("colour", old.colour, new.colour, far))
+        if new.size != old.size:
+            found.append(item("size", old.size, new.size, size_steps(old.size, new.size) > 1))
+        if new.pattern != old.pattern:
+            found.append(item("texture", old.pattern, new.pattern, False))
+    if new.cell != old.cell:
+        far = not are_adjacent(old.cell, new.cell)
+        found.append(item("position", PLACES[old.cell], PLACES[new.cell], far))
+    return found
+
+
+def is_another_scene(source: Scene, edited: Scene, named: Collection[int] = ()) -> bool:
+    """Whether the picture is almost entirely a different one.
+
+    The background changed and, of at least two things that `named` (keys) leaves out, more than
+    half are gone or have become things of another shape.
+    """
+    others = [thing for thing in source.things if thing.key not in named]
+    if source.background == edited.background or len(others) < FEWEST_TO_BE_ANOTHER:
+        return False
+    after = edited.by_key()
+    kept = sum(t.key in after and after[t.key].shape == t.shape for t in others)
+    return 2 * kept < len(others)

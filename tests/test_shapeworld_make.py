@@ -1,0 +1,122 @@
+"""Rows of ShapeWorld on disk: the factory can read them, and the truth stays beside them."""
+
+import json
+from dataclasses import replace
+from random import Random
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageChops, ImageStat
+from shapeworld_cases import scene
+
+from foundry.shapeworld.drawing import SIDE_PX, draw_scene
+from foundry.shapeworld.make import main, write_world
+from foundry.shapeworld.rows import SCORES
+from foundry.shapeworld.scenes import make_scene
+from pipelines.ingest import ingest
+from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.rows import read_rows
+from pipelines.sources import check_sources
+
+COLUMNS = {
+    "gen": {"id", "prompt", "image"},
+    "edit": {"id", "source_image", "edited_image", "instruction"},
+}
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", params=["gen", "edit"])
+def world(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    spread = write_world(request.param, 60, 5, folder)
+    return request.param, folder, spread
+
+
+def test_the_truth_stands_beside_the_rows_and_never_in_them(world):
+    kind, folder, _ = world
+    rows, truth = rows_of(folder), pq.read_table(folder / "truth.parquet")
+    assert all(row.keys() == COLUMNS[kind] for row in rows)
+    assert [row["id"] for row in rows] == truth["id"].to_pylist()
+    assert len({row["id"] for row in rows}) == 60
+
+
+def test_the_factory_reads_every_row(world, tmp_path):
+    kind, folder, _ = world
+    model = GenRecipe if kind == "gen" else EditRecipe
+    endpoint = {"url": "http://127.0.0.1:9/v1", "model": "m"}
+    roles = ("planner", "judge") if kind == "gen" else ("judge",)
+    recipe = model.model_validate(
+        {
+            "output": str(tmp_path),
+            "sources": {"kind": "jsonl", "path": str(folder / "rows.jsonl")},
+            "endpoints": dict.fromkeys(roles, endpoint),
+        }
+    )
+    check_sources(recipe)
+    ingest(recipe, tmp_path, n_buckets=2, validation_share=0.1)
+    found = [row for bucket in range(2) for row in read_rows(tmp_path, bucket)]
+    assert {row["source_id"] for row in found} == {row["id"] for row in rows_of(folder)}
+    assert {row["status"] for row in found} <= {"ok", "duplicate"}
+
+
+def test_all_scores_come_up(world):
+    _, _, spread = world
+    for counts in spread.values():
+        assert sum(counts.values()) == 60
+        assert all(counts[score] for score in SCORES)
+
+
+def test_a_row_depends_on_its_seed_alone_and_not_on_how_many_are_made(world, tmp_path):
+    kind, folder, _ = world
+    write_world(kind, 10, 5, tmp_path / "few")
+    assert rows_of(tmp_path / "few") == rows_of(folder)[:10]
+    for picture in (tmp_path / "few").rglob("*.jpg"):
+        same = folder / picture.relative_to(tmp_path / "few")
+        assert picture.read_bytes() == same.read_bytes()
+    write_world(kind, 10, 6, tmp_path / "other")
+    texts = [list(row.values())[1] for row in rows_of(tmp_path / "other")]
+    assert texts != [list(row.values())[1] for row in rows_of(folder)[:10]]
+
+
+def test_nuisance_changes_a_picture_less_than_another_thing_does():
+    base = scene("white", "large red circle centre", "small navy star top left")
+    other = scene("white", "large blue circle centre", "small navy star top left")
+
+    def distance(a, b):
+        pictures = [draw_scene(s, Random(d)).resize((48, 48)) for s, d in (a, b)]
+        return sum(ImageStat.Stat(ImageChops.difference(*pictures)).mean)
+
+    nuisance = distance((base, 1), (base, 2))
+    assert 0 < nuisance < distance((base, 1), (other, 2))
+    sizes = {draw_scene(base, Random(d)).size for d in range(8)}
+    assert len(sizes) > 1
+    assert all(abs(w - SIDE_PX) <= 6 and w == h for w, h in sizes)
+
+
+def test_what_leans_is_partly_hidden_by_what_it_leans_behind():
+    alone = scene("white", "red square left", "large blue circle centre")
+    red, blue = alone.things
+    hidden = make_scene("white", [replace(red, lean=blue.cell), blue])
+
+    def reds(picture):
+        return sum(r > 180 and g < 90 and b < 90 for r, g, b in picture.get_flattened_data())
+
+    full, part = (reds(draw_scene(s, Random(3))) for s in (alone, hidden))
+    assert 0.4 * full < part < 0.9 * full
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_trace(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main("gen", rows=2, out=tmp_path / "file") == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_pictures_are_real_jpegs(world):
+    _, folder, _ = world
+    for path in list(folder.rglob("*.jpg"))[:5]:
+        with Image.open(path) as picture:
+            assert picture.format == "JPEG"
+            picture.load()
