@@ -16,8 +16,14 @@ from foundry.shapeworld.scenes import (
 def thing(words, key):
     """A thing from its words in any order; medium and plain where nothing is said."""
     found = {"size": "medium", "pattern": "plain"}
-    place = next(p for p in sorted(PLACES, key=len, reverse=True) if words.endswith(p))
-    for word in words.removesuffix(place).split():
+    # A side alone is its middle.
+    short = {"top": "top middle", "left": "middle left", "right": "middle right"}
+    short["bottom"] = "bottom middle"
+    said = next(
+        p for p in sorted([*PLACES, *short], key=len, reverse=True) if words.endswith(" " + p)
+    )
+    place = short.get(said, said)
+    for word in words.removesuffix(said).split():
         for name, known in (
             ("shape", SHAPES),
             ("colour", COLOURS),

@@ -19,7 +19,7 @@ from foundry.shapeworld.gen_truth import (
     gen_score,
     verdict,
 )
-from foundry.shapeworld.scenes import is_unseen
+from foundry.shapeworld.scenes import HUES, are_near, is_unseen
 from schemas import load_schema
 
 CIRCLES = Group(shape="circle", count=2, colour="red", size="small")
@@ -99,15 +99,20 @@ def item_of(kind, about, attribute=None):
         (
             item_of("attribute", CIRCLES, "colour"),
             scene("sky", "red circle top", "blue circle left"),
-            "partly",
+            "no",  # half of them plainly wrong
         ),
         (item_of("attribute", CIRCLES, "colour"), scene("sky", "crimson circle top"), "partly"),
+        (
+            item_of("attribute", CIRCLES, "colour"),
+            scene("sky", "red circle top", "crimson circle left", "blue circle right"),
+            "partly",
+        ),
         (item_of("attribute", CIRCLES, "colour"), scene("sky", "blue circle top"), "no"),
         (item_of("attribute", CIRCLES, "colour"), scene("sky", "red star top"), "no"),
         (item_of("attribute", CIRCLES, "size"), RIGHT, "yes"),
         (
             item_of("attribute", CIRCLES, "size"),
-            scene("sky", "small red circle top", "red circle left"),
+            scene("sky", "small red circle top", "small red circle left", "red circle right"),
             "partly",
         ),
         (item_of("attribute", CIRCLES, "size"), scene("sky", "red circle top"), "no"),
@@ -135,7 +140,8 @@ def item_of(kind, about, attribute=None):
         (item_of("negative", Absent(shape="square")), RIGHT, "yes"),
         (item_of("negative", Absent(shape="circle")), RIGHT, "no"),
         (item_of("negative", Absent(colour="red")), RIGHT, "no"),
-        (item_of("negative", Absent(colour="crimson")), RIGHT, "yes"),
+        (item_of("negative", Absent(colour="crimson")), RIGHT, "partly"),
+        (item_of("negative", Absent(colour="gold")), RIGHT, "yes"),
         (item_of("negative", Absent(shape="star", colour="red")), RIGHT, "yes"),
         (item_of("negative", Absent(shape="star", colour="navy")), RIGHT, "no"),
     ],
@@ -161,6 +167,7 @@ STAR_AND_CROSS = ("navy star left", "green cross right")
         (ONE, scene("sky", "red star top"), 3),  # the colour is plainly wrong
         (ONE, scene("sky", "red star top", "red star left"), 2),  # wrong colour and number
         (ONE, scene("sky", "navy circle top"), 1),
+        (TWO, scene("mint", "green cross right"), 2),  # the main subject is missing
         (TWO, scene("mint", *STAR_AND_CROSS), 5),
         (TWO, scene("sky", *STAR_AND_CROSS), 4),
         (TWO, scene("sky", *STAR_AND_CROSS, "green cross top"), 4),
@@ -217,6 +224,26 @@ def test_a_better_verdict_never_lowers_the_score(seed, data):
     assert gen_score(items, better) >= gen_score(items, verdicts)
 
 
+def test_a_prompt_reads_like_one():
+    said = {write_prompt(FULL, Random(i)) for i in range(60)}
+    start = "Two small red circles, a navy star and a green cross."
+    assert f"{start} The star is left of the cross. No squares." in said
+    none = Wanted(groups=(STAR,), absent=(Absent(colour="gold"),), background="mint")
+    said = {write_prompt(none, Random(i)) for i in range(60)}
+    assert "A picture of a navy star on a mint background. Nothing gold." in said
+
+
+@settings(max_examples=200, deadline=None)
+@given(seeds)
+def test_nothing_that_is_asked_for_could_be_taken_for_what_must_not_be_there(seed):
+    wanted = random_wanted(Random(seed), unseen=True)
+    for absent in wanted.absent:
+        if absent.colour and not absent.shape:
+            assert not any(are_near(absent.colour, g.colour) for g in wanted.groups)
+            assert absent.colour not in HUES.get(wanted.background, ())
+        assert absent.shape not in {g.shape for g in wanted.groups}
+
+
 @settings(max_examples=100, deadline=None)
 @given(seeds)
 def test_a_prompt_says_everything_that_is_wanted(seed):
@@ -230,5 +257,8 @@ def test_a_prompt_says_everything_that_is_wanted(seed):
     for absent in wanted.absent:
         assert (absent.shape or absent.colour) in prompt
     assert wanted.background is None or f"{wanted.background} background" in prompt
+    for relation in wanted.relations:
+        side = {"left": "left of", "right": "right of"}.get(relation.side, relation.side)
+        assert f"The {relation.shape} is {side} the {relation.other}." in prompt
     assert "None" not in prompt
     assert not is_unseen(picture_scene(dice, wanted, unseen=False, score=3))

@@ -1,7 +1,9 @@
 """Rows of ShapeWorld on disk: the factory can read them, and the truth stays beside them."""
 
 import json
+import math
 from dataclasses import replace
+from itertools import combinations
 from random import Random
 
 import pyarrow.parquet as pq
@@ -9,10 +11,17 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 from shapeworld_cases import scene
 
-from foundry.shapeworld.drawing import SIDE_PX, draw_scene
+from foundry.shapeworld.drawing import RGB, SIDE_PX, draw_scene, pattern_rgb
 from foundry.shapeworld.make import main, write_world
 from foundry.shapeworld.rows import SCORES
-from foundry.shapeworld.scenes import make_scene
+from foundry.shapeworld.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    NEAR_COLOURS,
+    are_near,
+    make_scene,
+    random_scene,
+)
 from pipelines.ingest import ingest
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import read_rows
@@ -62,6 +71,18 @@ def test_the_factory_reads_every_row(world, tmp_path):
     assert {row["status"] for row in found} <= {"ok", "duplicate"}
 
 
+def test_many_rows_are_written_in_batches_and_old_pictures_go(tmp_path, monkeypatch):
+    monkeypatch.setattr("foundry.shapeworld.make.ROWS_AT_ONCE", 7)
+    write_world("gen", 21, 1, tmp_path)
+    assert len(list(tmp_path.rglob("*.jpg"))) == 21
+    write_world("gen", 10, 2, tmp_path, unseen=True)
+    assert pq.read_table(tmp_path / "truth.parquet")["id"].to_pylist() == [
+        row["id"] for row in rows_of(tmp_path)
+    ]
+    assert len(list(tmp_path.rglob("*.jpg"))) == 10
+    assert all("unseen" in row["id"] for row in rows_of(tmp_path))
+
+
 def test_all_scores_come_up(world):
     _, _, spread = world
     for counts in spread.values():
@@ -85,15 +106,57 @@ def test_nuisance_changes_a_picture_less_than_another_thing_does():
     base = scene("white", "large red circle centre", "small navy star top left")
     other = scene("white", "large blue circle centre", "small navy star top left")
 
-    def distance(a, b):
+    def apart(a, b):
         pictures = [draw_scene(s, Random(d)).resize((48, 48)) for s, d in (a, b)]
         return sum(ImageStat.Stat(ImageChops.difference(*pictures)).mean)
 
-    nuisance = distance((base, 1), (base, 2))
-    assert 0 < nuisance < distance((base, 1), (other, 2))
+    nuisance = apart((base, 1), (base, 2))
+    assert 0 < nuisance < apart((base, 1), (other, 2))
     sizes = {draw_scene(base, Random(d)).size for d in range(8)}
     assert len(sizes) > 1
     assert all(abs(w - SIDE_PX) <= 6 and w == h for w, h in sizes)
+
+
+def distance(a, b):
+    """CIE76 colour difference of two sRGB colours."""
+    return math.dist(_lab(a), _lab(b))
+
+
+def _lab(rgb):
+    linear = [((v / 255 + 0.055) / 1.055) ** 2.4 if v > 10 else v / 255 / 12.92 for v in rgb]
+    weights = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
+    xyz = [sum(w * v for w, v in zip(row, linear, strict=True)) for row in weights]
+    x, y, z = (
+        t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116
+        for t in (v / white for v, white in zip(xyz, (0.9505, 1.0, 1.089), strict=True))
+    )
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def test_near_colours_look_nearer_than_all_others():
+    near = [distance(RGB[a], RGB[b]) for a, b in NEAR_COLOURS]
+    far = [distance(RGB[a], RGB[b]) for a, b in combinations(COLOURS, 2) if not are_near(a, b)]
+    assert max(near) < 0.8 * min(far)
+
+
+def test_things_and_their_patterns_stand_out_from_every_background():
+    for colour in COLOURS:
+        assert distance(RGB[colour], pattern_rgb(colour)) > 20
+        for ground in BACKGROUNDS:
+            assert distance(RGB[colour], RGB[ground]) > 30
+            assert distance(pattern_rgb(colour), RGB[ground]) > 20
+
+
+def test_every_thing_stands_in_its_cell_in_its_colour():
+    dice = Random(4)
+    for _ in range(20):
+        picked = random_scene(dice, unseen=True)
+        plain = [replace(t, pattern="plain", lean=None) for t in picked.things]
+        picture = draw_scene(make_scene(picked.background, plain), dice)
+        for thing in plain:
+            at = [int((n + 0.5) * picture.width / 3) for n in (thing.cell % 3, thing.cell // 3)]
+            seen = picture.getpixel(tuple(at))
+            assert min(COLOURS, key=lambda c: distance(RGB[c], seen)) == thing.colour
 
 
 def test_what_leans_is_partly_hidden_by_what_it_leans_behind():

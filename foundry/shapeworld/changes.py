@@ -99,14 +99,15 @@ class Canvas:
         place_off = level <= 3 and asked is not None and self.dice.random() < 0.3
         cells = [c for c in free if (c != asked if place_off else asked in (None, c))]
         if cells:
-            look = self._look_of_level(request, level + place_off)
+            look = self._look_of_level(request, level + place_off, SHAPES)
             self.add(self.dice.choice(cells), look)
 
     def replace_like(self, key: int, request: Request, level: int) -> None:
         """Put another thing in a thing's place, as asked or off by as much as `level` says."""
-        self.change(key, **self._look_of_level(request, level))
+        others = [s for s in SHAPES if s != self.things[key].shape]
+        self.change(key, **self._look_of_level(request, level, others))
 
-    def _look_of_level(self, request: Request, level: int) -> dict[str, str]:
+    def _look_of_level(self, request: Request, level: int, shapes: Sequence[str]) -> dict[str, str]:
         look = random_look(self.dice, unseen=self.unseen)
         shape, colour = request.shape or "", request.colour or ""
         if request.size:
@@ -117,7 +118,7 @@ class Canvas:
             colour = near_colour(colour)
         wrong_shape = level == 2 or (level == 3 and self.dice.random() < 0.5)
         if wrong_shape:
-            shape = self.dice.choice([s for s in SHAPES if s != shape])
+            shape = self.dice.choice([s for s in shapes if s != shape])
         if level == 2 or (level == 3 and not wrong_shape):
             colour = self.colour_for(shape, [c for c in COLOURS if not are_near(c, colour)])
         return look | {"shape": shape, "colour": colour}
@@ -126,17 +127,13 @@ class Canvas:
 def is_ambiguous(source: Scene, edited: Scene) -> bool:
     """Whether something that came could be taken for something else that went.
 
-    A thing that was added or moved, and another that was removed or moved away, are of one shape
-    and of near colours: which of them is which, no picture tells.
+    A thing that was added or moved, and another that was removed or moved away, are of one shape:
+    which of them is which, no picture tells.
     """
     before, after = source.by_key(), edited.by_key()
     gone = [t for t in source.things if t.key not in after or after[t.key].cell != t.cell]
     come = [t for t in edited.things if t.key not in before or before[t.key].cell != t.cell]
-    return any(
-        a.key != b.key and a.shape == b.shape and are_near(a.colour, b.colour)
-        for a in gone
-        for b in come
-    )
+    return any(a.key != b.key and a.shape == b.shape for a in gone for b in come)
 
 
 def disturb(canvas: Canvas, significant: int, minor: int) -> None:

@@ -5,7 +5,7 @@ The table of significant kinds stands in docs/shapeworld.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foundry.shapeworld.scenes import PLACES, Scene, Thing, are_adjacent, are_near, size_steps
@@ -35,7 +35,8 @@ def differences(source: Scene, edited: Scene) -> list[Difference]:
 
     A picture that is almost entirely another one gets a single item that says so.
     """
-    if is_another_scene(source, edited):
+    found = all_differences(source, edited)
+    if is_another_scene(source, found):
         before, after = (f"{len(s.things)} things on {s.background}" for s in (source, edited))
         return [
             Difference(
@@ -47,7 +48,6 @@ def differences(source: Scene, edited: Scene) -> list[Difference]:
                 key=None,
             )
         ]
-    found = all_differences(source, edited)
     return sorted(found, key=lambda d: not d.significant)
 
 
@@ -116,15 +116,13 @@ def _of_thing(old: Thing, new: Thing | None, source: Scene) -> list[Difference]:
     return found
 
 
-def is_another_scene(source: Scene, edited: Scene, named: Collection[int] = ()) -> bool:
-    """Whether the picture is almost entirely a different one.
+def is_another_scene(source: Scene, changes: Sequence[Difference]) -> bool:
+    """Whether these changes make almost entirely another picture of a scene.
 
-    The background changed and, of at least two things that `named` (keys) leaves out, more than
-    half are gone or have become things of another shape.
+    The background changed and, of at least two things, more than half are gone or have become
+    things of another shape.
     """
-    others = [thing for thing in source.things if thing.key not in named]
-    if source.background == edited.background or len(others) < FEWEST_TO_BE_ANOTHER:
-        return False
-    after = edited.by_key()
-    kept = sum(t.key in after and after[t.key].shape == t.shape for t in others)
-    return 2 * kept < len(others)
+    keys = source.by_key().keys()
+    lost = {d.key for d in changes if d.category in ("presence", "shape")} & keys
+    new_ground = any(d.category == "background" for d in changes)
+    return new_ground and len(keys) >= FEWEST_TO_BE_ANOTHER and 2 * len(lost) > len(keys)

@@ -21,19 +21,20 @@ _FINER = 2  # Drawn that much larger and averaged down, for smooth edges.
 RADIUS = {"small": 0.2, "medium": 0.32, "large": 0.45}
 LEAN = 0.4
 _JITTER = 0.03
+# The two of a near pair are closer to each other than any others are; a test measures it.
 RGB = {
-    "red": (230, 40, 40),
-    "crimson": (160, 10, 45),
-    "orange": (245, 130, 20),
-    "gold": (225, 185, 30),
-    "green": (20, 120, 50),
-    "lime": (110, 205, 40),
-    "blue": (50, 110, 235),
-    "navy": (20, 35, 120),
-    "purple": (110, 35, 150),
-    "violet": (180, 95, 220),
-    "grey": (120, 120, 125),
-    "black": (25, 25, 28),
+    "red": (228, 40, 40),
+    "crimson": (178, 20, 52),
+    "orange": (240, 135, 25),
+    "gold": (225, 175, 35),
+    "green": (25, 120, 55),
+    "lime": (70, 165, 60),
+    "blue": (35, 110, 215),
+    "navy": (25, 65, 150),
+    "purple": (125, 25, 125),
+    "violet": (165, 70, 170),
+    "grey": (120, 122, 125),
+    "black": (60, 60, 64),
     "white": (250, 250, 250),
     "cream": (250, 238, 205),
     "sky": (190, 225, 250),
@@ -41,6 +42,8 @@ RGB = {
     "lilac": (228, 212, 245),
     "silver": (208, 210, 214),
 }
+# The pattern of a light colour is drawn in a darker tone, that of a dark one in a lighter.
+_DARK = frozenset({"crimson", "green", "navy", "purple", "black"})
 Points = list[tuple[float, float]]
 
 
@@ -104,31 +107,37 @@ def _star(x: float, y: float, r: float) -> Points:
 
 
 def _ink(thing: Thing, size: tuple[int, int], x: float, y: float, cell: float) -> Image.Image:
-    """A plane of the thing's colour, with its pattern in a light tint where the thing is."""
+    """A plane of the thing's colour, with its pattern where the thing is."""
     ink = Image.new("RGB", size, RGB[thing.colour])
     if thing.pattern == "plain":
         return ink
-    # Not white: on a light background the pattern would cut the shape up.
-    r, g, b = RGB[thing.colour]
-    tint = ((r + 2 * 255) // 3, (g + 2 * 255) // 3, (b + 2 * 255) // 3)
+    tone = pattern_rgb(thing.colour)
     pen, step, half = ImageDraw.Draw(ink), cell * 0.15, cell / 2
     steps = range(-4, 5)
     if thing.pattern == "striped":
         for i in steps:
             at = x + i * step
-            pen.rectangle((at, y - half, at + step * 0.4, y + half), fill=tint)
+            pen.rectangle((at, y - half, at + step * 0.4, y + half), fill=tone)
     else:
         dot = step * 0.27
         for i in steps:
             for j in steps:
                 px, py = x + i * step, y + j * step
-                pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=tint)
+                pen.ellipse((px - dot, py - dot, px + dot, py + dot), fill=tone)
     return ink
+
+
+def pattern_rgb(colour: str) -> tuple[int, int, int]:
+    """The RGB of a colour's pattern: another tone of it, unlike any background."""
+    r, g, b = RGB[colour]
+    if colour in _DARK:
+        return (r * 11 + 255 * 9) // 20, (g * 11 + 255 * 9) // 20, (b * 11 + 255 * 9) // 20
+    return r * 45 // 100, g * 45 // 100, b * 45 // 100
 
 
 def _disturb(image: Image.Image, dice: Random) -> Image.Image:
     side = SIDE_PX + dice.randint(-6, 6)
-    image = image.resize((side, side), Image.Resampling.BOX if side == SIDE_PX else None)
+    image = image.resize((side, side), Image.Resampling.LANCZOS)
     image = ImageEnhance.Brightness(image).enhance(dice.uniform(0.95, 1.03))
     # Pillow's own noise cannot be seeded.
     grain = Image.frombytes("L", image.size, dice.randbytes(side * side))

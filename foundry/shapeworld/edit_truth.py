@@ -35,7 +35,7 @@ def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -
     """How well an edit carries out its instruction, 1-5, whatever else changed.
 
     Each target of each request has a level 1-5. All at 4 or more: the lowest. At least half at 4
-    or more, or all at 3: 3. Any above 1: 2. Else 1.
+    or more, or none below 3: 3. Any above 1: 2. Else 1.
     """
     levels = []
     claimed: set[int] = set()
@@ -44,7 +44,7 @@ def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -
     done = sum(level >= 4 for level in levels)
     if done == len(levels):
         return min(levels)
-    if 2 * done >= len(levels) or min(levels) == 3:
+    if 2 * done >= len(levels) or min(levels) >= 3:
         return 3
     return 2 if max(levels) > 1 else 1
 
@@ -133,7 +133,7 @@ def unintended(source: Scene, edited: Scene, requests: Sequence[Request]) -> lis
     """The differences that no request accounts for.
 
     Exempt are the attribute that was to change (rightly or not: that is execution), all of a
-    replaced thing, the thing added as asked, and what the scenes do not hold: occlusion, nuisance.
+    replaced thing, one added thing for each add, and what no scene holds: occlusion, nuisance.
     """
     exempt: set[tuple[int | None, str]] = set()
     claimed: set[int] = set()
@@ -166,10 +166,9 @@ def consistency_score(source: Scene, edited: Scene, requests: Sequence[Request])
     Significant unintended changes: none 5, one 4, two or three 3, more 2. Minor ones: none 5, one
     or two 4, three or four 3, more 2. 1 for a picture that is almost entirely another one.
     """
-    named = {key for request in requests for key in request.targets}
-    if is_another_scene(source, edited, named):
-        return 1
     extra = unintended(source, edited, requests)
+    if is_another_scene(source, extra):
+        return 1
     significant = sum(d.significant for d in extra)
     minor = len(extra) - significant
     return min(_rung(significant, (0, 1, 3)), _rung(minor, (0, 2, 4)))

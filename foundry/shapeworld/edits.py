@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from random import Random
 
 from foundry.shapeworld.changes import Canvas, disturb, swap_everything
-from foundry.shapeworld.edit_truth import Request, consistency_score, execution_score
+from foundry.shapeworld.differences import all_differences, is_another_scene
+from foundry.shapeworld.edit_truth import (
+    Request,
+    consistency_score,
+    execution_score,
+    unintended,
+)
 from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     COLOURS,
     HELD_OUT,
+    MOST_THINGS,
     PLACES,
     SHAPES,
     SIZES,
@@ -53,7 +60,7 @@ def random_edit(
         else:
             disturb(canvas, *_amounts(consistency, dice))
         edited = canvas.scene()
-        if edited is None:
+        if edited is None or _misleads(source, edited, requests):
             continue
         miss = abs(execution_score(source, edited, requests) - execution)
         miss += abs(consistency_score(source, edited, requests) - consistency)
@@ -66,6 +73,33 @@ def random_edit(
     return best
 
 
+def _misleads(source: Scene, edited: Scene, requests: Sequence[Request]) -> bool:
+    """Whether the truth would go against the words.
+
+    Something that the instruction's words fit came up beside what they were meant for ("remove all
+    circles", and a new circle is there), or the picture is another one by what was asked for.
+    """
+    changes = all_differences(source, edited)
+    if is_another_scene(source, changes) != is_another_scene(
+        source, unintended(source, edited, requests)
+    ):
+        return True
+    before = source.by_key()
+    for request in requests:
+        targets = [before[key] for key in request.targets]
+        if request.kind != "remove" and len(targets) < 2:
+            continue
+        for thing in edited.things:
+            was = before.get(thing.key)
+            new = was is None or (was.shape, was.colour) != (thing.shape, thing.colour)
+            fits = thing.shape == targets[0].shape and (
+                len(targets) > 1 or thing.colour == targets[0].colour
+            )
+            if thing.key not in request.targets and new and fits:
+                return True
+    return False
+
+
 def random_requests(dice: Random, source: Scene, *, unseen: bool) -> tuple[Request, ...]:
     """One request, or in a quarter of cases two about different things."""
     kinds = dice.sample(KINDS, 2 if dice.random() < 0.25 else 1)
@@ -73,12 +107,24 @@ def random_requests(dice: Random, source: Scene, *, unseen: bool) -> tuple[Reque
     for kind in kinds:
         named = {key for request in requests for key in request.targets}
         request = _random_request(dice, kind, source, named, unseen)
-        if request:
+        if request and not any(_clash(request, other, source) for other in requests):
             requests.append(request)
     if requests:
         return tuple(requests)
     others = [b for b in BACKGROUNDS if b != source.background]
     return (Request(kind="background", to=dice.choice(others)),)
+
+
+def _clash(a: Request, b: Request, source: Scene) -> bool:
+    """Whether two requests want one place, or one brings in what the other's words may mean."""
+    places = [r.to if r.kind == "move" else r.place for r in (a, b)]
+    if places[0] is not None and places[0] == places[1]:
+        return True
+    before = source.by_key()
+    return any(
+        new.shape is not None and any(before[key].shape == new.shape for key in old.targets)
+        for new, old in ((a, b), (b, a))
+    )
 
 
 def _random_request(
@@ -90,7 +136,7 @@ def _random_request(
     if kind == "add":
         canvas = Canvas(source, dice, unseen=unseen)
         free = source.free_cells()
-        if len(source.things) >= 8 or not free:
+        if len(source.things) == MOST_THINGS:
             return None
         shape, colour = canvas.new_look()
         place = PLACES[dice.choice(free)] if dice.random() < 0.6 else None
@@ -123,9 +169,7 @@ def _random_request(
             sizes = [size for size in SIZES if size not in taken]
             return Request(kind=kind, targets=targets, to=dice.choice(sizes)) if sizes else None
         case _:
-            free = source.free_cells()
-            to = PLACES[dice.choice(free)] if free else None
-            return Request(kind=kind, targets=targets, to=to) if to else None
+            return Request(kind=kind, targets=targets, to=PLACES[dice.choice(source.free_cells())])
 
 
 def _quality(execution: int, index: int, count: int, dice: Random) -> int:

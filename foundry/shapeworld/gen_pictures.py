@@ -14,6 +14,7 @@ from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     CELLS,
     COLOURS,
+    HUES,
     MOST_THINGS,
     SHAPES,
     SIZES,
@@ -29,8 +30,8 @@ from foundry.shapeworld.scenes import (
 )
 
 TRIES = 60
-# What is changed of the wish before it is drawn, in the number of changes to try for each score.
-_CHANGES = {5: (0,), 4: (1, 2), 3: (2, 3, 4), 2: (3, 4, 5), 1: (9,)}
+# How many changes of the wish to try for each score; None for a scene without any regard to it.
+_CHANGES = {5: (0,), 4: (1, 2), 3: (2, 3, 4), 2: (3, 4, 5), 1: (None,)}
 
 
 @dataclass
@@ -49,7 +50,7 @@ def picture_scene(dice: Random, wanted: Wanted, *, unseen: bool, score: int) -> 
     best, best_miss = None, 99
     for _ in range(TRIES):
         scene = _try(dice, wanted, unseen, dice.choice(_CHANGES[score]))
-        if scene is None or (is_unseen(scene) and not unseen):
+        if scene is None or _is_unfit(scene, wanted, unseen):
             continue
         miss = abs(gen_score(items, [verdict(item, scene) for item in items]) - score)
         if miss < best_miss:
@@ -59,8 +60,14 @@ def picture_scene(dice: Random, wanted: Wanted, *, unseen: bool, score: int) -> 
     return best or random_scene(dice, unseen=unseen)
 
 
-def _try(dice: Random, wanted: Wanted, unseen: bool, changes: int) -> Scene | None:
-    if changes >= 9:
+def _is_unfit(scene: Scene, wanted: Wanted, unseen: bool) -> bool:
+    """Whether a held-out combination came up, or a ground of a colour that must not be there."""
+    hues = HUES[scene.background]
+    return (is_unseen(scene) and not unseen) or any(a.colour in hues for a in wanted.absent)
+
+
+def _try(dice: Random, wanted: Wanted, unseen: bool, changes: int | None) -> Scene | None:
+    if changes is None:
         return random_scene(dice, unseen=unseen)
     wish = _Wish(
         groups=list(wanted.groups),
@@ -77,7 +84,7 @@ def _try(dice: Random, wanted: Wanted, unseen: bool, changes: int) -> Scene | No
 def _add_bystanders(wish: _Wish, wanted: Wanted, dice: Random, unseen: bool) -> None:
     """Things that nobody asked for and nobody minds, in some pictures."""
     shapes = {g.shape for g in wanted.groups} | {a.shape for a in wanted.absent}
-    colours = {a.colour for a in wanted.absent}
+    colours = {c for a in wanted.absent if a.colour for c in (a.colour, near_colour(a.colour))}
     for _ in range(dice.choice((0, 0, 1, 2))):
         look = random_look(dice, unseen=unseen)
         if look["shape"] not in shapes and look["colour"] not in colours:
@@ -115,22 +122,15 @@ def _relation_holds(relation: Relation, scene: Scene) -> bool:
     return not {relation.shape, relation.other} <= shapes or verdict(item, scene) == "yes"
 
 
-def _pick_group(wish: _Wish, dice: Random) -> int | None:
-    return dice.randrange(len(wish.groups)) if wish.groups else None
-
-
 def _spoil_count(wish: _Wish, wanted: Wanted, dice: Random) -> None:
-    i = _pick_group(wish, dice)
-    if i is not None:
-        group = wish.groups[i]
-        count = max(1, group.count + dice.choice((-2, -1, 1, 2)))
-        wish.groups[i] = replace(group, count=min(count, 6))
+    i = dice.randrange(len(wish.groups))
+    group = wish.groups[i]
+    count = max(1, group.count + dice.choice((-2, -1, 1, 2)))
+    wish.groups[i] = replace(group, count=min(count, 6))
 
 
 def _spoil_colour(wish: _Wish, wanted: Wanted, dice: Random) -> None:
-    i = _pick_group(wish, dice)
-    if i is None:
-        return
+    i = dice.randrange(len(wish.groups))
     group = wish.groups[i]
     far = [c for c in COLOURS if not are_near(c, group.colour)]
     colour = near_colour(group.colour) if dice.random() < 0.4 else dice.choice(far)
@@ -145,17 +145,17 @@ def _spoil_colour(wish: _Wish, wanted: Wanted, dice: Random) -> None:
 
 
 def _spoil_size(wish: _Wish, wanted: Wanted, dice: Random) -> None:
-    i = _pick_group(wish, dice)
-    if i is not None and wish.groups[i].size:
-        group = wish.groups[i]
+    i = dice.randrange(len(wish.groups))
+    group = wish.groups[i]
+    if group.size:
         sizes = [s for s in SIZES if s != group.size]
         wish.groups[i] = replace(group, size=dice.choice(sizes))
 
 
 def _spoil_shape(wish: _Wish, wanted: Wanted, dice: Random) -> None:
-    i = _pick_group(wish, dice)
+    i = dice.randrange(len(wish.groups))
     shapes = [s for s in SHAPES if all(g.shape != s for g in (*wanted.groups, *wish.groups))]
-    if i is not None and shapes:
+    if shapes:
         wish.groups[i] = replace(wish.groups[i], shape=dice.choice(shapes))
 
 

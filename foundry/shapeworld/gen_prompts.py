@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from random import Random
 
 from foundry.shapeworld.gen_truth import Absent, Group, Relation, Wanted, checklist
-from foundry.shapeworld.scenes import BACKGROUNDS, COLOURS, HELD_OUT, SHAPES, SIZES
+from foundry.shapeworld.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    HELD_OUT,
+    HUES,
+    SHAPES,
+    SIZES,
+    near_colour,
+)
 from foundry.shapeworld.wording import COUNT_WORDS, plural, with_article
 
 SIDES = ("left", "right", "above", "below")
@@ -39,12 +47,11 @@ def _random_wanted(dice: Random, unseen: bool) -> Wanted:
     if len(single) > 1 and dice.random() < 0.7:
         a, b = dice.sample(single, 2)
         relations = (Relation(shape=a, side=dice.choice(SIDES), other=b),)
-    return Wanted(
-        groups=groups,
-        relations=relations,
-        absent=(_random_absent(dice, groups),) if dice.random() < 0.35 else (),
-        background=dice.choice(BACKGROUNDS) if dice.random() < 0.4 else None,
-    )
+    background = dice.choice(BACKGROUNDS) if dice.random() < 0.4 else None
+    taken = {c for g in groups for c in (g.colour, near_colour(g.colour))}
+    taken |= set(HUES[background] if background else ())
+    absent = (_random_absent(dice, groups, taken),) if dice.random() < 0.35 else ()
+    return Wanted(groups=groups, relations=relations, absent=absent, background=background)
 
 
 _COUNTS = {
@@ -58,9 +65,10 @@ def _colours_of(shape: str, unseen: bool) -> list[str]:
     return [c for c in COLOURS if unseen or (shape, c) not in HELD_OUT]
 
 
-def _random_absent(dice: Random, groups: Sequence[Group]) -> Absent:
+def _random_absent(dice: Random, groups: Sequence[Group], taken: set[str]) -> Absent:
+    """What must not be there: nothing that was asked for, or could be taken for it."""
     shapes = [s for s in SHAPES if all(g.shape != s for g in groups)]
-    colours = [c for c in COLOURS if all(g.colour != c for g in groups)]
+    colours = [c for c in COLOURS if c not in taken]
     match dice.randrange(3):
         case 0:
             return Absent(shape=dice.choice(shapes))

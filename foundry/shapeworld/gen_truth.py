@@ -133,7 +133,7 @@ def verdict(item: Item, scene: Scene) -> str:
     if isinstance(about, str):
         return _yes(scene.background == about)
     if isinstance(about, Absent):
-        return _yes(not any(_is_such(thing, about) for thing in scene.things))
+        return _absent_verdict(about, scene)
     if isinstance(about, Relation):
         return _relation_verdict(about, scene)
     things = [thing for thing in scene.things if thing.shape == about.shape]
@@ -149,18 +149,28 @@ def _yes(met: bool) -> str:
     return "yes" if met else "no"
 
 
-def _is_such(thing: Thing, absent: Absent) -> bool:
-    return absent.shape in (None, thing.shape) and absent.colour in (None, thing.colour)
+def _absent_verdict(absent: Absent, scene: Scene) -> str:
+    """yes: no such thing is there; partly: only one of a near colour is; no: one is there."""
+    colours = [t.colour for t in scene.things if absent.shape in (None, t.shape)]
+    if absent.colour is None:
+        return _yes(not colours)
+    if absent.colour in colours:
+        return "no"
+    return "partly" if any(are_near(c, absent.colour) for c in colours) else "yes"
 
 
 def _attribute_verdict(things: list[Thing], attribute: str, group: Group) -> str:
-    """yes: all have it; partly: some have it or a near colour; no: none has, or none is there."""
+    """yes: all have it; no: half or more plainly do not, or none is there; partly: all else.
+
+    A near colour is not as asked, but not plainly wrong either.
+    """
     wanted = getattr(group, attribute)
     have = [getattr(thing, attribute) for thing in things]
     if have and all(value == wanted for value in have):
         return "yes"
-    near = attribute == "colour" and any(are_near(value, wanted) for value in have)
-    return "partly" if near or wanted in have else "no"
+    close = are_near if attribute == "colour" else str.__eq__
+    wrong = sum(not close(value, wanted) for value in have)
+    return "no" if 2 * wrong >= len(have) else "partly"
 
 
 def _relation_verdict(relation: Relation, scene: Scene) -> str:
@@ -185,9 +195,9 @@ def _is_beside(cell: int, side: str, other: int) -> bool:
 def gen_score(items: Sequence[Item], verdicts: Sequence[str]) -> int:
     """How well the picture follows the prompt, 1-5.
 
-    1: no subject is there. 2: more than half of the subjects are missing, or wrong in colour and in
-    number. 5: every verdict is yes. 4: no critical item is unmet, and one or two items are not
-    wholly met. 3: all else.
+    1: no subject is there. 2: the main subject is missing, or more than half of the subjects are
+    missing, or wrong in colour and in number. 5: every verdict is yes. 4: no critical item is a
+    no, and one or two items are not wholly met. 3: all else.
     """
     found = dict(zip(items, verdicts, strict=True))
     subjects = [item for item in items if item.kind == "subject"]
@@ -195,7 +205,7 @@ def gen_score(items: Sequence[Item], verdicts: Sequence[str]) -> int:
     if missing == len(subjects):
         return 1
     bad = sum(_is_bad(item, found) for item in subjects)
-    if 2 * bad > len(subjects):
+    if found[subjects[0]] == "no" or 2 * bad > len(subjects):
         return 2
     off = sum(v != "yes" for v in verdicts)
     if off == 0:

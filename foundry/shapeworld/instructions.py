@@ -15,7 +15,7 @@ _TEMPLATES = {
     "replace": ("Replace {old} with {new}.", "Put {new} in place of {old}."),
     "recolour": ("Make {old} {to}.", "Paint {old} {to}.", "Change the colour of {old} to {to}."),
     "resize": ("Make {old} {to}.", "Change the size of {old} to {to}."),
-    "move": ("Move {old} so that it is {to}.", "Put {old} {to}."),
+    "move": ("Move {old} to the {to}.", "Shift {old} to the {to}."),
     "background": (
         "Make the background {to}.",
         "Change the background to {to}.",
@@ -30,12 +30,11 @@ def write_instruction(source: Scene, requests: Sequence[Request], dice: Random) 
 
 
 def _sentence(source: Scene, request: Request, dice: Random) -> str:
-    to = request.to or ""
     words = {
         "old": _targets(source, request),
         "new": _new_thing(request),
         "where": f" {place_phrase(request.place)}" if request.place else "",
-        "to": place_phrase(to) if request.kind == "move" else to,
+        "to": request.to or "",
     }
     return dice.choice(_TEMPLATES[request.kind]).format(**words)
 

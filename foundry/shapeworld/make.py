@@ -10,6 +10,7 @@ The same command writes the same rows; a row does not depend on how many are ask
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ def write_world(
     Raises OSError when the folder cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / "pictures", ignore_errors=True)
     spread: dict[str, Counter[int]] = {}
     waiting: list[dict[str, Any]] = []
     stream = islice(world_rows(kind, seed, unseen=unseen), rows)
@@ -142,7 +144,7 @@ def main(
     seed
         Other seeds, other rows.
     out
-        Folder to write to; what is there is replaced.
+        Folder to write to; rows, pictures and truth that are there are replaced.
     unseen
         Draw also the combinations of shape and colour that are otherwise held out.
 

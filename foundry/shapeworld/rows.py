@@ -44,11 +44,11 @@ class WorldRow:
 
 def make_group(kind: str, seed: int, index: int, *, unseen: bool) -> Iterator[WorldRow]:
     """The rows of group `index`: `edit` or `gen`, scores aimed evenly at 1-5."""
-    dice = Random(f"{kind} {seed} {index}")
-    return (_edit_group if kind == "edit" else _gen_group)(dice, seed, index, unseen)
+    name = f"{kind}-{'unseen-' if unseen else ''}{seed}-{index:07d}"
+    return (_edit_group if kind == "edit" else _gen_group)(Random(name), name, unseen)
 
 
-def _edit_group(dice: Random, seed: int, index: int, unseen: bool) -> Iterator[WorldRow]:
+def _edit_group(dice: Random, name: str, unseen: bool) -> Iterator[WorldRow]:
     source = random_scene(dice, unseen=unseen)
     picture = draw_scene(source, dice)
     for i in range(ROWS_A_GROUP["edit"]):
@@ -57,27 +57,27 @@ def _edit_group(dice: Random, seed: int, index: int, unseen: bool) -> Iterator[W
             dice, source, unseen=unseen, execution=execution, consistency=consistency
         )
         yield WorldRow(
-            id=f"edit-{seed}-{index:07d}-{i}",
+            id=f"{name}-{i}",
             texts={"instruction": write_instruction(source, edit.requests, dice)},
             pictures={"source_image": picture, "edited_image": draw_scene(edit.edited, dice)},
-            **edit_truth(edit),
+            **truth_of_edit(edit),
         )
 
 
-def _gen_group(dice: Random, seed: int, index: int, unseen: bool) -> Iterator[WorldRow]:
+def _gen_group(dice: Random, name: str, unseen: bool) -> Iterator[WorldRow]:
     wanted = random_wanted(dice, unseen=unseen)
     prompt = write_prompt(wanted, dice)
     for i in range(ROWS_A_GROUP["gen"]):
         scene = picture_scene(dice, wanted, unseen=unseen, score=dice.choice(SCORES))
         yield WorldRow(
-            id=f"gen-{seed}-{index:07d}-{i}",
+            id=f"{name}-{i}",
             texts={"prompt": prompt},
             pictures={"image": draw_scene(scene, dice)},
-            **gen_truth(wanted, scene),
+            **truth_of_picture(wanted, scene),
         )
 
 
-def edit_truth(edit: Edit) -> dict[str, Any]:
+def truth_of_edit(edit: Edit) -> dict[str, Any]:
     """The scores and the truth columns of an edit."""
     source, edited, requests = edit.source, edit.edited, edit.requests
     extra = unintended(source, edited, requests)
@@ -103,7 +103,7 @@ def edit_truth(edit: Edit) -> dict[str, Any]:
     return {"scores": scores, "truth": truth}
 
 
-def gen_truth(wanted: Wanted, scene: Scene) -> dict[str, Any]:
+def truth_of_picture(wanted: Wanted, scene: Scene) -> dict[str, Any]:
     """The score and the truth columns of a picture for a prompt."""
     items = checklist(wanted)
     verdicts = [verdict(item, scene) for item in items]

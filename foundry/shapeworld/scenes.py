@@ -25,16 +25,25 @@ BACKGROUNDS = ("white", "cream", "sky", "mint", "lilac", "silver")
 CELLS = tuple(range(9))
 PLACES = (
     "top left",
-    "top",
+    "top middle",
     "top right",
-    "left",
+    "middle left",
     "centre",
-    "right",
+    "middle right",
     "bottom left",
-    "bottom",
+    "bottom middle",
     "bottom right",
 )
 MOST_THINGS = 8
+# Colours that a viewer might see in a background.
+HUES: dict[str, tuple[str, ...]] = {
+    "white": (),
+    "cream": ("orange", "gold"),
+    "sky": ("blue", "navy"),
+    "mint": ("green", "lime"),
+    "lilac": ("purple", "violet"),
+    "silver": ("grey", "black"),
+}
 # Shape and colour that never come together where only seen combinations are drawn.
 HELD_OUT = frozenset(
     {

@@ -5,23 +5,6 @@ from __future__ import annotations
 from foundry.shapeworld.scenes import PLACES, Scene, Thing
 
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-_PLACE_PHRASES: dict[str, str] = dict(
-    zip(
-        PLACES,
-        (
-            "at the top left",
-            "at the top",
-            "at the top right",
-            "on the left",
-            "in the centre",
-            "on the right",
-            "at the bottom left",
-            "at the bottom",
-            "at the bottom right",
-        ),
-        strict=True,
-    )
-)
 
 
 def plural(shape: str) -> str:
@@ -35,8 +18,8 @@ def with_article(noun: str) -> str:
 
 
 def place_phrase(place: str) -> str:
-    """Where a place is: `at the top left`. Raises KeyError for what is no place."""
-    return _PLACE_PHRASES[place]
+    """Where a place is: `at the top left`, `in the centre`."""
+    return "in the centre" if place == "centre" else f"at the {place}"
 
 
 def look(thing: Thing) -> str:
