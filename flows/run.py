@@ -21,9 +21,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
-from pipelines.chat import EndpointDown
+from pipelines.chat import EndpointDown, RequestStuck
 from pipelines.dataset import run_chain, stage_digests, write_dataset
-from pipelines.edit_flow import AXES
+from pipelines.edit_flow import AXES, edit_groups
 from pipelines.funnel import count_funnel
 from pipelines.ingest import ingest
 from pipelines.launch import LaunchFailed
@@ -146,8 +146,9 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
     try:
         new = future.result()
     except BaseException as error:
-        # The first trouble stops what has not begun; each of the rest would only wait it out again.
-        runtime.stopped_by = runtime.stopped_by or error
+        if not isinstance(error, RequestStuck):
+            # Trouble that the other shards would share stops those that have not begun.
+            runtime.stopped_by = runtime.stopped_by or error
         future.cancel()
         if isinstance(error, CancelledError):
             raise Interrupted("the run was interrupted") from None
@@ -164,7 +165,13 @@ async def _shard(
 ) -> dict[str, int]:
     try:
         await run_chain(kind, rows, run, at_once=at_once)
-        return await asyncio.to_thread(run.finish)
+        finishing = asyncio.ensure_future(asyncio.to_thread(run.finish))
+        try:
+            return await asyncio.shield(finishing)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and the build's lock must outlive what it writes.
+            await finishing
+            raise
     finally:
         run.close()
 
@@ -183,9 +190,6 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         inside=recipe.images.originals == "inside",
     )
     law = check_law(path)
-    digests: dict[str, list[str]] = {}
-    for stage in stages.values():
-        digests.setdefault(stage.table, []).append(stage.digest)
     manifest = {
         "kind": kind_of(recipe),
         "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -195,7 +199,7 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         "stages": stage_digests(stages),
         "endpoints": runtime.probes,
         "requests": runtime.requests,
-        "funnel": count_funnel(path, tuple(digests), digests),
+        "funnel": count_funnel(path, written.answers),
         "law": {
             name: getattr(law, name) for name in ("source", "dataset", "rejected", "duplicates")
         },
@@ -253,21 +257,33 @@ def _call(work: Task[..., Any], *args: Any) -> Any:
     """Run a task here and give its value. Raises BuildFailed with the message of a failed one."""
     state = work(*args, return_state=True)
     if not state.is_completed():
+        raise_bug(state)
         raise BuildFailed(state.message)
     return state.result()
 
 
 def _wait(futures: list[PrefectFuture[Any]], runtime: Runtime) -> None:
-    failed = 0
+    """Wait for all shards. Raises BuildFailed with what stopped the first one that failed."""
+    failed = []
     for future in futures:
         future.wait()
-        failed += not future.state.is_completed()
+        if not future.state.is_completed():
+            raise_bug(future.state)
+            failed.append(future.state.message)
     if failed:
-        error = runtime.stopped_by
+        cause = str(runtime.stopped_by) if runtime.stopped_by else failed[0]
         raise BuildFailed(
-            f"{failed} of {len(futures)} shards not finished: {error}. "
+            f"{len(failed)} of {len(futures)} shards not finished: {cause}. "
             "What is finished is kept; run again to go on."
-        ) from error
+        ) from runtime.stopped_by
+
+
+def raise_bug(state: State[Any]) -> None:
+    """Raises the exception of a task that failed of a bug of ours: it must crash with its trace."""
+    # A state holds its exception bare, or in a record of Prefect's own.
+    for error in (state.data, getattr(state.data, "result", None)):
+        if isinstance(error, BaseException):
+            raise error
 
 
 def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Counters) -> None:
@@ -279,8 +295,7 @@ def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Co
             expected["checklists"] += len({row["prompt"] for row in ok})
             expected["gen_scores"] += len(ok)
         else:
-            pairs = {(r["source_image"]["sha256"], r["edited_image"]["sha256"]) for r in ok}
-            expected["differences"] += len(pairs)
+            expected["differences"] += len(edit_groups(ok))
             expected["edit_scores"] += len(AXES) * len(ok)
     for table, answers in expected.items():
         counters.expect(table, answers)

@@ -173,7 +173,7 @@ def _rejected(
     detail: str,
     bad: Choice | None,
 ) -> Row:
-    raw = (bad.content or bad.refusal or bad.content) if bad else None
+    raw = (bad.content or bad.refusal) if bad else None
     return _provenance(answer_id, stage, faults, entry, usage) | {
         "status": "rejected",
         "reason": reason,

@@ -30,8 +30,10 @@ STICKY_PICTURES = 50_000
 # A request that fails this often while others succeed would fail for ever.
 MOST_FAILURES = 12
 _JSON_BODY = {"Content-Type": "application/json"}
-# Out of credit, a proxy that wants a login, a time-out, a conflict, too early.
-_NOT_THE_ROWS_FAULT = (402, 407, 408, 409, 425)
+# Of one server they end the run; of one of several, such as a pod that restarts, others take over.
+_WRONG_ADDRESS = (401, 403, 404, 405)
+# Besides: out of credit, a proxy that wants a login, a time-out, a conflict, too early.
+_ENDPOINTS_FAULT = (*_WRONG_ADDRESS, 402, 407, 408, 409, 425)
 _TOO_LONG = ("context length", "max_model_len", "maximum model length", "too long")
 
 
@@ -49,6 +51,10 @@ class RequestRefused(Exception):
 
 class EndpointDown(Exception):
     """No server of the pool answered within the outage time; the message says what to do."""
+
+
+class RequestStuck(EndpointDown):
+    """One request that fails again and again while others of its pool get answers."""
 
 
 class _Trouble(Exception):
@@ -166,7 +172,8 @@ class Chat:
             return await retrying(attempt)
         except _Trouble as trouble:
             urls = ", ".join(server.url for server in self.pool.servers)
-            raise EndpointDown(
+            kind = RequestStuck if failures >= MOST_FAILURES else EndpointDown
+            raise kind(
                 f"{urls}: no answer in {time.monotonic() - started:.0f} s and {tries} "
                 f"tries; last: {trouble}. Finished work is kept: see to the server and run again."
             ) from trouble
@@ -221,12 +228,12 @@ class Chat:
                 raise _Trouble(f"{server.url}: {response.status} {message}", pushed_back=True)
             if response.status in (400, 422) and known:
                 raise _PictureNotCached
-            if response.status in (401, 403, 404, 405):
+            if response.status in _WRONG_ADDRESS and len(self.pool.servers) == 1:
                 raise EndpointDown(
                     f"{server.url}: {response.status} {message}. Check the recipe's url, model "
                     "and the variable that api_key_env names."
                 )
-            if 400 <= response.status < 500 and response.status not in _NOT_THE_ROWS_FAULT:
+            if 400 <= response.status < 500 and response.status not in _ENDPOINTS_FAULT:
                 raise _refusal(response.status, message)
             raise aiohttp.ClientResponseError(
                 response.request_info, (), status=response.status, message=message

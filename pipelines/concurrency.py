@@ -57,24 +57,25 @@ def next_window(window: Window, *, now_s: float, was_full: bool, waiting: int | 
     """The window for the next second.
 
     `was_full`: whether the limit held requests back; `waiting`: the server's own queue, None where
-    it does not say. A measurement needs two seconds and two rounds of requests.
+    it does not say. A measurement needs two seconds and two rounds of requests, or one round where
+    the server shows an empty queue.
     """
     elapsed = now_s - window.since_s
-    if elapsed < 2.0 or window.done < 2 * window.limit:
+    rounds, rise, least = (1, 2.0, CLEAR_FALL) if waiting == 0 else (2, RISE, WORTHWHILE_GAIN)
+    if elapsed < 2.0 or window.done < rounds * window.limit:
         return window
     if now_s < window.resting_until_s or not was_full or window.limit >= window.max_in_flight:
         return replace(window, since_s=now_s, done=0)
     rate = window.done / elapsed
     if waiting is not None and waiting > 0:
         return replace(window, rate_before=rate, since_s=now_s, done=0)
-    least = WORTHWHILE_GAIN if waiting is None else CLEAR_FALL
     if window.rate_before is not None and rate < least * window.rate_before:
         return replace(
             window, rate_before=None, since_s=now_s, done=0, resting_until_s=now_s + PLATEAU_S
         )
     return replace(
         window,
-        limit=min(window.max_in_flight, max(window.limit + 1, int(window.limit * RISE))),
+        limit=min(window.max_in_flight, max(window.limit + 1, int(window.limit * rise))),
         rate_before=rate,
         since_s=now_s,
         done=0,

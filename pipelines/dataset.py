@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.edit_flow import AXES, edit_groups, run_edit_group
+from pipelines.funnel import add_answers
 from pipelines.gen_flow import Outcome, gen_groups, run_gen_group
 from pipelines.rows import read_rows
 from pipelines.shard_run import ShardRun, run_groups
@@ -60,11 +61,14 @@ REJECT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What was written: rows a split, rejects, and the files with their rows."""
+    """What was written: rows a split, rejects, the files with their rows, and counts of the answers
+    it rests on by table (see `funnel.add_answers`).
+    """
 
     splits: dict[str, int] = field(default_factory=dict)
     rejects: int = 0
     files: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def dataset_schema(kind: Kind) -> pa.Schema:
@@ -113,15 +117,20 @@ def _with_image_features(schema: pa.Schema, pictures: tuple[str, ...]) -> pa.Sch
 
 def bucket_outcomes(
     build: Path, kind: Kind, bucket: int, stages: Mapping[str, Stage]
-) -> tuple[list[Row], list[Outcome]]:
-    """The rows of a bucket and what became of each, from disk alone.
+) -> tuple[list[Row], list[Outcome], dict[str, dict[str, Row]]]:
+    """The rows of a bucket, what became of each, and the answers used by table and id.
 
-    It is the chain that made the answers, run with nobody to ask: no second rule says which answer
-    belongs to which row. Raises NotAsked when one is missing.
+    From disk alone: it is the chain that made the answers, run with nobody to ask, so no second
+    rule says which answer belongs to which row. Raises NotAsked when one is missing.
     """
+    used: dict[str, dict[str, Row]] = {stage.table: {} for stage in stages.values()}
+
+    def note(stage: Stage, row: Row, asked: bool) -> None:
+        used[stage.table][row["answer_id"]] = row
+
     rows = read_rows(build, bucket)
-    run = ShardRun(build, bucket, stages, chat_of=None)
-    return rows, asyncio.run(run_chain(kind, rows, run, at_once=1))
+    run = ShardRun(build, bucket, stages, chat_of=None, on_answer=note)
+    return rows, asyncio.run(run_chain(kind, rows, run, at_once=1)), used
 
 
 async def run_chain(kind: Kind, rows: list[Row], run: ShardRun, *, at_once: int) -> list[Outcome]:
@@ -211,12 +220,15 @@ def write_dataset(
     """
     fresh, fresh_rejects = build / ".dataset.new", build / ".rejects.new"
     writers: dict[str, _SplitWriter] = {}
-    n_rejects = 0
+    n_rejects, answers = 0, {}
     with _made_anew(fresh, fresh_rejects):
         for split in ("train", "validation"):
             writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)
         for bucket in range(n_buckets):
-            kept, rejects = sort_outcomes(kind, *bucket_outcomes(build, kind, bucket, stages))
+            rows, outcomes, used = bucket_outcomes(build, kind, bucket, stages)
+            kept, rejects = sort_outcomes(kind, rows, outcomes)
+            for table, found in used.items():
+                answers[table] = add_answers(answers.get(table), found.values())
             for split, writer in writers.items():
                 mine = [row for row in kept if row["split"] == split]
                 for batch in _batches(mine):
@@ -235,7 +247,7 @@ def write_dataset(
     _replace(fresh, build / "dataset")
     _replace(fresh_rejects, build / "rejects")
     splits = {split: writer.rows for split, writer in writers.items()}
-    return Written(splits=splits, rejects=n_rejects, files=files)
+    return Written(splits=splits, rejects=n_rejects, files=files, answers=answers)
 
 
 @contextmanager

@@ -3,53 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from pipelines.answers import Row
 from pipelines.shards import shard_paths
 
+_SUMS = ("attempts", "prompt_tokens", "completion_tokens")
 
-def count_funnel(
-    build: Path, tables: tuple[str, ...], digests: dict[str, list[str]]
-) -> dict[str, Any]:
-    """Counts for the manifest and for a person, from the files on disk.
 
-    `rows`: source rows by status and rejection reason. One entry a table of answers: answers under
-    the current recipe by status and reason, with the attempts and tokens they took. `rejects`: by
-    reason, in dataset rows. `digests` names the stage digests of the current recipe a table.
+def count_funnel(build: Path, answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Counts for the manifest and for a person.
+
+    `rows`: source rows by status and rejection reason. One entry a table of answers: those that the
+    present dataset rests on, as `add_answers` counted them. `rejects`: by reason, in dataset rows.
     """
-    rows = _scan(build / "rows", ["status", "reason"])
-    funnel: dict[str, Any] = {"rows": _by_status(rows)}
-    columns = ["answer_id", "stage_digest", "status", "reason", "attempts"]
-    columns += ["prompt_tokens", "completion_tokens"]
-    for table in tables:
-        found = _scan(build / table, columns)
-        found = found.filter(pl.col("stage_digest").is_in(digests[table]))
-        found = found.unique("answer_id", keep="last", maintain_order=True)
-        funnel[table] = _by_status(found) | {
-            name: int(found[name].cast(pl.Int64).sum() or 0)
-            for name in ("attempts", "prompt_tokens", "completion_tokens")
-        }
+    paths = shard_paths(build / "rows")
+    frames = [pl.read_parquet(path, columns=["status", "reason"]) for path in paths]
+    empty = pl.DataFrame(schema={"status": pl.String, "reason": pl.String})
+    rows = pl.concat([empty, *frames])
+    counts = Counter(rows["status"].to_list())
+    rejected = rows.filter(pl.col("status") == "rejected")["reason"]
+    funnel: dict[str, Any] = {
+        "rows": {
+            "total": rows.height,
+            **{status: counts[status] for status in ("ok", "rejected", "duplicate")},
+            "reasons": dict(sorted(Counter(rejected.to_list()).items())),
+        },
+        **answers,
+    }
     files = sorted((build / "rejects").glob("*.parquet"))
     reasons = [pl.read_parquet(f, columns=["reason"])["reason"] for f in files]
-    counted = Counter(pl.concat(reasons).to_list()) if reasons else Counter()
-    funnel["rejects"] = dict(sorted(counted.items()))
+    found = Counter(pl.concat(reasons).to_list()) if reasons else Counter()
+    funnel["rejects"] = dict(sorted(found.items()))
     return funnel
 
 
-def _scan(folder: Path, columns: list[str]) -> pl.DataFrame:
-    frames = [pl.read_parquet(path, columns=columns) for path in shard_paths(folder)]
-    if not frames:
-        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    return pl.concat(frames)
-
-
-def _by_status(frame: pl.DataFrame) -> dict[str, Any]:
-    counts: dict[str, Any] = {"total": frame.height}
-    for status in ("ok", "rejected", "duplicate"):
-        counts[status] = frame.filter(pl.col("status") == status).height
-    rejected = frame.filter(pl.col("status") == "rejected")
-    counts["reasons"] = dict(sorted(Counter(rejected["reason"].to_list()).items()))
+def add_answers(counts: dict[str, Any] | None, answers: Iterable[Row]) -> dict[str, Any]:
+    """Counts with these answers of one table added: by status and rejection reason, with the
+    attempts and tokens they took.
+    """
+    counts = counts or {
+        "total": 0,
+        "ok": 0,
+        "rejected": 0,
+        "reasons": {},
+        **dict.fromkeys(_SUMS, 0),
+    }
+    for row in answers:
+        counts["total"] += 1
+        counts[row["status"]] += 1
+        for name in _SUMS:
+            counts[name] += row[name] or 0
+        if row["reason"]:
+            counts["reasons"][row["reason"]] = counts["reasons"].get(row["reason"], 0) + 1
     return counts

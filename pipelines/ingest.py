@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.build import Kind
 from pipelines.identity import digest
 from pipelines.picture_pool import Learnt, PicturePool
 from pipelines.picture_refs import PictureRef
@@ -23,7 +24,6 @@ from pipelines.picture_worker import Workplace, limits_digest
 from pipelines.pictures import PictureLimits, PictureRejected
 from pipelines.recipe import ImageLimits, Recipe
 from pipelines.rows import (
-    Kind,
     Spool,
     identify,
     kind_of,
@@ -32,7 +32,7 @@ from pipelines.rows import (
     remove_superseded,
     write_rows,
 )
-from pipelines.sources import PICTURE_COLUMNS, RawRow, read_source
+from pipelines.sources import PICTURE_COLUMNS, RawRow, clean_text, read_source
 
 WINDOW_ROWS = 256
 WINDOW_BYTES = 256 * 1024 * 1024
@@ -215,7 +215,7 @@ def _finish(
         "content": content,
         "status": "ok" if fault is None else "rejected",
         "reason": fault[0] if fault else None,
-        "detail": _clean(fault[1]) if fault else None,
+        "detail": clean_text(fault[1]) if fault else None,
         "source": waiting.source,
         "source_index": raw.index,
         "source_id": raw.source_id,
@@ -229,7 +229,7 @@ def _finish(
     for name in recipe.columns_needed():
         value = raw.values.get(name)
         if name not in PICTURE_COLUMNS:
-            row[name] = _clean(value) if isinstance(value, str) else None
+            row[name] = clean_text(value) if isinstance(value, str) else None
         elif fault is None:
             facts = learnt[name].facts or {}
             row[name] = {key: facts[key] for key in PICTURE_NAMES}
@@ -265,8 +265,3 @@ def _write_buckets(
         statuses.update(row["status"] for row in rows)
         reasons.update(row["reason"] for row in rows if row["status"] == "rejected")
     return dict(sorted(statuses.items())), dict(sorted(reasons.items()))
-
-
-def _clean(text: str) -> str:
-    """Text that UTF-8 can hold: lone surrogates become '?'."""
-    return text.encode("utf-8", "replace").decode("utf-8")

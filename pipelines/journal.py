@@ -80,8 +80,3 @@ class Journal:
             os.fdatasync(self._file)
             os.close(self._file)
             self._file = -1
-
-    def remove(self) -> None:
-        """Delete the file: its replies stand in a finished shard now."""
-        self.close()
-        self.path.unlink(missing_ok=True)

@@ -70,6 +70,8 @@ def read_reference(value: Any, *, root: str | None, allow_http: bool) -> Picture
             raise PictureRejected(
                 "picture:remote_not_allowed", f"{value[:200]}; see images.allow_http"
             )
+        if not value.isascii():
+            raise PictureRejected("picture:missing", f"{value[:200]!r}: a URL is ASCII text")
         return PictureRef(raw_sha256=raw, url=value)
     return PictureRef(raw_sha256=raw, path=resolve_path(value, root))
 

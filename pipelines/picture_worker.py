@@ -207,7 +207,10 @@ def _answer(ref: PictureRef, place: Workplace) -> tuple[str, Any]:
         # As if the kernel had killed us: the pool decides whether the picture gets a second try.
         os._exit(1)
     except Exception as error:  # noqa: BLE001 - raised again in the parent
-        return "failed", error if isinstance(error, OSError) else RuntimeError(repr(error))
+        where = ref.path or ref.url or f"picture sha256 {ref.raw_sha256}"
+        return "failed", error if isinstance(error, OSError) else RuntimeError(
+            f"{where}: {error!r}"
+        )
 
 
 def _exit_with_parent() -> None:

@@ -239,7 +239,9 @@ def _decode(image: Image.Image, target: tuple[int, int]) -> tuple[int, Image.Ima
 def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         return to_rgb(image, notes)
-    except (ValueError, OSError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow asserts where a palette is missing, for one.
         detail = f"a picture of mode {image.mode} cannot be made RGB: {error}"
         raise PictureRejected("picture:not_a_picture", detail) from error
 

@@ -108,21 +108,19 @@ def require(
     url: str,
     model: str,
     needs_pictures: bool,
-    needs_logprobs: bool = False,
 ) -> None:
     """Raises EndpointUnfit, with the cure, when an endpoint lacks what the work needs.
 
-    It is an EndpointUnreachable when nobody answered there at all.
+    It is an EndpointUnreachable when nobody, or only a proxy before it, answered there.
     """
-    fault = _fault(report, model, needs_pictures, needs_logprobs)
+    fault = _fault(report, model, needs_pictures)
     if fault:
-        kind = EndpointUnfit if report.reachable else EndpointUnreachable
+        down = not report.reachable or report.status in _TRANSIENT
+        kind = EndpointUnreachable if down else EndpointUnfit
         raise kind(f"endpoint {url}: {fault}")
 
 
-def _fault(
-    report: ProbeReport, model: str, needs_pictures: bool, needs_logprobs: bool
-) -> str | None:
+def _fault(report: ProbeReport, model: str, needs_pictures: bool) -> str | None:
     if not report.reachable:
         return (
             f"cannot be reached ({report.detail}). Is the server running, and is this the right "
@@ -164,8 +162,6 @@ def _fault(
             "does not keep to response_format json_schema, so scores could come back in any form. "
             "It needs a server with structured outputs, such as vLLM 0.12 or later."
         )
-    if needs_logprobs and not report.gives_logprobs:
-        return "gives no logprobs of the five scores; they are needed here."
     return None
 
 

@@ -18,6 +18,31 @@ EDIT_COLUMNS = ("source_image", "edited_image", "instruction")
 _SECRET = re.compile(r"authorization|api[-_]?key|token|secret|password|cookie", re.IGNORECASE)
 
 
+# vLLM's own settings whose names sound like one.
+_NO_SECRETS = frozenset(
+    {
+        "--tokenizer",
+        "--tokenizer-mode",
+        "--tokenizer-revision",
+        "--skip-tokenizer-init",
+        "--max-num-batched-tokens",
+        "--enable-prompt-tokens-details",
+        "--enable-log-requests",
+        "max_tokens",
+        "min_tokens",
+        "max_completion_tokens",
+        "stop_token_ids",
+        "allowed_token_ids",
+        "bad_words_token_ids",
+        "skip_special_tokens",
+        "include_stop_str_in_output",
+        "return_token_ids",
+        "logprob_token_ids",
+        "truncate_prompt_tokens",
+    }
+)
+
+
 class Settings(BaseModel):
     """Base of all recipe parts: frozen, and an unknown field is an error."""
 
@@ -107,11 +132,14 @@ class Endpoint(Settings):
             raise ValueError(f"url '{self.url}' must start with http:// or https://")
         if self.url is not None and self.model is None:
             raise ValueError("an endpoint with a 'url' needs 'model'")
-        names = [*self.headers, *(self.launch.env if self.launch else ())]
-        secret = [name for name in names if _SECRET.search(name)]
-        arguments = self.launch.args if self.launch else ()
-        if "--api-key" in arguments or (self.url and "@" in self.url.split("/")[2]):
-            secret.append("--api-key" if "--api-key" in arguments else "url")
+        names = [*self.headers, *self.extra_body]
+        if self.launch:
+            # Only the name of `--hf-token=...` goes into the message.
+            options = (*self.launch.args, *(self.launch.command or ()))
+            names += [*self.launch.env, *(option.partition("=")[0] for option in options)]
+        secret = [name for name in names if _SECRET.search(name) and name not in _NO_SECRETS]
+        if self.url and ("@" in self.url.split("/")[2] or _SECRET.search(self.url)):
+            secret.append("url")
         if secret:
             raise ValueError(
                 f"no secrets in a recipe ({', '.join(secret)}): it is written into the build and "

@@ -109,7 +109,7 @@ def _read_choice(choice: dict[str, Any]) -> Choice:
         finish_reason=_text(choice.get("finish_reason"), "finish_reason"),
         refusal=_text(message.get("refusal"), "message.refusal"),
         reasoning_content=bool(message.get("reasoning_content") or message.get("reasoning")),
-        score_probs=score_probabilities(choice.get("logprobs")),
+        score_probs=score_probabilities(choice.get("logprobs"), content or ""),
     )
 
 
@@ -127,21 +127,24 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**53 else None
 
 
-def score_probabilities(logprobs: Any) -> list[float] | None:
+def score_probabilities(logprobs: Any, content: str) -> list[float] | None:
     """Probabilities of the labels 1..5 at the score token, or None where they cannot be read.
 
-    The score is the last value of the reply, so its token is the last one that is not closing
-    punctuation. Under a grammar only the five labels are possible, so they sum to 1 as they are;
-    anything else (a label missing, a sum far from 1, a token that is not just the digit) is None.
+    The score is the last value of the reply, so its token is the last one of `content` that is not
+    closing punctuation; what follows the content is the model's own end of a reply. Under a grammar
+    only the five labels are possible, so they sum to 1 as they are; anything else (a label missing,
+    a sum far from 1, a token that is not just the digit) is None.
     """
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(tokens, list):
         return None
+    within = False
     for entry in reversed(tokens):
         text = entry.get("token") if isinstance(entry, dict) else None
         if not isinstance(text, str):
             return None
-        if text.strip() in ("", "}") or text.startswith("<|"):
+        within = within or (text != "" and content.endswith(text))
+        if not within or text.strip() in ("", "}"):
             continue
         if text.strip() not in ("1", "2", "3", "4", "5"):
             return None

@@ -10,17 +10,17 @@ from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
+from pipelines.build import Kind
 from pipelines.identity import digest
 from pipelines.picture_table import PICTURE_TYPE
 from pipelines.recipe import EDIT_COLUMNS, GEN_COLUMNS, Recipe
 from pipelines.shards import file_sha256, read_manifest, read_shard, shard_paths, write_shard
 from pipelines.sources import PICTURE_COLUMNS
 
-Kind = Literal["gen", "edit"]
 # Raised when the columns or the making of ids change: every shard is then written anew.
 ROWS_VERSION = 1
 SPOOL_BYTES = 16 * 1024 * 1024

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping
@@ -227,7 +228,9 @@ class Runtime:
         self.counters.add(stage.table, asked=asked, rejected=rejected, bad=len(row["faults"]))
         counter = self.counters.stages[stage.table]
         limit = self.recipe.reject_share
-        if counter.done >= FEWEST_ANSWERS_TO_STOP and counter.rejected > limit * counter.done:
+        if counter.done >= FEWEST_ANSWERS_TO_STOP and is_surely_over(
+            counter.rejected, counter.done, limit
+        ):
             raise TooManyRejects(
                 f"{stage.table}: {counter.rejected} of {counter.done} answers rejected, more than "
                 f"reject_share: {limit:g}; last: {row['reason']}: {row['detail']}"
@@ -246,6 +249,15 @@ class Runtime:
             else:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+
+def is_surely_over(rejected: int, done: int, limit: float) -> bool:
+    """Whether so many rejects speak for a share above `limit`, and not for chance.
+
+    More than four standard deviations of a share of `limit` above it: asked after every answer, a
+    smaller margin would in time stop many a run that ends well below the limit.
+    """
+    return rejected - limit * done > 4 * math.sqrt(limit * (1 - limit) * done)
 
 
 def _nothing_to_check() -> None:

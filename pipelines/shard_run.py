@@ -117,14 +117,16 @@ class ShardRun:
         except EndpointDown as down:
             # A request that always fails the server stops its shard: say which one it was.
             subject = ", ".join(f"{k}={str(v)[:80]!r}" for k, v in about.items())
-            raise EndpointDown(f"{stage.name} of {subject}: {down}") from down
+            raise type(down)(f"{stage.name} of {subject}: {down}") from down
         return about | row
 
     def _journal(self, table: str) -> Journal:
         if table not in self._journals:
-            path = self.build / "journal" / table / f"{self.bucket:05d}.jsonl"
-            self._journals[table] = Journal(path)
+            self._journals[table] = Journal(self._journal_path(table))
         return self._journals[table]
+
+    def _journal_path(self, table: str) -> Path:
+        return self.build / "journal" / table / f"{self.bucket:05d}.jsonl"
 
     def finish(self) -> dict[str, int]:
         """Write the new rows of every table, then drop the journals. Returns new rows a table."""
@@ -132,9 +134,11 @@ class ShardRun:
             if rows:
                 rows.sort(key=lambda entry: entry[0])
                 write_answers(self.build, table, self.bucket, [row for _, row in rows])
+        for journal in self._journals.values():
+            journal.close()
         for table in self._known:
-            # A journal may be left over from a run that was killed after its shard was written.
-            self._journal(table).remove()
+            # One may be left over from a run that was killed after its shard was written.
+            self._journal_path(table).unlink(missing_ok=True)
         self._journals.clear()
         return {table: len(rows) for table, rows in self._new.items()}
 

@@ -16,6 +16,10 @@ from pipelines.source_files import Record, SourceError, batch_records
 
 BATCH_ROWS = 32
 
+# No row makes us read more: as much as `images.max_bytes` allows by default.
+LARGEST_HUB_FILE = 64 * 1024 * 1024
+_ARCHIVES = ("zip://", "tar://", "gzip://", "bz2://", "xz://", "zstd://")
+
 
 def open_dataset(source: Source) -> Any:
     """A `Dataset` (folder) or `IterableDataset` (Hub, streamed). Raises SourceError."""
@@ -89,26 +93,37 @@ def dataset_records(source: Source, opened: Any, names: Sequence[str]) -> Iterat
         for table in opened.with_format("arrow").iter(batch_size=BATCH_ROWS):
             for batch in table.to_batches():
                 for record in batch_records(batch):
-                    yield _fetch_hub_files(record) if streamed else record
+                    yield _fetch_hub_files(record, source) if streamed else record
     except SourceError:
         raise
     except Exception as error:
         raise SourceError(f"{source.path}: cannot be read on: {error}") from error
 
 
-def _fetch_hub_files(record: Record) -> Record:
+def _fetch_hub_files(record: Record, source: Source) -> Record:
     """Pictures that a streamed Hub dataset keeps as files of its own repository, as bytes.
 
-    Only `hf://` is followed. Any other URL in such a row is the row's, and not ours to open.
+    Anything else that such a row names is the row's, and not ours to open.
     """
     values = dict(record.values)
     for name, value in values.items():
         path = value.get("path") if isinstance(value, dict) else None
         if not path or value.get("bytes") is not None:
             continue
-        if path.rpartition("::")[2].startswith("hf://"):
+        if is_own_file(path, source.path):
             values[name] = _fetch(path)
     return Record(values=values)
+
+
+def is_own_file(path: str, repository: str) -> bool:
+    """Whether a path is a file of this dataset repository on the Hub, or inside an archive of it.
+
+    Chained as fsspec does, `zip://inside::hf://datasets/<repository>@<revision>/file.zip`: every
+    hop but the last must be an archive, so that no local file and no other host is opened.
+    """
+    *archives, last = path.split("::")
+    own = last.startswith((f"hf://datasets/{repository}@", f"hf://datasets/{repository}/"))
+    return own and ".." not in last and all(hop.startswith(_ARCHIVES) for hop in archives)
 
 
 def _fetch(path: str) -> dict[str, Any]:
@@ -116,6 +131,7 @@ def _fetch(path: str) -> dict[str, Any]:
 
     try:
         with xopen(path, "rb") as file:
-            return {"bytes": file.read(), "path": path}
+            data = file.read(LARGEST_HUB_FILE + 1)
+            return {"bytes": data if len(data) <= LARGEST_HUB_FILE else None, "path": path}
     except Exception:  # noqa: BLE001 - the row is then rejected by its path
         return {"bytes": None, "path": path}

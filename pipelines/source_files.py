@@ -87,12 +87,11 @@ def parquet_types(file: Path) -> tuple[dict[str, pa.DataType], int]:
 
 def parquet_records(file: Path, names: Sequence[str]) -> Iterator[Record]:
     """The rows of a Parquet file; memory is a batch, not a row group. Raises SourceError."""
-    types, _ = parquet_types(file)
-    heavy = any(not pa.types.is_string(types[name]) for name in names)
     try:
         # Unbuffered, pyarrow would hold whole row groups: a gigabyte of pictures each.
         with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as parquet:
-            for batch in parquet.iter_batches(32 if heavy else 1024, columns=list(names)):
+            # Few rows at once: pictures may stand in them, as text too.
+            for batch in parquet.iter_batches(64, columns=list(names)):
                 yield from batch_records(batch)
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{file}: damaged: {error}") from error

@@ -101,6 +101,7 @@ def _placed_records(
         else:
             sample = list(islice(jsonl_records(file), SAMPLE_ROWS))
             columns = column_map(source, needed, column_names(sample), file, strict=False)
+            del sample  # It may hold a hundred pictures.
             records = jsonl_records(file)
         for record in records:
             yield record, columns, root
@@ -126,13 +127,17 @@ def _raw_row(
         if wrong and fault is None:
             fault = (wrong[0], f"{ours}: {wrong[1]}")
     identifier = record.values.get(columns["id"]) if "id" in columns else None
-    kept = {name: record.values.get(name) for name in source.keep}
+    metadata = None
+    try:
+        metadata = _metadata({name: record.values.get(name) for name in source.keep})
+    except RecursionError:
+        fault = fault or ("source:bad_value", "a column to keep is nested too deep")
     return RawRow(
         index=index,
-        source_id=None if identifier is None else _clean(str(identifier)),
+        source_id=None if identifier is None else clean_text(str(identifier)),
         values=values,
         fault=fault,
-        metadata_json=_metadata(kept) if source.keep else None,
+        metadata_json=metadata if source.keep else None,
         raw_sha256=record.raw_sha256,
     )
 
@@ -144,7 +149,7 @@ def _take_picture(
         return read_reference(value, root=root, allow_http=allow_http), None
     except PictureRejected as error:
         known = None if value is None else PictureRef(raw_sha256=raw_sha256(value))
-        return known, (error.reason, _clean(error.detail))
+        return known, (error.reason, clean_text(error.detail))
 
 
 def _take_text(value: Any) -> tuple[str | None, tuple[str, str] | None]:
@@ -171,7 +176,7 @@ def _metadata(kept: dict[str, Any]) -> str:
 def _json_value(value: Any) -> Any:
     """The value as strict JSON can hold it: no NaN, no bytes, no lone surrogate."""
     if isinstance(value, dict):
-        return {_clean(str(key)): _json_value(part) for key, part in value.items()}
+        return {clean_text(str(key)): _json_value(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_json_value(part) for part in value]
     if isinstance(value, float):
@@ -180,9 +185,9 @@ def _json_value(value: Any) -> Any:
         return f"<{len(value)} bytes>"
     if value is None or isinstance(value, bool | int):
         return value
-    return _clean(str(value))
+    return clean_text(str(value))
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Text that UTF-8 can hold: lone surrogates become '?'."""
     return text.encode("utf-8", "replace").decode("utf-8")

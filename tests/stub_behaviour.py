@@ -48,7 +48,8 @@ class Behaviour:
     violate_share: float = 0.0
     refuse_share: float = 0.0
     empty_share: float = 0.0
-    refuse_status_share: float = 0.0  # a 400 for the row, at every attempt
+    refuse_status_share: float = 0.0  # `refuse_status` for the row, at every attempt
+    refuse_status: int = 400
     fault_attempts: int | None = None
     fault_choices: int | None = None
     seed_base: int | None = None

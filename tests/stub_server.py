@@ -231,7 +231,7 @@ class Stub:
         if behaviour.has_faults:
             fault = behaviour.fault(int(entry.row[:8] or "0", 16) / (1 << 32), entry.attempt)
         if fault == "refuse_status":
-            raise Refused(400, "the stub was told to refuse this row")
+            raise Refused(behaviour.refuse_status, "the stub was told to refuse this row")
         if schema is None or not behaviour.constrained:
             filler = None
         elif (filler := self._fillers.get(form)) is None:

@@ -12,7 +12,14 @@ from chain_cases import GOOD, bodies_of, chat_to, draw, question, script, seen
 from stub_server import Behaviour, Refused, serve_stub
 
 from pipelines import chat as chat_module
-from pipelines.chat import Chat, EndpointDown, RequestRefused, error_message, retry_after_s
+from pipelines.chat import (
+    Chat,
+    EndpointDown,
+    RequestRefused,
+    RequestStuck,
+    error_message,
+    retry_after_s,
+)
 from pipelines.endpoints import EndpointPool, ServerState
 from pipelines.replies import Reply
 
@@ -470,7 +477,7 @@ def test_a_request_that_fails_while_others_succeed_ends_soon():
         numbers = count()
         while not ask.done():
             await asyncio.gather(*(chat.ask(question(f"{next(numbers)}")) for _ in range(3)))
-        with pytest.raises(EndpointDown, match="CUDA error"):
+        with pytest.raises(RequestStuck, match="CUDA error"):
             await ask
         assert chat_module.MOST_FAILURES <= len(poisoned) <= chat_module.MOST_FAILURES + 2
 

@@ -53,6 +53,13 @@ def test_new_rows_alone_are_asked_when_the_source_grows(tmp_path, prefect_env):
         assert done.returncode == 0, done.stdout + done.stderr
         assert asked_since(stub, before) == {"gen_checklist_v1": 2, "gen_score_v1": 4}
         assert check_law(tmp_path / "out").dataset == 14
+        before = counts(stub)
+        gen_source(tmp_path / "in", prompts=3, pictures=2)
+        assert run(flow_command("gen", recipe), prefect_env).returncode == 0
+        assert asked_since(stub, before) == {}
+        funnel = json.loads((tmp_path / "out/manifest.json").read_text())["funnel"]
+        # Answers of rows that went stay in their tables, and are not counted.
+        assert [funnel[t]["ok"] for t in ("rows", "checklists", "gen_scores")] == [6, 3, 6]
 
 
 def test_a_changed_rubric_asks_its_own_stage_alone_again(tmp_path, prefect_env):
@@ -133,6 +140,80 @@ def test_an_interrupted_run_ends_soon_and_the_next_one_finishes_it(tmp_path, pre
         assert check_law(tmp_path / "out").dataset == 240
         assert sum(counts(stub).values()) <= 30 + 240 + 4
         assert before > 0
+
+
+def test_a_damaged_shard_ends_the_run_with_what_to_do(tmp_path, prefect_env):
+    with stub_process() as stub:
+        source = gen_source(tmp_path / "in", prompts=3, pictures=2)
+        recipe = write_recipe(tmp_path / "r.yaml", "gen", stub.url, tmp_path / "out", source)
+        assert run(flow_command("gen", recipe), prefect_env).returncode == 0
+        shard = next((tmp_path / "out/gen_scores").glob("*.parquet"))
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1
+        shard.write_bytes(data)
+        done = run(flow_command("gen", recipe), prefect_env)
+        assert done.returncode == 1
+        assert f"{shard.name}: not the file its manifest describes; delete it" in done.stderr
+        assert "Traceback" not in done.stderr
+        shard.unlink()
+        assert run(flow_command("gen", recipe), prefect_env).returncode == 0
+        assert check_law(tmp_path / "out").dataset == 6
+
+
+def test_a_bug_of_ours_crashes_with_its_trace(tmp_path, prefect_env):
+    env = prefect_env | tree_copy(tmp_path / "tree")
+    with stub_process() as stub:
+        source = gen_source(tmp_path / "in", prompts=2, pictures=1)
+        recipe = write_recipe(tmp_path / "r.yaml", "gen", stub.url, tmp_path / "out", source)
+        code = tmp_path / "tree/pipelines/gen_flow.py"
+        text = code.read_text()
+        code.write_text(
+            text.replace("    picture = row[", "    row['no such column']\n    picture = row[")
+        )
+        done = run(flow_command("gen", recipe), env, cwd=tmp_path / "tree")
+        assert done.returncode != 0
+        assert "Traceback" in done.stdout + done.stderr
+        assert "no such column" in done.stdout + done.stderr
+
+
+def test_a_request_that_always_fails_holds_up_its_own_shard_alone(tmp_path, prefect_env):
+    with stub_process(refuse_status_share=0.04, refuse_status=500) as stub:
+        source = gen_source(tmp_path / "in", prompts=20, pictures=4)
+        recipe = write_recipe(
+            tmp_path / "r.yaml",
+            "gen",
+            stub.url,
+            tmp_path / "out",
+            source,
+            shard_rows=8,
+            outage_timeout_s=8,
+        )
+        done = run(flow_command("gen", recipe), prefect_env, timeout_s=300)
+        assert done.returncode == 1
+        assert "told to refuse this row" in done.stderr
+        stub.become(refuse_status_share=0.0)
+        kept = len(rows_of(tmp_path / "out", "gen_scores"))
+        assert 40 < kept < 80
+        before = counts(stub)
+        done = run(flow_command("gen", recipe), prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert sum(asked_since(stub, before).values()) <= 20
+        assert check_law(tmp_path / "out").dataset == 80
+
+
+def test_a_field_can_be_set_on_the_command_line(tmp_path, prefect_env):
+    with stub_process() as stub:
+        source = edit_source(tmp_path / "in", pairs=2, instructions=1)
+        recipe = write_recipe(tmp_path / "r.yaml", "edit", stub.url, tmp_path / "out", source)
+        other = ["--set", f"output={tmp_path / 'other'}", "--set", "edit_scores.attempts=1"]
+        done = run([*flow_command("edit", recipe), *other], prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        manifest = json.loads((tmp_path / "other/manifest.json").read_text())
+        assert manifest["recipe"]["edit_scores"]["attempts"] == 1
+        assert not (tmp_path / "out").exists()
+        done = run([*flow_command("edit", recipe), "--set", "nonsense"], prefect_env)
+        assert done.returncode == 2
+        assert "write it as name=value" in done.stderr
 
 
 def test_a_pool_goes_on_without_an_endpoint_that_is_down_at_start(tmp_path, prefect_env):

@@ -209,6 +209,14 @@ def test_transparency_of_any_kind_lies_over_white(data: bytes):
     assert ready.image.getpixel((35, 10)) == (0, 0, 0)
 
 
+def test_a_palette_picture_without_its_palette_is_rejected():
+    data = encoded(drawn().quantize(4))
+    start = data.index(b"PLTE") - 4
+    length = int.from_bytes(data[start : start + 4], "big")
+    with pytest.raises(PictureRejected, match="picture:"):
+        prepare_picture(data[:start] + data[start + 12 + length :], LIMITS)
+
+
 def test_a_palette_without_transparency_becomes_rgb():
     ready = prepare_picture(encoded(drawn().quantize(64)), LIMITS)
     assert ready.notes == ("palette_to_rgb",)

@@ -11,7 +11,13 @@ import aiohttp
 import pytest
 from stub_server import Behaviour, serve_stub
 
-from pipelines.probe import EndpointUnfit, ProbeReport, probe_endpoint, require
+from pipelines.probe import (
+    EndpointUnfit,
+    EndpointUnreachable,
+    ProbeReport,
+    probe_endpoint,
+    require,
+)
 
 
 def _probe(
@@ -39,9 +45,9 @@ def _probe(
     return asyncio.run(run())
 
 
-def _fault(report: ProbeReport, *, model: str = "stub", **more: Any) -> str:
+def _fault(report: ProbeReport, *, model: str = "stub") -> str:
     with pytest.raises(EndpointUnfit) as unfit:
-        require(report, url="http://host:1/v1", model=model, needs_pictures=True, **more)
+        require(report, url="http://host:1/v1", model=model, needs_pictures=True)
     assert "http://host:1/v1" in str(unfit.value)
     return str(unfit.value)
 
@@ -61,7 +67,7 @@ def test_a_fit_server_is_known_after_one_request() -> None:
         has_metrics=True,
     )
     assert json.loads(json.dumps(asdict(report)))["models"] == ["stub"]
-    require(report, url="u", model="stub", needs_pictures=True, needs_logprobs=True)
+    require(report, url="u", model="stub", needs_pictures=True)
 
 
 def test_pictures_are_not_asked_about_where_none_are_needed() -> None:
@@ -88,11 +94,20 @@ def test_a_text_model_is_unfit_for_pictures() -> None:
     assert "not a multimodal model" in _fault(report)
 
 
-def test_missing_logprobs_are_recorded_and_matter_only_where_needed() -> None:
+def test_missing_logprobs_are_recorded_and_no_fault() -> None:
     report, _ = _probe(Behaviour(gives_logprobs=False))
     assert not report.gives_logprobs
     require(report, url="u", model="stub", needs_pictures=True)
-    assert "logprobs" in _fault(report, needs_logprobs=True)
+
+
+def test_a_proxy_without_its_server_is_as_good_as_nobody() -> None:
+    report, _ = _probe(Behaviour(always="503"), timeout_s=1)
+    with pytest.raises(EndpointUnreachable):
+        require(report, url="u", model="stub", needs_pictures=True)
+    report, _ = _probe(Behaviour(constrained=False))
+    with pytest.raises(EndpointUnfit) as caught:
+        require(report, url="u", model="stub", needs_pictures=True)
+    assert not isinstance(caught.value, EndpointUnreachable)
 
 
 @pytest.mark.parametrize("thinking", ["content", "reasoning"])

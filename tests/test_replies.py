@@ -136,14 +136,19 @@ def at_score(*alternatives, token="4", tail=("}",)):
     return {"content": [before, score, *after]}
 
 
+def probs_of(logprobs, content='"score":4}'):
+    return score_probabilities(logprobs, content)
+
+
 EVEN = [(str(s), math.log(0.2)) for s in range(1, 6)]
 
 
 def test_the_label_probabilities_are_read_at_the_score_token():
-    assert score_probabilities(at_score(*EVEN)) == pytest.approx([0.2] * 5)
+    assert probs_of(at_score(*EVEN)) == pytest.approx([0.2] * 5)
     spread = [("1", -9999.0), ("2", -9999.0), ("3", math.log(0.25)), ("4", math.log(0.75))]
-    probs = score_probabilities(at_score(*spread, ("5", -9999.0), tail=("}", "<|im_end|>")))
-    assert probs == pytest.approx([0, 0, 0.25, 0.75, 0])
+    for end in ("<|im_end|>", "</s>", "<end_of_turn>", ""):
+        probs = probs_of(at_score(*spread, ("5", -9999.0), tail=("}", end)))
+        assert probs == pytest.approx([0, 0, 0.25, 0.75, 0])
 
 
 @pytest.mark.parametrize(
@@ -162,11 +167,16 @@ def test_the_label_probabilities_are_read_at_the_score_token():
         at_score(*[(s, 3.0) for s, _ in EVEN]),
         at_score(*[(s, None) for s, _ in EVEN]),
         at_score(*EVEN, token="4}", tail=()),
-        at_score(*EVEN, tail=("}", " done")),
     ],
 )
 def test_probabilities_that_cannot_be_read_are_none_not_invented(logprobs):
-    assert score_probabilities(logprobs) is None
+    assert probs_of(logprobs) is None
+
+
+def test_tokens_of_another_reply_are_not_read():
+    assert probs_of(at_score(*EVEN), content='"score":4} and more') is None
+    assert probs_of(at_score(*EVEN), content="") is None
+    assert probs_of(at_score(*EVEN, tail=("}", " done")), content='"score":4} done') is None
 
 
 json_values = st.recursive(

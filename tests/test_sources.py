@@ -20,6 +20,7 @@ from PIL import Image
 from pipelines.picture_refs import PictureRef, read_reference
 from pipelines.pictures import PictureRejected
 from pipelines.recipe import EditRecipe, GenRecipe, Source
+from pipelines.source_datasets import is_own_file
 from pipelines.sources import RawRow, SourceError, check_sources, count_rows, read_source
 
 GEN = ("prompt", "image")
@@ -431,3 +432,34 @@ def test_a_column_of_an_edit_recipe_is_missed_by_name(folder: Path):
     edit = EditRecipe.model_validate({**data, "sources": {"kind": "jsonl", "path": path}})
     with pytest.raises(SourceError, match="no column 'edited_image'"):
         check_sources(edit)
+
+
+def test_a_url_that_is_no_ascii_and_a_column_nested_too_deep_are_faults_of_their_rows(tmp_path):
+    deep = "[" * 3000 + "]" * 3000
+    lines = [
+        b'{"prompt": "p", "image": "http://e.org/caf\xe9.png", "more": 1}',
+        b'{"prompt": "p", "image": "a.png", "more": ' + deep.encode() + b"}",
+        b'{"prompt": "p", "image": "a.png", "more": 2}',
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    found = rows(kind="jsonl", path=str(path), allow_http=True, keep=("more",))
+    assert [row.fault is None for row in found] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("hf://datasets/org/name@abc/img/1.png", True),
+        ("zip://img/1.png::hf://datasets/org/name@abc/part.zip", True),
+        ("/home/me/private.png::hf://datasets/org/name@abc/x", False),
+        ("/dev/zero::hf://x", False),
+        ("http://10.0.0.1/x::hf://datasets/org/name@abc/x", False),
+        ("hf://datasets/org/other@abc/1.png", False),
+        ("hf://datasets/org/name-private@abc/1.png", False),
+        ("hf://datasets/org/name@abc/../../other/1.png", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_a_streamed_row_opens_files_of_its_own_repository_alone(path, own):
+    assert is_own_file(path, "org/name") == own
