@@ -173,7 +173,8 @@ def _rejected(
     detail: str,
     bad: Choice | None,
 ) -> Row:
-    raw = (bad.content or bad.refusal) if bad else None
+    # The last for an empty text: a reply that came and said nothing is not one that never came.
+    raw = (bad.content or bad.refusal or bad.content) if bad else None
     return _provenance(answer_id, stage, faults, entry, usage) | {
         "status": "rejected",
         "reason": reason,

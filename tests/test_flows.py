@@ -177,7 +177,7 @@ def test_a_bug_of_ours_crashes_with_its_trace(tmp_path, prefect_env):
 
 
 def test_a_request_that_always_fails_holds_up_its_own_shard_alone(tmp_path, prefect_env):
-    with stub_process(refuse_status_share=0.04, refuse_status=500) as stub:
+    with stub_process(refuse_status_share=0.02, refuse_status=500) as stub:
         source = gen_source(tmp_path / "in", prompts=20, pictures=4)
         recipe = write_recipe(
             tmp_path / "r.yaml",
