@@ -49,7 +49,7 @@ from stub_process import stub_process  # pyright: ignore[reportMissingImports]
 CONCURRENCIES = (16, 32, 64, 128, 256)
 TARGETS = {("stub", "edit"): 0.4, ("vllm", "edit"): 0.95, ("vllm", "gen"): 0.95}
 # More rows than the first, shorter run says are needed: a run may be slower, not too short.
-SLACK = 1.6
+SLACK = 1.4
 
 
 class Bench:
@@ -106,7 +106,7 @@ class Bench:
     def record(self) -> tuple[Path, Path]:
         """The rows of the measured runs, and bodies to replay: all of them, or a share (stub)."""
         flow, seconds = self.options.flow, self.options.seconds
-        trial_rows = self.rows("trial", 6000 if self.stub else 300, seed=1)
+        trial_rows = self.rows("trial", 6000 if self.stub else 1500, seed=1)
         bodies = self.folder / "bodies.jsonl"
         with self.server() as target:
             trial = run_flow(flow, trial_rows, self.folder / "trial", target, bodies=bodies)
