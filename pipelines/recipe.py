@@ -134,11 +134,14 @@ class Endpoint(Settings):
             raise ValueError("an endpoint with a 'url' needs 'model'")
         names = [*self.headers, *self.extra_body]
         if self.launch:
-            # Only the name of `--hf-token=...` goes into the message.
-            options = (*self.launch.args, *(self.launch.command or ()))
-            names += [*self.launch.env, *(option.partition("=")[0] for option in options)]
+            # Names alone, of `--key VALUE` and `--key=VALUE`: no value may reach a message.
+            words = (*self.launch.args, *self.launch.command)
+            options = [word.partition("=")[0] for word in words if word.startswith("-")]
+            names += [*self.launch.env, *options]
         secret = [name for name in names if _SECRET.search(name) and name not in _NO_SECRETS]
-        if self.url and ("@" in self.url.split("/")[2] or _SECRET.search(self.url)):
+        if self.url and (
+            "@" in self.url.split("/")[2] or _SECRET.search(self.url.partition("?")[2])
+        ):
             secret.append("url")
         if secret:
             raise ValueError(
