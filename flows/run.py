@@ -23,7 +23,7 @@ from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chat import EndpointDown, RequestStuck
 from pipelines.dataset import run_chain, stage_digests, write_dataset
-from pipelines.edit_flow import AXES, edit_groups
+from pipelines.edit_flow import edit_groups
 from pipelines.funnel import count_funnel
 from pipelines.ingest import ingest
 from pipelines.launch import LaunchFailed
@@ -31,6 +31,7 @@ from pipelines.law import LawBroken, check_law
 from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.rendering import AXES
 from pipelines.rows import kind_of, read_rows
 from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun

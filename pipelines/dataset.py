@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 
 from pipelines.answers import Row
 from pipelines.build import Kind
-from pipelines.edit_flow import AXES, edit_groups, run_edit_group
+from pipelines.edit_flow import edit_groups, run_edit_group
 from pipelines.funnel import add_answers
 from pipelines.gen_flow import Outcome, gen_groups, run_gen_group
+from pipelines.rendering import AXES
 from pipelines.rows import read_rows
 from pipelines.shard_run import ShardRun, run_groups
 from pipelines.shards import ROWS_PER_GROUP, sync_folder

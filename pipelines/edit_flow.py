@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pipelines.answers import Row
 from pipelines.chat import Question
 from pipelines.gen_flow import Outcome, seen_picture
+from pipelines.rendering import AXES, render_report
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT
 from prompts import load_prompt
-
-AXES = ("execution", "consistency")
-Difference = dict[str, str]
-
-
-def render_report(obvious: Sequence[Difference], detailed: Sequence[Difference]) -> str:
-    """The difference report as the judge reads it: numbered lines, obvious ones first."""
-    if not obvious and not detailed:
-        return "No differences were found."
-    lines = []
-    for title, items in (("At a glance:", obvious), ("On a closer look:", detailed)):
-        if items:
-            lines.append(title)
-            lines += [
-                f"- {d['category']}: {d['subject']}: {d['before']} -> {d['after']}" for d in items
-            ]
-    return "\n".join(lines)
 
 
 async def report_differences(row: Row, *, run: ShardRun, order: int) -> Row:

@@ -8,11 +8,10 @@ from typing import Any
 
 from pipelines.answers import Row
 from pipelines.chat import Question, SeenPicture
+from pipelines.rendering import render_checklist
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT
 from prompts import load_prompt
-
-Checklist = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +25,6 @@ class Outcome:
     axis: str | None
     upstream: Row
     score: Row | None
-
-
-def render_checklist(items: Checklist) -> str:
-    """The checklist as the judge reads it: one line an item, `c1 (subject, critical): ...`."""
-    return "\n".join(
-        f"c{i} ({item['kind']}{', critical' if item['critical'] else ''}): {item['question']}"
-        for i, item in enumerate(items, 1)
-    )
 
 
 async def plan_checklist(prompt: str, *, run: ShardRun, order: int) -> Row:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.build import read_build
-from pipelines.edit_flow import AXES
+from pipelines.rendering import AXES
 from pipelines.rows import shard_path
 from pipelines.shards import shard_paths
 

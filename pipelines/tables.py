@@ -67,6 +67,8 @@ _TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "differences": ("edit_differences.v1", (*_PAIR, "report")),
     "edit_scores": ("edit_score.v1", (*_PAIR, "instruction", "axis", "differences_id")),
+    "judge_edit_scores": ("judge_score.v1", (*_PAIR, "instruction", "axis")),
+    "judge_gen_scores": ("judge_score.v1", ("prompt", "image_sha256", "image_seen_sha256")),
 }
 
 

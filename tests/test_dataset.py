@@ -22,8 +22,8 @@ from stub_server import Behaviour, serve_stub
 
 from pipelines.answers import NotAsked
 from pipelines.dataset import PICTURES, dataset_schema, write_dataset
-from pipelines.edit_flow import AXES
 from pipelines.law import check_law
+from pipelines.rendering import AXES
 
 # May be null: no checkout, a model without a revision, a stage without pictures, no seed.
 MAY_BE_NULL = ("git_commit", "revision", "system_sha256")

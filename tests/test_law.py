@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.build import BuildRefused
-from pipelines.edit_flow import AXES
 from pipelines.law import Law, LawBroken, check_law
+from pipelines.rendering import AXES
 from pipelines.rows import write_rows
 
 KINDS = {"gen": (None,), "edit": AXES}

@@ -20,7 +20,7 @@ from stub_server import Behaviour, serve_stub
 from pipelines.answers import NotAsked
 from pipelines.chat import EndpointDown
 from pipelines.dataset import bucket_outcomes, sort_outcomes
-from pipelines.edit_flow import AXES
+from pipelines.rendering import AXES
 from pipelines.shard_run import gather_or_cancel
 from pipelines.shards import ShardDamaged, shard_paths
 from pipelines.tables import read_answers, write_answers

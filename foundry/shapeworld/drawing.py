@@ -73,9 +73,12 @@ def _draw_thing(image: Image.Image, thing: Thing, dice: Random) -> None:
     x = (column + dice.uniform(-_JITTER, _JITTER)) * cell
     y = (row + dice.uniform(-_JITTER, _JITTER)) * cell
     radius = RADIUS[thing.size] * cell * dice.uniform(0.97, 1.03)
-    mask = Image.new("L", image.size, 0)
-    _fill_shape(ImageDraw.Draw(mask), thing.shape, x, y, radius)
-    image.paste(_ink(thing, image.size, x, y, cell), mask=mask)
+    # On a plane just large enough for it: whole ones would be most of the time.
+    left, top = int(x - radius) - 1, int(y - radius) - 1
+    side = int(2 * radius) + 4
+    mask = Image.new("L", (side, side), 0)
+    _fill_shape(ImageDraw.Draw(mask), thing.shape, x - left, y - top, radius)
+    image.paste(_ink(thing, mask.size, x - left, y - top, cell), (left, top), mask)
 
 
 def _fill_shape(pen: ImageDraw.ImageDraw, shape: str, x: float, y: float, r: float) -> None:

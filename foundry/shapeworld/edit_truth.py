@@ -40,7 +40,7 @@ def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -
     levels = []
     claimed: set[int] = set()
     for request in requests:
-        levels += _levels(source, edited, request, claimed)
+        levels += request_levels(source, edited, request, claimed)
     done = sum(level >= 4 for level in levels)
     if done == len(levels):
         return min(levels)
@@ -49,7 +49,11 @@ def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -
     return 2 if max(levels) > 1 else 1
 
 
-def _levels(source: Scene, edited: Scene, request: Request, claimed: set[int]) -> list[int]:
+def request_levels(source: Scene, edited: Scene, request: Request, claimed: set[int]) -> list[int]:
+    """How well each target of one request came out, 1-5.
+
+    `claimed` are the keys of added things that earlier requests took; this one's is put in.
+    """
     if request.kind == "background":
         if edited.background == request.to:
             return [5]

@@ -29,13 +29,23 @@ SCORES = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Made:
+    """A scene that was made for a prompt, and what the prompt asks for."""
+
+    wanted: Wanted
+    scene: Scene
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldRow:
     """One row: the texts of the source format, its pictures by column, and its truth.
 
-    `truth` never goes into the row itself. `scores` are the true scores by axis.
+    `truth` never goes into the row itself; it follows from `case`. `scores` are the true scores by
+    axis.
     """
 
     id: str
+    case: Edit | Made
     texts: dict[str, str]
     pictures: dict[str, Image.Image]
     scores: dict[str, int]
@@ -58,6 +68,7 @@ def _edit_group(dice: Random, name: str, unseen: bool) -> Iterator[WorldRow]:
         )
         yield WorldRow(
             id=f"{name}-{i}",
+            case=edit,
             texts={"instruction": write_instruction(source, edit.requests, dice)},
             pictures={"source_image": picture, "edited_image": draw_scene(edit.edited, dice)},
             **truth_of_edit(edit),
@@ -71,6 +82,7 @@ def _gen_group(dice: Random, name: str, unseen: bool) -> Iterator[WorldRow]:
         scene = picture_scene(dice, wanted, unseen=unseen, score=dice.choice(SCORES))
         yield WorldRow(
             id=f"{name}-{i}",
+            case=Made(wanted=wanted, scene=scene),
             texts={"prompt": prompt},
             pictures={"image": draw_scene(scene, dice)},
             **truth_of_picture(wanted, scene),

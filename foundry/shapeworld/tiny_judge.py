@@ -26,11 +26,17 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from random import Random
+from typing import Any
 
 SEED = 20
 VOCABULARY = 2048
 _THREADS = 2
 _SAMPLE_LESSONS = 1500
+STEPS = 260
+_BATCH = 16
+# Lessons are drawn ahead and batched by length.
+_POOL = 6 * _BATCH
+_LEARNING_RATE = 4e-3
 _MARK = "tiny_judge.json"
 _PACKAGE = "foundry.shapeworld"
 
@@ -42,6 +48,7 @@ def inputs_digest() -> str:
         ("prompts", "", ".md"),
         ("schemas", "", ".json"),
         (_PACKAGE, "tiny_judge", ".py"),
+        (_PACKAGE, "judge_", ".py"),
     ):
         for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
             if file.name.startswith(start) and file.name.endswith(end):
@@ -67,9 +74,9 @@ def write_tiny_judge(folder: Path) -> None:
     import torch
     from transformers.utils import logging
 
+    from foundry.shapeworld.judge_model import TOY, new_model, new_processor
+    from foundry.shapeworld.judge_tokenizer import train_tokenizer
     from foundry.shapeworld.tiny_judge_lessons import WORDS, draw_lesson
-    from foundry.shapeworld.tiny_judge_model import fit, new_model, new_processor
-    from foundry.shapeworld.tiny_judge_tokenizer import train_tokenizer
 
     logging.disable_progress_bar()
     torch.manual_seed(SEED)
@@ -78,8 +85,8 @@ def write_tiny_judge(folder: Path) -> None:
     sample = [draw_lesson(random) for _ in range(_SAMPLE_LESSONS)]
     texts = [lesson.text for lesson in sample] + [f" {word} {word}" for word in WORDS.split()]
     tokenizer = train_tokenizer(texts, [lesson.reply for lesson in sample], VOCABULARY)
-    model, processor = new_model(tokenizer), new_processor(tokenizer)
-    fit(model, processor, random, say)
+    model, processor = new_model(tokenizer, TOY), new_processor(tokenizer)
+    fit(model, processor, random)
     scratch = folder.with_name(folder.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     # The server computes in bfloat16; what is rounded here need not be rounded there.
@@ -89,6 +96,34 @@ def write_tiny_judge(folder: Path) -> None:
     (scratch / _MARK).write_text(json.dumps(mark, indent=1) + "\n", "utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
+
+
+def fit(model: Any, processor: Any, random: Random) -> None:
+    """Train the model on the replies of random lessons, STEPS batches of them."""
+    import torch
+
+    from foundry.shapeworld.judge_batches import batches_of, reply_loss
+    from foundry.shapeworld.tiny_judge_lessons import draw_lesson
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=_LEARNING_RATE, total_steps=STEPS, pct_start=0.1
+    )
+    batches: list[Any] = []
+    model.train()
+    for step in range(1, STEPS + 1):
+        if not batches:
+            lessons = [draw_lesson(random) for _ in range(_POOL)]
+            batches = batches_of(lessons, processor, size=_BATCH, dice=random)
+        loss = reply_loss(model, *batches.pop(0))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 40 == 0:
+            say(f"fitted {step} of {STEPS} steps, loss {loss.item():.2f}")
+    model.eval()
 
 
 def say(text: str) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from foundry.shapeworld.lessons import Lesson
 from foundry.shapeworld.tiny_judge_pictures import (
     differences,
     draw,
@@ -61,21 +61,6 @@ right top bottom middle front back side corner red yellow green blue purple pink
 gray black box ball shape circle square triangle this that it all same more less very
 """
 _WORD_LIST: list[str] = [*WORDS.split()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """One conversation.
-
-    `pictures` are RGB uint8 (SIDE_PX, SIDE_PX, 3) in the order they are shown, `text` is the
-    rendered prompt and `reply` compact JSON that its schema accepts. `system` is the system text
-    that goes with pictures, None without.
-    """
-
-    pictures: tuple[np.ndarray, ...]
-    text: str
-    reply: str
-    system: str | None
 
 
 def draw_lesson(random: Random) -> Lesson:
@@ -156,6 +141,7 @@ def _lesson(
     if random.random() < 0.1:
         text += "\n\n" + load_prompt("retry.v1").render({"fault": _free_text(random)})
     return Lesson(
+        kind="toy",
         pictures=pictures,
         text=text,
         reply=json.dumps(reply, separators=(",", ":")),

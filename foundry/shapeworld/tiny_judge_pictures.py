@@ -7,7 +7,8 @@ from random import Random
 
 import numpy as np
 
-SIDE_PX = 96
+from foundry.shapeworld.judge_model import SIDE_PX
+
 COLOURS = {
     "red": (214, 40, 40),
     "orange": (244, 140, 40),

@@ -1,9 +1,9 @@
-"""The tiny judge's own tokenizer: byte-level, with our fixed sentences as single tokens.
+"""The small judges' own tokenizer: byte-level, with our fixed paragraphs as single tokens.
 
-A small model's cost is its prompt. Every line of a prompt file that never varies is one token, and
-so is every run of JSON punctuation and key names in a reply. They are ordinary tokens, not special
+A small model's cost is its prompt. What a prompt file says between its inputs is one token, and so
+is every run of JSON punctuation and key names in a reply. They are ordinary tokens, not special
 ones: the grammar of a constrained reply may choose them, and they decode to their text. A changed
-line falls back to words. Digits stand alone, so a score is one token.
+paragraph falls back to words. Digits stand alone, so a score is one token.
 """
 
 # The imports below live in the server's environment, where this runs.
@@ -21,13 +21,15 @@ END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"
 VIDEO = "<|video_pad|>"
 SPECIAL = (END_OF_TEXT, START, END, VISION_START, VISION_END, IMAGE, VIDEO)
-_MIN_LINE = 12
+_MIN_PARAGRAPH = 12
+# Schemas of the two lists that a later stage is shown.
+_LISTS = ("edit_differences.v1", "gen_checklist.v1")
 # xgrammar 0.2.8 lets these stand raw in a string with a length bound, where JSON forbids them. What
 # has no token cannot be written; in a prompt they are passed over.
 _CONTROL = "".join(map(chr, range(32))).replace("\n", "")
 
 # Qwen's chat form: a picture or video stands where the user put it. Text after a picture begins on
-# a line of its own, as `fixed_lines` needs it.
+# a line of its own, as `fixed_paragraphs` needs it.
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + message.role + '\\n' -}}
@@ -59,19 +61,33 @@ def conversation(text: str, *, pictures: int, system: str | None) -> str:
     return f"{before}{START}user\n{seen}{text}{END}\n{START}assistant\n"
 
 
-def fixed_lines() -> list[str]:
-    """Lines of the prompt files without an input in them, each with the line break before it.
+def fixed_paragraphs() -> list[str]:
+    """Lines of the prompt files between those with an input, with the line break before them.
 
     The break keeps these long tokens out of replies: a JSON string cannot hold one. Without it the
     grammar weighs every one of them at every step, which took a hundred times as long.
     """
-    lines = {
-        "\n" + line
-        for prompt_id in prompt_ids()
-        for line in load_prompt(prompt_id).text.split("\n")
-        if "$" not in line and len(line) >= _MIN_LINE
-    }
-    return sorted(lines)
+    paragraphs: set[str] = set()
+    for prompt_id in prompt_ids():
+        fixed: list[str] = []
+        for line in [*load_prompt(prompt_id).text.split("\n"), "$"]:
+            if "$" not in line:
+                fixed.append(line)
+            elif fixed:
+                paragraphs.add("\n" + "\n".join(fixed))
+                fixed = []
+    return sorted(text for text in paragraphs if len(text) > _MIN_PARAGRAPH)
+
+
+def report_pieces() -> list[str]:
+    """What never varies in a rendered line of a report or a checklist, such as ` (count): `."""
+    schemas = (load_schema(schema_id)["properties"] for schema_id in _LISTS)
+    categories, kinds = (
+        next(iter(lists.values()))["items"]["properties"][name]["enum"]
+        for lists, name in zip(schemas, ("category", "kind"), strict=True)
+    )
+    pieces = [f"\n- {category}: " for category in categories]
+    return pieces + [f" ({kind}{how}): " for kind in kinds for how in ("", ", critical")]
 
 
 def reply_punctuation(replies: Iterable[str]) -> list[str]:
@@ -81,10 +97,13 @@ def reply_punctuation(replies: Iterable[str]) -> list[str]:
     return sorted({run for reply in replies for run in between.findall(reply)})
 
 
-def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: int) -> Any:
+def train_tokenizer(
+    texts: Sequence[str], replies: Sequence[str], vocabulary: int, *, prompts: Sequence[str] = ()
+) -> Any:
     """A `PreTrainedTokenizerFast` of at most `vocabulary` tokens, special ones included.
 
-    `texts` and `replies` are what words are learnt from.
+    `texts` and `replies` are what words are learnt from; each of `prompts`, which are asked as they
+    stand, becomes one token.
     """
     from tokenizers import (
         AddedToken,
@@ -97,7 +116,8 @@ def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: in
     )
     from transformers import PreTrainedTokenizerFast
 
-    added = [*fixed_lines(), *reply_punctuation(replies)]
+    added = [*fixed_paragraphs(), *report_pieces(), *reply_punctuation(replies)]
+    added += ["\n" + prompt for prompt in prompts]
     tokenizer = Tokenizer(models.BPE())
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     digits = pre_tokenizers.Digits(individual_digits=True)

@@ -1,0 +1,1 @@
+"""Benchmarks with known answers, and the measures they report."""

@@ -1,0 +1,94 @@
+"""Measures of scores against true scores, and their bootstrap intervals.
+
+Scores are 1-5. A row without a score is not in the arrays: its share is reported apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+SCORES = (1, 2, 3, 4, 5)
+Array = np.ndarray[Any, Any]
+Metric = Callable[..., float]
+RESAMPLES = 1000
+
+
+def mae(true: Array, given: Array) -> float:
+    """Mean absolute error, in score points."""
+    return float(np.abs(true - given).mean()) if len(true) else float("nan")
+
+
+def macro_mae(true: Array, given: Array) -> float:
+    """Mean of the mean absolute errors at each true score that occurs, rare or not."""
+    return float(np.mean([mae(true[true == s], given[true == s]) for s in np.unique(true)]))
+
+
+def spearman(true: Array, given: Array) -> float:
+    """Rank correlation, -1 to 1; NaN where either is constant."""
+    if len(np.unique(true)) < 2 or len(np.unique(given)) < 2:
+        return float("nan")
+    return float(stats.spearmanr(true, given).statistic)
+
+
+def quadratic_kappa(true: Array, given: Array) -> float:
+    """Cohen's kappa with quadratic weights, for integer scores 1-5; NaN where nothing varies.
+
+    Source: Cohen (1968), 1 - sum(w observed) / sum(w expected) with w = (i - j)^2.
+    """
+    observed = np.zeros((5, 5))
+    np.add.at(observed, (true.astype(int) - 1, given.astype(int) - 1), 1)
+    expected = np.outer(observed.sum(1), observed.sum(0)) / max(1, observed.sum())
+    weights = np.subtract.outer(np.arange(5), np.arange(5)) ** 2
+    by_chance = float((weights * expected).sum())
+    return 1 - float((weights * observed).sum()) / by_chance if by_chance else float("nan")
+
+
+def best_constant(true: Array, metric: Metric) -> tuple[int, float]:
+    """The one score that does best when it is given to every row, and its measure."""
+    found = {score: metric(true, np.full(len(true), score)) for score in SCORES}
+    score = min(found, key=lambda s: found[s])
+    return score, found[score]
+
+
+def f1(hits: float, given: float, true: float) -> float:
+    """Harmonic mean of precision (hits / given) and recall (hits / true); 1 of two empty lists."""
+    return 2 * hits / (given + true) if given + true else 1.0
+
+
+def macro_f1(true: Sequence[str], given: Sequence[str], labels: Sequence[str]) -> float:
+    """Mean over labels that occur of the F1 of each."""
+    found = []
+    for label in labels:
+        hits = sum(t == g == label for t, g in zip(true, given, strict=True))
+        counts = (sum(g == label for g in given), sum(t == label for t in true))
+        if counts[1]:
+            found.append(f1(hits, *counts))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def interval(
+    metric: Callable[[Array], float], groups: Sequence[Any], *, seed: int = 0
+) -> tuple[float, float]:
+    """The 95% bootstrap interval (percentiles) of a measure of rows, given their indices.
+
+    `groups` names the group of each row; whole groups are drawn, since rows of one group share a
+    picture or a prompt. Draws for which the measure is undefined are left out.
+    """
+    members: dict[Any, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    parts = [np.array(rows) for rows in members.values()]
+    dice = np.random.default_rng(seed)
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = dice.integers(len(parts), size=len(parts))
+        found.append(metric(np.concatenate([parts[i] for i in drawn])))
+    known = [value for value in found if not np.isnan(value)]
+    if not known:
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,92 @@
+"""Measure a judge: `python -m foundry.evals.run shapebench --endpoint URL --model NAME`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter, validators
+from pydantic import ValidationError
+
+from foundry.evals.shapebench import run_shapebench
+from foundry.evals.shapebench_report import markdown, measure
+from pipelines.build import BuildRefused
+from pipelines.chat import EndpointDown
+from pipelines.launch import LaunchFailed
+from pipelines.probe import EndpointUnfit
+from pipelines.runtime import Servers
+from pipelines.version import code_version
+
+KNOWN_ERRORS = (BuildRefused, EndpointDown, EndpointUnfit, LaunchFailed, OSError)
+app = App(name="python -m foundry.evals.run", help_flags=["--help", "-h"], version_flags=[])
+
+
+def say(text: str) -> None:
+    """Print for the person who waits."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command's own output
+
+
+@app.command
+def shapebench(
+    *,
+    endpoint: str | None = None,
+    launch: bool = False,
+    model: str,
+    rows: Annotated[int, Parameter(validator=validators.Number(gte=16))] = 2000,
+    out: Path = Path("builds/shapebench"),
+) -> int:
+    """Compare direct scoring, difference first and plan then score on rows whose truth is known.
+
+    Parameters
+    ----------
+    endpoint
+        A server that runs, as URL ending in /v1.
+    launch
+        Start a vLLM server for the model instead, and stop it afterwards.
+    model
+        The model's name at the server; a folder or a name that vLLM serves, with --launch.
+    rows
+        How many rows, half of them edits; 400 for a quick look.
+    out
+        Folder for rows, answers and the report; what is there is not asked again.
+
+    """
+    if launch == (endpoint is not None):
+        say("give --endpoint URL for a server that runs, or --launch to start one")
+        return 2
+    reached: dict[str, Any] = {"launch": {"model": model}} if launch else {"url": endpoint}
+    servers = Servers()
+    started = time.monotonic()
+    try:
+        answers = run_shapebench(
+            out, rows=rows, endpoint={"model": model, **reached}, servers=servers, say=say
+        )
+    except ValidationError as error:
+        say(f"the endpoint is refused: {error.errors()[0]['msg']}")
+        return 2
+    except KNOWN_ERRORS as error:
+        say(f"{type(error).__name__}: {error}\nWhat is answered is kept; run again to go on.")
+        return 1
+    finally:
+        servers.close()
+    found = measure(answers) | {"model": model, "rows": rows, **code_version()}
+    (out / "shapebench.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    reach = "--launch" if launch else "--endpoint URL"
+    how = f"shapebench {reach} --model {model} --rows {rows} --out {out}"
+    head = (
+        "# ShapeBench\n\nHow near a judge comes to scores that are known exactly "
+        "([docs/shapeworld.md](../shapeworld.md)). In brackets: 95% bootstrap intervals.\n\n"
+        f"`python -m foundry.evals.run {how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}.\n\n"
+    )
+    text = head + markdown(found)
+    (out / "shapebench.md").write_text(text, "utf-8")
+    print(text)  # noqa: T201 - a command's own output
+    say(f"{out / 'shapebench.md'} and shapebench.json ({time.monotonic() - started:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,206 @@
+"""ShapeBench: how near a judge comes to true scores, asked in the factory's ways.
+
+Edits and generated pictures of ShapeWorld, half of the groups with combinations of shape and colour
+that the bundled judge never saw in training. Every way of asking gets the same rows:
+
+direct               pictures and text, reasoning, score (the student's prompt)
+difference first     the difference report, then reasoning and score with it in sight
+plan then score      the checklist, then a verdict an item, reasoning, score
+
+each with one greedy reply and with 4 votes at temperature 0.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from foundry.evals.stages import AnyRecipe, run_student, run_teacher
+from foundry.shapeworld.make import write_world
+from foundry.shapeworld.rows import ROWS_A_GROUP
+from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.runtime import Servers
+
+SEED = 2_000_000
+VOTES = (1, 4)
+VOTE_TEMPERATURE = 0.7
+KINDS = ("edit", "gen")
+TEACHERS = {"edit": "difference first", "gen": "plan then score"}
+AXES_OF = {"edit": ("execution", "consistency"), "gen": ("gen",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One score that a judge gave, or did not: `score` and `expected` are None when rejected.
+
+    `expected` is the mean score under the label probabilities, None where the server gives none.
+    """
+
+    mode: str
+    votes: int
+    axis: str
+    row: str
+    group: str
+    unseen: bool
+    true: int
+    score: int | None
+    expected: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The items that a judge listed about a pair or prompt, beside the true ones.
+
+    `kind` is differences or checklist; `given` is None where the reply was rejected.
+    """
+
+    kind: str
+    group: str
+    given: list[dict[str, Any]] | None
+    true: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The verdicts on one picture: the judge's checklist with its verdicts, and the true one."""
+
+    group: str
+    given: list[dict[str, Any]]
+    true: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """All that a judge answered."""
+
+    predictions: list[Prediction]
+    listed: list[Listed]
+    judged: list[Judged]
+
+
+def write_rows(folder: Path, rows: int) -> dict[str, dict[str, Any]]:
+    """Write the benchmark's rows, half of them edits. Returns their truth by kind and row id."""
+    truth: dict[str, dict[str, Any]] = {}
+    for kind in KINDS:
+        truth[kind] = {}
+        for unseen in (False, True):
+            # Whole groups, so that asking once a group is measured as it is used.
+            group = ROWS_A_GROUP[kind]
+            count = max(1, round(rows / 4 / group)) * group
+            out = folder / f"{kind}{'-unseen' if unseen else ''}"
+            if not (out / "truth.parquet").exists():
+                write_world(kind, count, SEED, out, unseen=unseen)
+            for row in pq.read_table(out / "truth.parquet").to_pylist():
+                truth[kind][row["id"]] = row
+    return truth
+
+
+def run_shapebench(
+    folder: Path,
+    *,
+    rows: int,
+    endpoint: dict[str, Any],
+    servers: Servers,
+    say: Callable[[str], None],
+) -> Answers:
+    """Ask a judge about everything in every way; what `folder` holds already is not asked again.
+
+    `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises as `run_teacher`.
+    """
+    world = folder / f"rows-{rows}"
+    truth = write_rows(world, rows)
+    answers = Answers(predictions=[], listed=[], judged=[])
+    for kind in KINDS:
+        for votes in VOTES:
+            recipe = _recipe(kind, folder, world, votes, endpoint)
+            title = f"{kind}, {votes} vote{'s' * (votes > 1)}"
+            outcomes = run_teacher(recipe, servers=servers, say=say, title=f"{title}, method")
+            for outcome in outcomes:
+                row, score = outcome.row, outcome.score or outcome.upstream
+                answers.predictions.append(
+                    _prediction(
+                        TEACHERS[kind], votes, outcome.axis or "gen", row, score, truth[kind]
+                    )
+                )
+            if votes == 1:
+                _add_lists(kind, outcomes, truth[kind], answers)
+            for row, axis, score in run_student(
+                recipe, servers=servers, say=say, title=f"{title}, direct"
+            ):
+                answers.predictions.append(
+                    _prediction("direct", votes, axis, row, score, truth[kind])
+                )
+    return answers
+
+
+def _recipe(
+    kind: str, folder: Path, world: Path, votes: int, endpoint: dict[str, Any]
+) -> AnyRecipe:
+    score = {"votes": votes, "temperature": VOTE_TEMPERATURE if votes > 1 else 0.0, "seed": SEED}
+    common = {
+        "output": str(folder / f"{kind}-{votes}"),
+        "sources": [
+            {"kind": "jsonl", "path": str(world / f"{kind}{part}" / "rows.jsonl")}
+            for part in ("", "-unseen")
+        ],
+        "buckets": 1,
+        # Rejects are a measure here, not a reason to stop.
+        "reject_share": 1.0,
+    }
+    if kind == "edit":
+        return EditRecipe.model_validate(
+            common | {"endpoints": {"judge": endpoint}, "edit_scores": score}
+        )
+    roles = {"planner": endpoint, "judge": endpoint}
+    return GenRecipe.model_validate(common | {"endpoints": roles, "gen_scores": score})
+
+
+def _prediction(
+    mode: str, votes: int, axis: str, row: dict[str, Any], answer: dict[str, Any], truth: Any
+) -> Prediction:
+    known = truth[row["source_id"]]
+    ok = answer["status"] == "ok"
+    return Prediction(
+        mode=mode,
+        votes=votes,
+        axis=axis,
+        row=row["source_id"],
+        group=_group(row),
+        unseen=known["unseen"],
+        true=known["score" if axis == "gen" else axis],
+        score=answer["score"] if ok else None,
+        expected=answer["score_expected"] if ok else None,
+        reason=answer["reason"],
+    )
+
+
+def _group(row: dict[str, Any]) -> str:
+    return row["source_id"].rsplit("-", 1)[0]
+
+
+def _add_lists(kind: str, outcomes: list[Any], truth: Any, answers: Answers) -> None:
+    listed: dict[str, Listed] = {}
+    for outcome in outcomes:
+        row, upstream, known = outcome.row, outcome.upstream, truth[outcome.row["source_id"]]
+        ok = upstream["status"] == "ok"
+        group = _group(row)
+        if kind == "edit":
+            given = upstream["obvious"] + upstream["detailed"] if ok else None
+            listed[row["source_id"]] = Listed(
+                kind="differences", group=group, given=given, true=known["differences"]
+            )
+            continue
+        given = upstream["items"] if ok else None
+        listed[group] = Listed(kind="checklist", group=group, given=given, true=known["checklist"])
+        if given is not None and outcome.score and outcome.score["status"] == "ok":
+            verdicts = [
+                {**item, "verdict": verdict["verdict"]}
+                for item, verdict in zip(given, outcome.score["verdicts"], strict=True)
+            ]
+            answers.judged.append(Judged(group=group, given=verdicts, true=known["checklist"]))
+    answers.listed.extend(listed.values())

@@ -1,0 +1,88 @@
+"""Lessons as batches of token ids, and the loss on their replies."""
+
+# The imports below live in the server's environment, where this runs.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from foundry.shapeworld import judge_tokenizer as words
+from foundry.shapeworld.judge_model import TOKENS_A_PICTURE
+from foundry.shapeworld.lessons import Lesson
+
+# Not asked for: what stands before the reply.
+IGNORED = -100
+
+
+def batches_of(
+    lessons: Sequence[Lesson], processor: Any, *, size: int, dice: Random
+) -> list[tuple[dict[str, Any], Any]]:
+    """Model inputs and labels, `size` lessons each; lessons of like length share a batch.
+
+    So little of a batch is padding. The batches come in random order; a rest that fills none is
+    left out.
+    """
+    tokens = [encode(lesson, processor.tokenizer) for lesson in lessons]
+    order = sorted(range(len(lessons)), key=lambda i: sum(map(len, tokens[i])))
+    groups = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+    dice.shuffle(groups)
+    return [
+        make_batch([lessons[i] for i in group], [tokens[i] for i in group], processor)
+        for group in groups
+    ]
+
+
+def encode(lesson: Lesson, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids of what comes before the reply, and of the reply with its end."""
+    text = words.conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
+    text = text.replace(words.IMAGE, words.IMAGE * TOKENS_A_PICTURE)
+    before, reply = tokenizer([text, lesson.reply + words.END])["input_ids"]
+    return before, reply
+
+
+def make_batch(
+    lessons: Sequence[Lesson], tokens: Sequence[tuple[list[int], list[int]]], processor: Any
+) -> tuple[dict[str, Any], Any]:
+    """Model inputs, and labels that are IGNORED but on the reply and its end."""
+    rows = [before + reply for before, reply in tokens]
+    inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
+    labels = [[IGNORED] * len(before) + reply for before, reply in tokens]
+    return inputs, _table(labels, IGNORED)
+
+
+def model_inputs(
+    rows: Sequence[list[int]], pictures: Sequence[Any], processor: Any, *, left: bool = False
+) -> dict[str, Any]:
+    """Model inputs for token ids and all their pictures, padded at the right, or at the `left`."""
+    tokenizer = processor.tokenizer
+    ids = _table(rows, tokenizer.pad_token_id, left=left)
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": _table([[1] * len(row) for row in rows], 0, left=left),
+        "mm_token_type_ids": (ids == tokenizer.convert_tokens_to_ids(words.IMAGE)).int(),
+    }
+    if pictures:
+        inputs |= processor.image_processor(images=list(pictures), return_tensors="pt")
+    return inputs
+
+
+def _table(rows: Sequence[list[int]], fill: int, *, left: bool = False) -> Any:
+    import torch
+
+    width = max(map(len, rows))
+    gaps = ([fill] * (width - len(row)) for row in rows)
+    return torch.tensor(
+        [gap + row if left else row + gap for row, gap in zip(rows, gaps, strict=True)]
+    )
+
+
+def reply_loss(model: Any, inputs: dict[str, Any], labels: Any) -> Any:
+    """Mean cross entropy, in nats a token, of the replies."""
+    import torch
+
+    hidden = model.model(**inputs).last_hidden_state[:, :-1]
+    asked = labels[:, 1:] != IGNORED
+    logits = model.lm_head(hidden[asked])
+    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked])

@@ -1,0 +1,130 @@
+"""How well a judge in training answers fresh lessons, generating freely, without a grammar.
+
+A quick look for the learning curve; ShapeBench measures through the factory, on vLLM.
+"""
+
+# The imports below live in the server's environment, where this runs.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from foundry.shapeworld import judge_tokenizer as words
+from foundry.shapeworld.judge_batches import encode, model_inputs
+from foundry.shapeworld.lessons import Lesson, every_lesson
+
+# Rows of this seed are never trained on.
+EVALUATION_SEED = 900_000
+_BATCH = 128
+_LONGEST_REPLY = 320
+
+Found = dict[str, dict[str, float]]
+
+
+def evaluate(model: Any, processor: Any, *, groups: int, scored: bool) -> Found:
+    """Measures by kind of lesson, over rows of so many groups of edits and of prompts.
+
+    `exact` is the share of whole replies that are right. For lists, `f1` is that of the items as
+    sets of one reply each, pooled. For scores, `accuracy` and `mae`; a reply without a score counts
+    as wrong, and as 4 off, and is counted as `unread`.
+    """
+    import torch
+
+    lessons = every_lesson(EVALUATION_SEED, groups, scored=scored)
+    # As it will be written and served.
+    rounded = copy.deepcopy(model).to(torch.bfloat16).eval()
+    found: Found = {}
+    for kind in dict.fromkeys(lesson.kind for lesson in lessons):
+        asked = [lesson for lesson in lessons if lesson.kind == kind]
+        replies = generate(rounded, processor, asked)
+        found[kind] = measure(asked, replies)
+    return found
+
+
+def measure(lessons: Sequence[Lesson], replies: Sequence[str]) -> dict[str, float]:
+    """The measures of one kind of lesson."""
+    wanted = [lesson.reply for lesson in lessons]
+    pairs = list(zip(wanted, replies, strict=True))
+    result = {"n": float(len(pairs)), "exact": fmean(w == r for w, r in pairs)}
+    if lessons[0].kind == "caption":
+        return result
+    values = [(json.loads(w), _read(r)) for w, r in pairs]
+    if "score" in values[0][0]:
+        misses = [abs(w["score"] - r["score"]) if _has_score(r) else None for w, r in values]
+        result |= {
+            "accuracy": fmean(miss == 0 for miss in misses),
+            "mae": fmean(4 if miss is None else miss for miss in misses),
+            "unread": fmean(miss is None for miss in misses),
+        }
+    if "score" not in values[0][0] or "verdicts" in values[0][0]:
+        sets = [(_items(w), _items(r)) for w, r in values]
+        hits = sum((w & r).total() for w, r in sets)
+        result["f1"] = 2 * hits / max(1, sum(w.total() + r.total() for w, r in sets))
+    return result
+
+
+def one_line(found: Found) -> str:
+    """The measures in a line for the person who waits."""
+    parts = []
+    for kind, measures in found.items():
+        names = [name for name in ("f1", "accuracy", "mae") if name in measures] or ["exact"]
+        parts.append(f"{kind} " + " ".join(f"{name} {measures[name]:.2f}" for name in names))
+    return " | ".join(parts)
+
+
+def generate(model: Any, processor: Any, lessons: Sequence[Lesson]) -> list[str]:
+    """The model's own replies, each token the likeliest."""
+    import torch
+
+    tokenizer = processor.tokenizer
+    replies = [""] * len(lessons)
+    tokens = [encode(lesson, tokenizer) for lesson in lessons]
+    # Replies of like length end together.
+    order = sorted(range(len(lessons)), key=lambda i: len(tokens[i][1]))
+    for start in range(0, len(order), _BATCH):
+        group = order[start : start + _BATCH]
+        inputs = model_inputs(
+            [tokens[i][0] for i in group],
+            [picture for i in group for picture in lessons[i].pictures],
+            processor,
+            left=True,
+        )
+        longest = max(len(tokens[i][1]) for i in group)
+        with torch.no_grad():
+            out = model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=min(_LONGEST_REPLY, longest + 24),
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        for i, ids in zip(group, out[:, inputs["input_ids"].shape[1] :], strict=True):
+            text = tokenizer.decode(ids, skip_special_tokens=False)
+            replies[i] = text.split(words.END)[0]
+    return replies
+
+
+def _read(reply: str) -> Any:
+    try:
+        return json.loads(reply)
+    except ValueError:
+        return None
+
+
+def _has_score(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("score"), int)
+
+
+def _items(value: Any) -> Counter[str]:
+    """The items of a reply's lists, as text; of verdicts, id and verdict."""
+    if not isinstance(value, dict):
+        return Counter()
+    if "verdicts" in value:
+        entries = [{k: v for k, v in item.items() if k != "evidence"} for item in value["verdicts"]]
+    else:
+        entries = [item for part in value.values() if isinstance(part, list) for item in part]
+    return Counter(json.dumps(entry, sort_keys=True) for entry in entries)

@@ -1,0 +1,123 @@
+"""The network of the small judges: a Qwen3-VL of one to three million parameters."""
+
+# The imports below live in the server's environment, where this runs.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from foundry.shapeworld import judge_tokenizer as words
+
+SIDE_PX = 96
+PATCH_PX = 8
+# A vision token covers 2 x 2 patches.
+TOKENS_A_PICTURE = (SIDE_PX // PATCH_PX // 2) ** 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Layers and widths of the text half and of the vision half; heads are 32 wide."""
+
+    text_layers: int
+    text_width: int
+    text_inner: int
+    vision_layers: int
+    vision_width: int
+    vision_inner: int
+
+
+# Answers at once and sees nothing; about a million parameters.
+TOY = Size(
+    text_layers=2,
+    text_width=128,
+    text_inner=256,
+    vision_layers=2,
+    vision_width=64,
+    vision_inner=128,
+)
+# The bundled judge: at most three million parameters.
+SMALL = Size(
+    text_layers=4,
+    text_width=192,
+    text_inner=448,
+    vision_layers=3,
+    vision_width=128,
+    vision_inner=320,
+)
+
+
+def new_model(tokenizer: Any, size: Size) -> Any:
+    """A `Qwen3VLForConditionalGeneration` with random weights, from torch's current seed."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    token = tokenizer.convert_tokens_to_ids
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": size.text_width,
+            "intermediate_size": size.text_inner,
+            "num_hidden_layers": size.text_layers,
+            "num_attention_heads": size.text_width // 32,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "max_position_embeddings": 32768,
+            "initializer_range": 0.05,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [6, 5, 5],
+                "mrope_interleaved": True,
+            },
+            "tie_word_embeddings": True,
+            "bos_token_id": None,
+            "eos_token_id": token(words.END),
+            "pad_token_id": token(words.END_OF_TEXT),
+        },
+        vision_config={
+            "depth": size.vision_layers,
+            "hidden_size": size.vision_width,
+            "intermediate_size": size.vision_inner,
+            "num_heads": size.vision_width // 32,
+            "out_hidden_size": size.text_width,
+            "patch_size": PATCH_PX,
+            "num_position_embeddings": (SIDE_PX // PATCH_PX) ** 2,
+            "deepstack_visual_indexes": [0],
+            "initializer_range": 0.05,
+        },
+        tie_word_embeddings=True,
+        image_token_id=token(words.IMAGE),
+        video_token_id=token(words.VIDEO),
+        vision_start_token_id=token(words.VISION_START),
+        vision_end_token_id=token(words.VISION_END),
+    )
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = token(words.END)
+    model.generation_config.pad_token_id = token(words.END_OF_TEXT)
+    return model
+
+
+def new_processor(tokenizer: Any) -> Any:
+    """The `Qwen3VLProcessor` that goes with the model.
+
+    It scales a larger picture down to SIDE_PX squared pixels, 36 tokens; the model saw no others.
+    """
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    settings = {
+        "patch_size": PATCH_PX,
+        "size": {"shortest_edge": (4 * PATCH_PX) ** 2, "longest_edge": SIDE_PX**2},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    return Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(**settings),
+        video_processor=Qwen3VLVideoProcessor(**settings),
+        tokenizer=tokenizer,
+        chat_template=words.CHAT_TEMPLATE,
+    )
+
+
+def count_parameters(model: Any) -> int:
+    """Numbers in the model; an embedding that is also the output layer counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())

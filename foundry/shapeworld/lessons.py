@@ -1,0 +1,283 @@
+"""Conversations made of ShapeWorld rows, in the factory's own prompts and reply schemas.
+
+A lesson is what the factory would ask about a row, and the reply of a judge that sees everything.
+Which kinds of lesson the bundled judge gets, and how many of each, is the table `MIXTURE`: a
+further kind of question is a function here and a line there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from random import Random
+from typing import Any
+
+from PIL import Image
+
+from foundry.shapeworld.differences import Difference, differences
+from foundry.shapeworld.drawing import jpeg_bytes
+from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.gen_truth import checklist, verdict
+from foundry.shapeworld.rationales import (
+    evidence,
+    explain_consistency,
+    explain_execution,
+    explain_picture,
+)
+from foundry.shapeworld.rows import ROWS_A_GROUP, Made, WorldRow, make_group
+from foundry.shapeworld.scenes import PLACES, Scene
+from foundry.shapeworld.wording import look
+from pipelines.rendering import AXES, render_checklist, render_report
+from prompts import load_prompt
+from schemas import load_schema
+
+CAPTION_PROMPT = "Describe the picture: its background, and what stands where, row by row."
+# A judge's own reports miss things: now and then one is left out here too, so that the judge looks
+# at the pictures as well.
+_MISSED = 0.15
+_RETRIED = 0.02
+_FAULTS = (
+    "reply:json: the reply is not JSON",
+    "reply:cut_short: the reply was cut at the token limit",
+    "reply:schema: edit_score.v1 at /reasoning: '' is too short",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One conversation.
+
+    `kind` is the prompt's name, with the axis where one prompt serves both. `pictures` are RGB, in
+    the order in which they are shown; `text` is the rendered prompt, `reply` the wanted answer,
+    `system` the system text that goes with pictures, None without.
+    """
+
+    kind: str
+    pictures: tuple[Any, ...]
+    text: str
+    reply: str
+    system: str | None
+
+
+Teach = Callable[[WorldRow, Random], list[Lesson]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How often a row of a world is made into lessons of a kind: a mean number of times.
+
+    `base` while no score is shown (captions and plans), `judge` afterwards.
+    """
+
+    teach: Teach
+    world: str
+    base: float
+    judge: float
+
+
+def caption(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Tell what one picture of the row shows."""
+    column = dice.choice(sorted(row.pictures))
+    if isinstance(row.case, Made):
+        scene = row.case.scene
+    else:
+        scene = row.case.source if column == "source_image" else row.case.edited
+    lesson = Lesson(
+        kind="caption",
+        pictures=(row.pictures[column],),
+        text=CAPTION_PROMPT,
+        reply=describe(scene),
+        system=load_prompt("system.v1").text,
+    )
+    return [lesson]
+
+
+def describe(scene: Scene) -> str:
+    """The background, and every thing with its place."""
+    things = "; ".join(f"{PLACES[thing.cell]} {look(thing)}" for thing in scene.things)
+    return f"{scene.background} background; {things}."
+
+
+def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
+    """List what differs between two pictures: the significant at a glance, the rest after."""
+    edit = _edit(row)
+    obvious, detailed = split_report(differences(edit.source, edit.edited))
+    reply = {"obvious": obvious, "detailed": detailed}
+    return [_lesson("edit_differences", row, dice, {}, reply)]
+
+
+def split_report(found: list[Difference]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Difference items as a reply holds them: significant ones are obvious, while they fit in."""
+    lists = load_schema("edit_differences.v1")["properties"]
+    items = [
+        {name: getattr(d, name) for name in ("category", "subject", "before", "after")}
+        for d in found
+    ]
+    at_a_glance = min(sum(d.significant for d in found), lists["obvious"]["maxItems"])
+    return items[:at_a_glance], items[at_a_glance:][: lists["detailed"]["maxItems"]]
+
+
+def plan_checklist(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Plan what a picture for the prompt must show."""
+    items = [
+        {"kind": item.kind, "question": item.question, "critical": item.critical}
+        for item in checklist(_made(row).wanted)
+    ]
+    return [_lesson("gen_checklist", row, dice, row.texts, {"items": items}, blind=True)]
+
+
+def score_edit(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Both axes, each once with the difference report and once from the pictures alone."""
+    edit = _edit(row)
+    found = differences(edit.source, edit.edited)
+    if found and dice.random() < _MISSED:
+        found.pop(dice.randrange(len(found)))
+    report = row.texts | {"report": render_report(*split_report(found))}
+    lessons = []
+    for axis in AXES:
+        explain = explain_execution if axis == "execution" else explain_consistency
+        reply = {"reasoning": explain(edit), "score": row.scores[axis]}
+        lessons.append(_lesson(f"edit_{axis}", row, dice, report, reply))
+        lessons.append(_lesson("judge_edit", row, dice, row.texts | {"axis": axis}, reply))
+    return lessons
+
+
+def score_edit_fast(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Both axes from the pictures alone, without reasoning."""
+    return [
+        _lesson(
+            "judge_edit_score_only",
+            row,
+            dice,
+            row.texts | {"axis": axis},
+            {"score": row.scores[axis]},
+        )
+        for axis in AXES
+    ]
+
+
+def score_picture(row: WorldRow, dice: Random) -> list[Lesson]:
+    """A picture for a prompt, once with the checklist and once without."""
+    made = _made(row)
+    items = checklist(made.wanted)
+    verdicts = [verdict(item, made.scene) for item in items]
+    score = row.scores["score"]
+    reply = {"reasoning": explain_picture(items, verdicts, score), "score": score}
+    found = [
+        {"id": f"c{i}", "evidence": evidence(item, made.scene), "verdict": verdict}
+        for i, (item, verdict) in enumerate(zip(items, verdicts, strict=True), 1)
+    ]
+    values = row.texts | {"checklist": render_checklist(row.truth["checklist"])}
+    return [
+        _lesson("gen_score", row, dice, values, {"verdicts": found, **reply}),
+        _lesson("judge_gen", row, dice, row.texts, reply),
+    ]
+
+
+def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
+    """A picture for a prompt from the two alone, without reasoning."""
+    reply = {"score": row.scores["score"]}
+    return [_lesson("judge_gen_score_only", row, dice, row.texts, reply)]
+
+
+# Scored with and without a report or checklist are the same rows, equally often.
+MIXTURE = (
+    Share(teach=caption, world="edit", base=1.0, judge=0.3),
+    Share(teach=report_differences, world="edit", base=1.0, judge=1.0),
+    Share(teach=score_edit, world="edit", base=0.0, judge=0.5),
+    Share(teach=score_edit_fast, world="edit", base=0.0, judge=0.2),
+    Share(teach=caption, world="gen", base=0.5, judge=0.1),
+    Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
+    Share(teach=score_picture, world="gen", base=0.0, judge=0.5),
+    Share(teach=score_picture_fast, world="gen", base=0.0, judge=0.1),
+)
+
+
+def lessons_of_groups(seed: int, first: int, *, scored: bool, size: int) -> list[Lesson]:
+    """At least `size` lessons of the groups of rows from number `first` on, in random order.
+
+    Without `scored`, none of them holds a score or a verdict. Groups take turns: one of edits, one
+    of prompts. `first` must be spaced by more groups than a call can need: `size` of them.
+    """
+    lessons: list[Lesson] = []
+    dice = Random(f"lessons-{seed}-{first}")
+    groups = _groups(seed, first)
+    while len(lessons) < size:
+        for row in map(_as_read, next(groups)):
+            for share in MIXTURE:
+                if share.world == _world(row):
+                    for _ in range(_times(share.judge if scored else share.base, dice)):
+                        lessons += share.teach(row, dice)
+    dice.shuffle(lessons)
+    return lessons
+
+
+def every_lesson(seed: int, groups: int, *, scored: bool) -> list[Lesson]:
+    """Each kind of lesson once about each row of so many groups of a world, for measuring."""
+    lessons: list[Lesson] = []
+    dice = Random(f"every-lesson-{seed}")
+    for _, group in zip(range(groups * len(ROWS_A_GROUP)), _groups(seed, 0), strict=False):
+        for row in map(_as_read, group):
+            for share in MIXTURE:
+                if share.world == _world(row) and (share.base or scored):
+                    lessons += share.teach(row, dice)
+    return lessons
+
+
+def _world(row: WorldRow) -> str:
+    return "edit" if isinstance(row.case, Edit) else "gen"
+
+
+def _as_read(row: WorldRow) -> WorldRow:
+    """The row with its pictures as the factory reads them: from JPEG."""
+    pictures = {
+        name: Image.open(BytesIO(jpeg_bytes(picture, Random(f"{row.id}-{name}"))))
+        for name, picture in row.pictures.items()
+    }
+    return replace(row, pictures=pictures)
+
+
+def _groups(seed: int, index: int) -> Iterator[Iterator[WorldRow]]:
+    while True:
+        for kind in ROWS_A_GROUP:
+            yield make_group(kind, seed, index, unseen=False)
+        index += 1
+
+
+def _times(mean: float, dice: Random) -> int:
+    return int(mean) + (dice.random() < mean % 1)
+
+
+def _lesson(
+    kind: str,
+    row: WorldRow,
+    dice: Random,
+    values: dict[str, str],
+    reply: dict[str, Any],
+    *,
+    blind: bool = False,
+) -> Lesson:
+    text = load_prompt(f"{kind}.v1").render(values)
+    if dice.random() < _RETRIED:
+        text += "\n\n" + load_prompt("retry.v1").render({"fault": dice.choice(_FAULTS)})
+    return Lesson(
+        kind=f"{kind}.{values['axis']}" if "axis" in values else kind,
+        pictures=() if blind else tuple(row.pictures.values()),
+        text=text,
+        reply=json.dumps(reply, separators=(",", ":")),
+        system=None if blind else load_prompt("system.v1").text,
+    )
+
+
+def _edit(row: WorldRow) -> Edit:
+    if not isinstance(row.case, Edit):
+        raise TypeError(f"row {row.id} is no edit")
+    return row.case
+
+
+def _made(row: WorldRow) -> Made:
+    if not isinstance(row.case, Made):
+        raise TypeError(f"row {row.id} is no picture for a prompt")
+    return row.case

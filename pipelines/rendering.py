@@ -1,0 +1,35 @@
+"""How a judge is shown what an earlier stage found: the difference report, the checklist.
+
+Pure and light: whoever trains a judge renders with the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+AXES = ("execution", "consistency")
+Difference = dict[str, str]
+Checklist = list[dict[str, Any]]
+
+
+def render_report(obvious: Sequence[Difference], detailed: Sequence[Difference]) -> str:
+    """The difference report as the judge reads it: a line an item, obvious ones first."""
+    if not obvious and not detailed:
+        return "No differences were found."
+    lines = []
+    for title, items in (("At a glance:", obvious), ("On a closer look:", detailed)):
+        if items:
+            lines.append(title)
+            lines += [
+                f"- {d['category']}: {d['subject']}: {d['before']} -> {d['after']}" for d in items
+            ]
+    return "\n".join(lines)
+
+
+def render_checklist(items: Checklist) -> str:
+    """The checklist as the judge reads it: one line an item, `c1 (subject, critical): ...`."""
+    return "\n".join(
+        f"c{i} ({item['kind']}{', critical' if item['critical'] else ''}): {item['question']}"
+        for i, item in enumerate(items, 1)
+    )

@@ -1,0 +1,166 @@
+"""Measures and matching, against values worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foundry.evals.matching import match, same_check, same_difference, word_f1
+from foundry.evals.metrics import (
+    best_constant,
+    interval,
+    macro_f1,
+    macro_mae,
+    mae,
+    quadratic_kappa,
+    spearman,
+)
+from foundry.evals.shapebench import Answers, Judged, Listed, Prediction
+from foundry.evals.shapebench_report import markdown, measure
+
+scores = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=40)
+
+
+def arrays(*pairs):
+    return np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs], float)
+
+
+def test_mae_and_its_macro_form():
+    true, given_ = arrays((5, 5), (5, 5), (5, 4), (1, 3))
+    assert mae(true, given_) == pytest.approx(3 / 4)
+    # True 5: mean of 0, 0, 1; true 1: 2.
+    assert macro_mae(true, given_) == pytest.approx((1 / 3 + 2) / 2)
+
+
+def test_quadratic_kappa_by_hand():
+    # Observed weights: one pair off by 1 of 4. Expected: rows (1: 2, 2: 2), columns (1: 1, 2: 3).
+    true, given_ = arrays((1, 1), (1, 2), (2, 2), (2, 2))
+    by_chance = (2 * 3 + 2 * 1) / 4
+    assert quadratic_kappa(true, given_) == pytest.approx(1 - 1 / by_chance)
+    assert math.isnan(quadratic_kappa(*arrays((3, 3), (3, 3))))
+
+
+def test_spearman_is_undefined_where_nothing_varies():
+    assert spearman(*arrays((1, 2), (2, 3), (3, 5))) == pytest.approx(1)
+    assert math.isnan(spearman(*arrays((1, 3), (2, 3))))
+
+
+@given(scores)
+def test_a_perfect_judge_has_no_error_and_no_constant_beats_it(pairs):
+    true = np.array([t for t, _ in pairs], float)
+    assert mae(true, true) == macro_mae(true, true) == 0
+    assert best_constant(true, mae)[1] >= 0
+
+
+@given(scores)
+def test_the_best_constant_is_the_best(pairs):
+    true, _ = arrays(*pairs)
+    score, found = best_constant(true, mae)
+    assert found == min(mae(true, np.full(len(true), s)) for s in range(1, 6))
+    assert mae(true, np.full(len(true), score)) == found
+
+
+def test_macro_f1_counts_labels_that_occur():
+    # yes: 1 hit, 2 given, 1 true: 2/3. no: 1 hit, 1 given, 2 true: 2/3. partly never occurs.
+    found = macro_f1(["yes", "no", "no"], ["yes", "yes", "no"], ("yes", "partly", "no"))
+    assert found == pytest.approx(2 / 3)
+
+
+def test_an_interval_draws_whole_groups():
+    values = np.array([0.0, 0.0, 1.0, 1.0])
+    same = interval(lambda rows: float(values[rows].mean()), ["a"] * 4)
+    assert same == (0.5, 0.5)
+    low, high = interval(lambda rows: float(values[rows].mean()), ["a", "a", "b", "b"])
+    assert (low, high) == (0.0, 1.0)
+
+
+def difference(category="colour", subject="red circle", before="red", after="blue"):
+    return {"category": category, "subject": subject, "before": before, "after": after}
+
+
+@pytest.mark.parametrize(
+    ("given_", "same"),
+    [
+        (difference(), True),
+        (difference(subject="the red circle at the top left"), True),
+        (difference(subject="blue circle"), False),
+        (difference(category="size"), False),
+        (difference(after="navy"), False),
+        (difference(before="crimson"), False),
+    ],
+)
+def test_a_difference_matches_in_category_subject_and_both_states(given_, same):
+    assert same_difference(given_, difference()) is same
+
+
+def test_a_question_matches_almost_word_for_word():
+    def item(question, kind="count"):
+        return {"kind": kind, "question": question}
+
+    true = item("Are there exactly two circles?")
+    assert same_check(item("Exactly two circles?"), true)
+    assert not same_check(item("Are there exactly three circles?"), true)
+    assert not same_check(item("Are there exactly two circles?", "subject"), true)
+
+
+def test_items_are_matched_one_to_one():
+    twice = [difference(), difference()]
+    assert len(match(twice, [difference()], same_difference)) == 1
+    assert match([], twice, same_difference) == []
+
+
+@given(st.text(), st.text())
+def test_word_f1_is_symmetric_and_bounded(a, b):
+    assert word_f1(a, b) == word_f1(b, a)
+    assert 0 <= word_f1(a, b) <= 1
+
+
+def prediction(mode, axis, i, score, votes=1):
+    return Prediction(
+        mode=mode,
+        votes=votes,
+        axis=axis,
+        row=f"r{i}",
+        group=f"g{i // 2}",
+        unseen=i % 2 == 0,
+        true=1 + i % 5,
+        score=score,
+        expected=None if score is None else score + 0.25,
+        reason=None if score else "reply:schema",
+    )
+
+
+def test_a_report_counts_rejects_apart_and_compares_rows_that_both_scored():
+    predictions = []
+    for axis, teacher in (
+        ("execution", "difference first"),
+        ("consistency", "difference first"),
+        ("gen", "plan then score"),
+    ):
+        for i in range(10):
+            true = 1 + i % 5
+            predictions.append(prediction(teacher, axis, i, true if i else None))
+            predictions.append(prediction("direct", axis, i, 3))
+    check = {"kind": "subject", "question": "Is there a circle?", "verdict": "yes"}
+    answers = Answers(
+        predictions=predictions,
+        listed=[
+            Listed(kind="differences", group="g", given=[difference()], true=[difference()] * 2),
+            Listed(kind="differences", group="h", given=None, true=[difference()]),
+            Listed(kind="checklist", group="g", given=[check], true=[check]),
+        ],
+        judged=[Judged(group="g", given=[check | {"verdict": "no"}], true=[check])],
+    )
+    found = measure(answers)
+    first = next(s for s in found["scores"] if s["mode"] == "difference first" and s["votes"] == 1)
+    assert (first["rows"], first["rejected"], first["mae"][0]) == (10, pytest.approx(0.1), 0)
+    assert first["expected_mae"][0] == pytest.approx(0.25)
+    assert found["ratios"][0]["rows"] == 9
+    assert found["ratios"][0]["mae_ratio"][0] == 0
+    differences = found["lists"][0]
+    assert differences["rejected"] == 0.5
+    assert (differences["precision"][0], differences["recall"][0]) == (1, 0.5)
+    assert found["verdicts"]["accuracy"][0] == 0
+    assert "| execution | always 3" in markdown(found)

@@ -1,0 +1,130 @@
+"""Lessons of the bundled judge: our own prompts, legal replies, the same rows both ways."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from foundry.shapeworld.differences import Difference
+from foundry.shapeworld.lessons import (
+    MIXTURE,
+    describe,
+    every_lesson,
+    lessons_of_groups,
+    split_report,
+)
+from foundry.shapeworld.scenes import Scene, Thing
+from prompts import load_prompt
+from schemas import request_schema, validator
+
+
+@pytest.fixture(scope="module")
+def lessons():
+    return every_lesson(5, 40, scored=True)
+
+
+def test_every_reply_satisfies_the_schema_of_its_prompt(lessons):
+    for lesson in lessons:
+        if lesson.kind != "caption":
+            prompt = load_prompt(f"{lesson.kind.split('.')[0]}.v1")
+            validator(prompt.output_schema).validate(json.loads(lesson.reply))
+
+
+def test_verdicts_answer_the_items_shown_one_by_one(lessons):
+    for lesson in lessons:
+        if lesson.kind == "gen_score":
+            reply = json.loads(lesson.reply)
+            shown = lesson.text.split("Checklist:\n")[1].split("\n\n")[0].split("\n")
+            assert len(shown) == len(reply["verdicts"])
+            assert validator("gen_score.v1", len(shown)).is_valid(reply)
+
+
+def test_replies_have_the_keys_in_the_order_of_a_constrained_reply(lessons):
+    for lesson in lessons:
+        if lesson.kind != "caption":
+            schema = request_schema(load_prompt(f"{lesson.kind.split('.')[0]}.v1").output_schema)
+            assert list(json.loads(lesson.reply)) == list(schema["properties"])
+
+
+def test_the_same_rows_are_scored_with_and_without_a_report(lessons):
+    for axis in ("execution", "consistency"):
+        with_report = [x for x in lessons if x.kind == f"edit_{axis}"]
+        direct = [x for x in lessons if x.kind == f"judge_edit.{axis}"]
+        assert len(with_report) == len(direct) == 80
+        for a, b in zip(with_report, direct, strict=True):
+            assert a.reply == b.reply
+            assert a.pictures == b.pictures
+    planned = [json.loads(x.reply) for x in lessons if x.kind == "gen_score"]
+    direct = [json.loads(x.reply) for x in lessons if x.kind == "judge_gen"]
+    assert [(x["reasoning"], x["score"]) for x in planned] == [
+        (x["reasoning"], x["score"]) for x in direct
+    ]
+
+
+def test_the_student_sees_neither_report_nor_checklist(lessons):
+    for lesson in lessons:
+        if lesson.kind.startswith("judge_"):
+            assert "At a glance" not in lesson.text
+            assert "c1 (" not in lesson.text
+
+
+def test_before_any_score_no_lesson_holds_one():
+    for lesson in lessons_of_groups(3, 0, scored=False, size=600):
+        assert '"score"' not in lesson.reply
+        assert '"verdict"' not in lesson.reply
+
+
+def test_the_mixture_scores_equally_often_both_ways():
+    counts = Counter(lesson.kind for lesson in lessons_of_groups(3, 0, scored=True, size=2000))
+    assert counts["edit_execution"] == counts["judge_edit.execution"]
+    assert counts["edit_consistency"] == counts["judge_edit.consistency"]
+    assert counts["gen_score"] == counts["judge_gen"]
+    assert len(counts) == 12
+    assert {share.world for share in MIXTURE} == {"edit", "gen"}
+
+
+def test_lessons_follow_from_seed_and_number_alone():
+    one, two = (lessons_of_groups(3, 7, scored=True, size=60) for _ in range(2))
+    assert [(x.text, x.reply) for x in one] == [(x.text, x.reply) for x in two]
+    assert [p.tobytes() for x in one for p in x.pictures] == [
+        p.tobytes() for x in two for p in x.pictures
+    ]
+    other = lessons_of_groups(4, 7, scored=True, size=60)
+    assert [x.reply for x in one] != [x.reply for x in other]
+
+
+def test_an_explanation_names_what_it_rests_on(lessons):
+    for lesson in lessons:
+        reply = json.loads(lesson.reply) if lesson.kind != "caption" else {}
+        if lesson.kind.endswith("consistency"):
+            kept = "Nothing else changed" in reply["reasoning"]
+            assert kept == (reply["score"] == 5)
+            assert ("almost entirely another" in reply["reasoning"]) == (reply["score"] == 1)
+        if lesson.kind == "judge_gen":
+            assert ("Everything that was asked for" in reply["reasoning"]) == (reply["score"] == 5)
+
+
+def test_a_scene_is_described_row_by_row():
+    things = (
+        Thing(key=1, shape="star", colour="red", size="small", pattern="plain", cell=0),
+        Thing(key=2, shape="cross", colour="navy", size="medium", pattern="dotted", cell=4),
+    )
+    told = describe(Scene(background="mint", things=things))
+    assert told == "mint background; top left small red star; centre dotted navy cross."
+
+
+def test_a_report_has_significant_differences_at_a_glance_while_they_fit():
+    def item(i, significant):
+        return Difference(
+            category="colour",
+            subject=f"s{i}",
+            before="red",
+            after="blue",
+            significant=significant,
+            key=i,
+        )
+
+    found = [item(i, True) for i in range(8)] + [item(8, False)]
+    obvious, detailed = split_report(found)
+    assert [d["subject"] for d in obvious] == [f"s{i}" for i in range(6)]
+    assert [d["subject"] for d in detailed] == ["s6", "s7", "s8"]

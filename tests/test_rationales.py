@@ -1,0 +1,165 @@
+"""Rationales and evidence, against cases worked by hand."""
+
+import pytest
+
+from foundry.shapeworld.edit_truth import Request
+from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.gen_truth import (
+    Absent,
+    Group,
+    Relation,
+    Wanted,
+    checklist,
+    gen_score,
+    verdict,
+)
+from foundry.shapeworld.rationales import (
+    evidence,
+    explain_consistency,
+    explain_execution,
+    explain_picture,
+)
+from foundry.shapeworld.scenes import Thing, make_scene
+
+
+def thing(key, shape, colour, cell, size="medium", pattern="plain"):
+    return Thing(key=key, shape=shape, colour=colour, size=size, pattern=pattern, cell=cell)
+
+
+CIRCLE, STAR = thing(0, "circle", "red", 0), thing(1, "star", "blue", 4)
+
+
+def edit(after, *requests, before=(CIRCLE, STAR), grounds=("white", "white")):
+    source, edited = (
+        make_scene(ground, list(things))
+        for ground, things in zip(grounds, (before, after), strict=True)
+    )
+    return Edit(source=source, requests=requests, edited=edited)
+
+
+RECOLOUR = Request(kind="recolour", targets=(0,), to="blue")
+
+
+@pytest.mark.parametrize(
+    ("after", "request_", "said"),
+    [
+        ((thing(0, "circle", "blue", 0), STAR), RECOLOUR, "The red circle is blue, as asked."),
+        (
+            (thing(0, "circle", "navy", 0), STAR),
+            RECOLOUR,
+            "The red circle is navy, very close to what was asked.",
+        ),
+        (
+            (thing(0, "circle", "gold", 0), STAR),
+            RECOLOUR,
+            "The red circle is gold, hardly what was asked.",
+        ),
+        ((CIRCLE, STAR), RECOLOUR, "The red circle is still red."),
+        ((STAR,), RECOLOUR, "The red circle is gone, not as asked."),
+        ((STAR,), Request(kind="remove", targets=(0,)), "The red circle is gone, as asked."),
+        ((CIRCLE, STAR), Request(kind="remove", targets=(0,)), "The red circle is still there."),
+        (
+            (thing(0, "circle", "red", 8), STAR),
+            Request(kind="move", targets=(0,), to="bottom right"),
+            "The red circle is now at the bottom right, as asked.",
+        ),
+        (
+            (CIRCLE, STAR, thing(2, "cross", "gold", 8)),
+            Request(kind="add", shape="cross", colour="gold"),
+            "A gold cross was added, as asked.",
+        ),
+        ((CIRCLE, STAR), Request(kind="add", shape="cross", colour="gold"), "Nothing was added."),
+        (
+            (thing(0, "cross", "gold", 0), STAR),
+            Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
+            "The red circle became a gold cross, as asked.",
+        ),
+        ((CIRCLE, STAR), Request(kind="background", to="mint"), "The background is still white."),
+    ],
+)
+def test_an_execution_is_explained(after, request_, said):
+    assert explain_execution(edit(after, request_)) == said
+
+
+def test_several_targets_are_counted():
+    before = (CIRCLE, thing(2, "circle", "gold", 8))
+    after = (thing(0, "circle", "blue", 0), thing(2, "circle", "navy", 8))
+    request = Request(kind="recolour", targets=(0, 2), to="blue")
+    said = explain_execution(edit(after, request, before=before))
+    assert said == "Of the two circles one are as asked and one nearly."
+
+
+def test_unintended_changes_are_counted_and_the_first_significant_one_is_named():
+    after = (
+        thing(0, "circle", "crimson", 0),
+        thing(1, "star", "gold", 4),
+        thing(2, "cross", "gold", 8),
+    )
+    said = explain_consistency(
+        edit(after, Request(kind="background", to="mint"), grounds=("white", "mint"))
+    )
+    assert said == (
+        "The blue star changed its colour unasked. "
+        "In all two significant and one minor unasked changes."
+    )
+
+
+def test_nothing_else_changed():
+    assert explain_consistency(edit((thing(0, "circle", "blue", 0), STAR), RECOLOUR)) == (
+        "Nothing else changed."
+    )
+
+
+WANTED = Wanted(
+    groups=(
+        Group(shape="circle", count=2, colour="red", size="small"),
+        Group(shape="star", count=1, colour="blue"),
+    ),
+    relations=(Relation(shape="star", side="above", other="circle"),),
+    absent=(Absent(colour="gold"),),
+    background="mint",
+)
+
+
+def explained(scene):
+    items = checklist(WANTED)
+    verdicts = [verdict(item, scene) for item in items]
+    score = gen_score(items, verdicts)
+    return explain_picture(items, verdicts, score), score
+
+
+def test_a_picture_is_explained_by_its_worst_point():
+    circles = [thing(i, "circle", "red", 6 + i, size="small") for i in range(2)]
+    right = make_scene("mint", [*circles, thing(5, "star", "blue", 1)])
+    assert explained(right) == ("Everything that was asked for is there and right.", 5)
+    gold = make_scene("mint", [*circles, thing(5, "star", "blue", 1), thing(6, "cross", "gold", 2)])
+    assert explained(gold) == ("There is something gold. One point is off.", 4)
+    none = make_scene("mint", [thing(6, "cross", "lime", 2)])
+    assert explained(none) == ("Nothing that was asked for is there.", 1)
+    starless = make_scene("mint", circles)
+    assert explained(starless)[0] == "There is no star. In all four points are off."
+    circleless = make_scene("mint", [thing(5, "star", "blue", 1)])
+    assert explained(circleless)[0].startswith("The main subject is missing: there is no circle.")
+
+
+def test_evidence_tells_what_decides_an_item():
+    scene = make_scene(
+        "cream",
+        [
+            thing(0, "circle", "red", 0, size="small"),
+            thing(1, "circle", "crimson", 4),
+            thing(2, "star", "blue", 8),
+        ],
+    )
+    assert [evidence(item, scene) for item in checklist(WANTED)] == [
+        "two circles",
+        "one star",
+        "two circles",
+        "red, crimson",
+        "small, medium",
+        "one star",
+        "blue",
+        "star bottom right, circle top left and centre",
+        "cream background",
+        "only blue, crimson, red",
+    ]

@@ -1,0 +1,81 @@
+"""Training the bundled judge, for a few steps, in the environment that has torch."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+PYTHON = Path(".venv-vllm/bin/python").absolute()
+ROOT = Path(__file__).parent.parent
+TINY = """
+import sys
+from pathlib import Path
+from foundry.shapeworld import judge_training as t
+plan = t.Plan(base_steps=16, judge_steps=16, batch=4, warmup=2, evaluations=2, evaluation_groups=1)
+t._SAVE_EVERY = 4
+t._SAY_EVERY = 1
+t.train(Path(sys.argv[1]), plan, lambda text: print(text, flush=True), command="a test")
+"""
+
+
+def start(folder):
+    return subprocess.Popen(
+        [PYTHON, "-c", TINY, str(folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_weights(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(whole)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    process = start(killed)
+    for line in process.stdout:
+        if line.startswith("step 22 "):
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.wait(timeout=60)
+    time.sleep(0.5)
+    assert not (killed / "judge").exists()
+    process = start(killed)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert "steps 21 to 32" in told
+    for name in ("base", "judge"):
+        weights = [(run / name / "model.safetensors").read_bytes() for run in (whole, killed)]
+        assert weights[0] == weights[1]
+        assert "sees ShapeWorld and nothing else" in (killed / name / "README.md").read_text()
+        config = json.loads((killed / name / "config.json").read_text())
+        assert config["architectures"] == ["Qwen3VLForConditionalGeneration"]
+    base = (killed / "base" / "model.safetensors").read_bytes()
+    assert base != weights[0]
+    steps = [json.loads(line)["step"] for line in (killed / "curve.jsonl").read_text().splitlines()]
+    assert steps == [16, 32]
+
+
+@pytest.mark.vllm
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    (tmp_path / "plan.json").write_text("{}\n")
+    done = subprocess.run(
+        [PYTHON, "-m", "foundry.shapeworld.train_judge", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "is of another run" in done.stderr
+    assert "Traceback" not in done.stderr
