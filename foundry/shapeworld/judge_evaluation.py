@@ -97,7 +97,7 @@ def generate(model: Any, processor: Any, lessons: Sequence[Lesson]) -> list[str]
         longest = max(len(tokens[i][1]) for i in group)
         with torch.no_grad():
             out = model.generate(
-                **inputs,
+                **{name: value.to(model.device) for name, value in inputs.items()},
                 do_sample=False,
                 max_new_tokens=min(_LONGEST_REPLY, longest + 24),
                 pad_token_id=tokenizer.pad_token_id,

@@ -184,11 +184,11 @@ def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
 
 # Scored with and without a report or checklist are the same rows, equally often.
 MIXTURE = (
-    Share(teach=caption, world="edit", base=1.0, judge=0.3),
+    Share(teach=caption, world="edit", base=0.6, judge=0.3),
     Share(teach=report_differences, world="edit", base=1.0, judge=1.0),
     Share(teach=score_edit, world="edit", base=0.0, judge=0.5),
     Share(teach=score_edit_fast, world="edit", base=0.0, judge=0.2),
-    Share(teach=caption, world="gen", base=0.5, judge=0.1),
+    Share(teach=caption, world="gen", base=0.3, judge=0.1),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
     Share(teach=score_picture, world="gen", base=0.0, judge=0.5),
     Share(teach=score_picture_fast, world="gen", base=0.0, judge=0.1),
