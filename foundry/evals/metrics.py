@@ -31,7 +31,8 @@ def spearman(true: Array, given: Array) -> float:
     """Rank correlation, -1 to 1; NaN where either is constant."""
     if len(np.unique(true)) < 2 or len(np.unique(given)) < 2:
         return float("nan")
-    return float(stats.spearmanr(true, given).statistic)
+    found = stats.spearmanr(true, given)
+    return float(found.statistic)  # pyright: ignore[reportAttributeAccessIssue] - stubs lack it
 
 
 def quadratic_kappa(true: Array, given: Array) -> float:

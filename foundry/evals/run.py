@@ -79,7 +79,8 @@ def shapebench(
     head = (
         "# ShapeBench\n\nHow near a judge comes to scores that are known exactly "
         "([docs/shapeworld.md](../shapeworld.md)). In brackets: 95% bootstrap intervals.\n\n"
-        f"`python -m foundry.evals.run {how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}.\n\n"
+        f"`python -m foundry.evals.run {how}`, {time.strftime('%Y-%m-%d')}, "
+        f"firm-foundry {found['package_version']}.\n\n"
     )
     text = head + markdown(found)
     (out / "shapebench.md").write_text(text, "utf-8")
