@@ -21,9 +21,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
+from pipelines.chains import expected_answers, run_chain
 from pipelines.chat import EndpointDown, RequestStuck
-from pipelines.dataset import run_chain, stage_digests, write_dataset
-from pipelines.edit_flow import edit_groups
+from pipelines.dataset import stage_digests, write_dataset
 from pipelines.funnel import count_funnel
 from pipelines.ingest import ingest
 from pipelines.launch import LaunchFailed
@@ -31,7 +31,6 @@ from pipelines.law import LawBroken, check_law
 from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
-from pipelines.rendering import AXES
 from pipelines.rows import kind_of, read_rows
 from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun
@@ -291,13 +290,9 @@ def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Co
     """Tell the progress bars how many answers each stage needs at most."""
     expected = {stage.table: 0 for stage in stages_of(recipe).values()}
     for bucket in range(n_buckets):
-        ok = [row for row in read_rows(build, bucket) if row["status"] == "ok"]
-        if isinstance(recipe, GenRecipe):
-            expected["checklists"] += len({row["prompt"] for row in ok})
-            expected["gen_scores"] += len(ok)
-        else:
-            expected["differences"] += len(edit_groups(ok))
-            expected["edit_scores"] += len(AXES) * len(ok)
+        found = expected_answers(kind_of(recipe), read_rows(build, bucket))
+        for table, answers in found.items():
+            expected[table] += answers
     for table, answers in expected.items():
         counters.expect(table, answers)
 

@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 
 from pipelines.answers import Row
 from pipelines.build import Kind
-from pipelines.edit_flow import edit_groups, run_edit_group
+from pipelines.chains import run_chain
 from pipelines.funnel import add_answers
-from pipelines.gen_flow import Outcome, gen_groups, run_gen_group
+from pipelines.gen_flow import Outcome
 from pipelines.rendering import AXES
 from pipelines.rows import read_rows
-from pipelines.shard_run import ShardRun, run_groups
+from pipelines.shard_run import ShardRun
 from pipelines.shards import ROWS_PER_GROUP, sync_folder
 from pipelines.stages import Stage
 from pipelines.tables import PROVENANCE_COLUMNS, SCORE_COLUMNS, output_columns
@@ -132,14 +132,6 @@ def bucket_outcomes(
     rows = read_rows(build, bucket)
     run = ShardRun(build, bucket, stages, chat_of=None, on_answer=note)
     return rows, asyncio.run(run_chain(kind, rows, run, at_once=1)), used
-
-
-async def run_chain(kind: Kind, rows: list[Row], run: ShardRun, *, at_once: int) -> list[Outcome]:
-    """Run the chain of stages over the rows of a bucket that are ok."""
-    ok = [{**row, "order": i} for i, row in enumerate(rows) if row["status"] == "ok"]
-    if kind == "gen":
-        return await run_groups(gen_groups(ok), run_gen_group, run, at_once=at_once)
-    return await run_groups(edit_groups(ok), run_edit_group, run, at_once=at_once)
 
 
 def _dataset_row(kind: Kind, outcome: Outcome, score: Row) -> Row:

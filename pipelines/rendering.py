@@ -5,8 +5,10 @@ Pure and light: whoever trains a judge renders with the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from prompts import load_prompt
 
 AXES = ("execution", "consistency")
 Difference = dict[str, str]
@@ -25,6 +27,26 @@ def render_report(obvious: Sequence[Difference], detailed: Sequence[Difference])
                 f"- {d['category']}: {d['subject']}: {d['before']} -> {d['after']}" for d in items
             ]
     return "\n".join(lines)
+
+
+def student_prompt(
+    texts: Mapping[str, str], axis: str | None = None, *, score_only: bool = False
+) -> tuple[str, str]:
+    """Id and text of the prompt of a reward model, which sees neither report nor checklist.
+
+    `texts` holds the row's `instruction`, with an axis, or its `prompt`. `score_only` is the fast
+    mode, without reasoning.
+    """
+    kind, values = (
+        ("gen", {"prompt": texts["prompt"]})
+        if axis is None
+        else (
+            "edit",
+            {"instruction": texts["instruction"], "axis": axis},
+        )
+    )
+    prompt = load_prompt(f"judge_{kind}{'_score_only' if score_only else ''}.v1")
+    return prompt.id, prompt.render(values)
 
 
 def render_checklist(items: Checklist) -> str:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.chat import Question
 from pipelines.gen_flow import seen_picture
 from pipelines.recipe import Endpoint, ScoreSettings
-from pipelines.rendering import AXES
+from pipelines.rendering import AXES, student_prompt
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
 from prompts import load_prompt
 
-_PICTURES = {"gen": ("image",), "edit": ("source_image", "edited_image")}
+
+@dataclass(frozen=True, kw_only=True)
+class StudentAnswer:
+    """A row of `rows/`, the axis asked about (None for a generated picture), and the answer."""
+
+    row: Row
+    axis: str | None
+    score: Row
 
 
 def student_stages(kind: Kind, settings: ScoreSettings, endpoint: Endpoint) -> dict[str, Stage]:
@@ -30,43 +39,44 @@ def student_stages(kind: Kind, settings: ScoreSettings, endpoint: Endpoint) -> d
     return {name: stage}
 
 
-async def run_student_group(group: list[Row], *, run: ShardRun) -> list[tuple[Row, str, Row]]:
-    """Every row of a group, an edit on both axes: row, axis (`gen` for a picture), answer."""
+async def run_student_group(group: list[Row], *, run: ShardRun) -> list[StudentAnswer]:
+    """Every row of a group, an edit on both axes. Raises EndpointDown."""
     return await gather_or_cancel(
         [
-            _scored(row, axis, run=run)
+            _score(row, axis, run=run)
             for row in group
-            for axis in (AXES if "instruction" in row else ("gen",))
+            for axis in (AXES if "instruction" in row else (None,))
         ]
     )
 
 
-async def _scored(row: Row, axis: str, *, run: ShardRun) -> tuple[Row, str, Row]:
-    """Score one row as the student does, 1-5 with reasoning. Raises EndpointDown."""
-    kind = "edit" if axis in AXES else "gen"
-    stage = run.stages[f"judge_{kind}"]
-    pictures = {name: row[name] for name in _PICTURES[kind]}
-    texts = (
-        {"instruction": row["instruction"], "axis": axis}
-        if kind == "edit"
-        else {"prompt": row["prompt"]}
-    )
+async def _score(row: Row, axis: str | None, *, run: ShardRun) -> StudentAnswer:
+    columns = ("image",) if axis is None else ("source_image", "edited_image")
+    stage = run.stages["judge_gen" if axis is None else "judge_edit"]
+    pictures = [row[column] for column in columns]
+    _, text = student_prompt(row, axis)
     question = Question(
         system=load_prompt(SYSTEM_PROMPT).text,
-        pictures=tuple(seen_picture(picture) for picture in pictures.values()),
-        text=load_prompt(stage.prompt_id).render(texts),
+        pictures=tuple(seen_picture(picture) for picture in pictures),
+        text=text,
         schema_id=stage.schema_id,
         max_tokens=stage.max_tokens,
         temperature=stage.sampling["temperature"],
         top_p=stage.sampling["top_p"],
         logprobs=True,
-        sticky=next(iter(pictures.values()))["seen_sha256"],
+        sticky=pictures[0]["seen_sha256"],
     )
-    contents = (*(p["seen_sha256"] for p in pictures.values()), *texts.values())
-    about = texts | {
-        f"{name}_{what}": picture[what]
-        for name, picture in pictures.items()
+    about = {
+        f"{column}_{what}": row[column][what]
+        for column in columns
         for what in ("sha256", "seen_sha256")
     }
+    about |= (
+        {"prompt": row["prompt"]}
+        if axis is None
+        else {"instruction": row["instruction"], "axis": axis}
+    )
+    contents = (*(picture["seen_sha256"] for picture in pictures), text)
     order = 2 * row["order"] + (axis == AXES[1])
-    return row, axis, await run.answer(stage, question, contents=contents, about=about, order=order)
+    score = await run.answer(stage, question, contents=contents, about=about, order=order)
+    return StudentAnswer(row=row, axis=axis, score=score)

@@ -7,8 +7,8 @@ from hashlib import sha256
 
 from PIL import Image
 
+from pipelines.chains import run_chain
 from pipelines.chat import Chat, Question, SeenPicture
-from pipelines.dataset import run_chain
 from pipelines.endpoints import EndpointPool, ServerState
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import read_rows, write_rows

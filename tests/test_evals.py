@@ -89,10 +89,34 @@ def difference(category="colour", subject="red circle", before="red", after="blu
         (difference(category="size"), False),
         (difference(after="navy"), False),
         (difference(before="crimson"), False),
+        (difference(subject="?"), False),
     ],
 )
 def test_a_difference_matches_in_category_subject_and_both_states(given_, same):
     assert same_difference(given_, difference()) is same
+
+
+def test_a_thing_in_another_place_or_colour_is_another_thing():
+    left, right = (
+        difference(subject=f"red circle at the top {side}") for side in ("left", "right")
+    )
+    assert not same_difference(left, right)
+    gone = "large striped {} circle at top {}"
+    red, blue, moved = (
+        difference("presence", "circle", gone.format(*words), "absent")
+        for words in (("red", "left"), ("blue", "left"), ("red", "right"))
+    )
+    assert same_difference(red, red)
+    assert not same_difference(red, blue)
+    assert not same_difference(red, moved)
+
+
+def test_a_relation_the_other_way_round_is_another_question():
+    def relation(a, b):
+        return {"kind": "relation", "question": f"Is the {a} left of the {b}?"}
+
+    assert same_check(relation("circle", "star"), relation("circle", "star"))
+    assert not same_check(relation("circle", "star"), relation("star", "circle"))
 
 
 def test_a_question_matches_almost_word_for_word():

@@ -104,6 +104,16 @@ def test_an_explanation_names_what_it_rests_on(lessons):
             assert ("Everything that was asked for" in reply["reasoning"]) == (reply["score"] == 5)
 
 
+def test_a_score_follows_from_its_explanation():
+    scores = {}
+    for lesson in every_lesson(6, 400, scored=True):
+        if lesson.kind.startswith("judge_") and "score_only" not in lesson.kind:
+            reply = json.loads(lesson.reply)
+            scores.setdefault((lesson.kind, reply["reasoning"]), set()).add(reply["score"])
+    assert len(scores) > 200
+    assert {key: found for key, found in scores.items() if len(found) > 1} == {}
+
+
 def test_a_scene_is_described_row_by_row():
     things = (
         Thing(key=1, shape="star", colour="red", size="small", pattern="plain", cell=0),

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.recipe import EditRecipe, GenRecipe, ScoreSettings
 from pipelines.rendering import render_report
 from pipelines.stages import CHARACTERS_PER_TOKEN, edit_stages, gen_stages
+from pipelines.student import student_stages
 from prompts import load_prompt, parse_prompt, prompt_ids
 from schemas import (
     arrow_type,
@@ -29,12 +30,16 @@ VALID = {
     "gen_score.v1": {"verdicts": [VERDICT] * 3, "reasoning": "It fits.", "score": 5},
     "edit_differences.v1": {"obvious": [ITEM], "detailed": []},
     "edit_score.v1": {"reasoning": "The car is blue.", "score": 5},
+    "judge_score.v1": {"reasoning": "The car is blue.", "score": 5},
+    "judge_score_only.v1": {"score": 5},
 }
 INVALID = {
     "gen_checklist.v1": {"items": [CHECK] * 2},
     "gen_score.v1": {"verdicts": [VERDICT] * 3, "reasoning": "It fits.", "score": "5"},
     "edit_differences.v1": {"obvious": [ITEM | {"category": "mood"}], "detailed": []},
     "edit_score.v1": {"reasoning": "The car is blue.", "score": 5, "confidence": 1},
+    "judge_score.v1": {"reasoning": "The car is blue.", "score": 0},
+    "judge_score_only.v1": {"reasoning": "The car is blue.", "score": 5},
 }
 
 
@@ -83,7 +88,12 @@ def test_the_longest_legal_reply_fits_the_reply_budget():
     source = {"kind": "jsonl", "path": "x.jsonl"}
     gen = GenRecipe(output="o", sources=source, endpoints=endpoints("planner", "judge"))
     edit = EditRecipe(output="o", sources=source, endpoints=endpoints("judge"))
-    for stage in [*gen_stages(gen).values(), *edit_stages(edit).values()]:
+    students = [
+        stage
+        for kind, recipe in (("gen", gen), ("edit", edit))
+        for stage in student_stages(kind, ScoreSettings(), recipe.endpoints.judge[0]).values()
+    ]
+    for stage in [*gen_stages(gen).values(), *edit_stages(edit).values(), *students]:
         characters = max_characters(request_schema(stage.schema_id))
         assert characters <= CHARACTERS_PER_TOKEN * (stage.max_tokens + 1)
 

@@ -74,6 +74,11 @@ RECOLOUR = Request(kind="recolour", targets=(0,), to="blue")
             Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
             "The red circle became a gold cross, as asked.",
         ),
+        (
+            (STAR,),
+            Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
+            "The red circle is gone, hardly what was asked.",
+        ),
         ((CIRCLE, STAR), Request(kind="background", to="mint"), "The background is still white."),
     ],
 )
@@ -86,7 +91,16 @@ def test_several_targets_are_counted():
     after = (thing(0, "circle", "blue", 0), thing(2, "circle", "navy", 8))
     request = Request(kind="recolour", targets=(0, 2), to="blue")
     said = explain_execution(edit(after, request, before=before))
-    assert said == "Of the two circles one are as asked and one nearly."
+    assert said == "Of the two circles: one as asked, one nearly."
+
+
+def test_what_was_done_in_part_is_told_from_what_was_not_done():
+    before = tuple(thing(i, "circle", "red", i, size="small") for i in range(3))
+    sizes = ("large", "medium", "small")
+    after = tuple(thing(i, "circle", "red", i, size=size) for i, size in enumerate(sizes))
+    request = Request(kind="resize", targets=(0, 1, 2), to="large")
+    said = explain_execution(edit(after, request, before=before))
+    assert said == "Of the three circles: one as asked, one only partly, one not at all."
 
 
 def test_unintended_changes_are_counted_and_the_first_significant_one_is_named():
@@ -133,11 +147,11 @@ def test_a_picture_is_explained_by_its_worst_point():
     right = make_scene("mint", [*circles, thing(5, "star", "blue", 1)])
     assert explained(right) == ("Everything that was asked for is there and right.", 5)
     gold = make_scene("mint", [*circles, thing(5, "star", "blue", 1), thing(6, "cross", "gold", 2)])
-    assert explained(gold) == ("There is something gold. One point is off.", 4)
+    assert explained(gold) == ("There is something gold. In all one requirement is not met.", 4)
     none = make_scene("mint", [thing(6, "cross", "lime", 2)])
-    assert explained(none) == ("Nothing that was asked for is there.", 1)
+    assert explained(none) == ("None of the things that were asked for is there.", 1)
     starless = make_scene("mint", circles)
-    assert explained(starless)[0] == "There is no star. In all four points are off."
+    assert explained(starless)[0] == "There is no star. In all four requirements are not met."
     circleless = make_scene("mint", [thing(5, "star", "blue", 1)])
     assert explained(circleless)[0].startswith("The main subject is missing: there is no circle.")
 

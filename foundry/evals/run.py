@@ -17,11 +17,44 @@ from pipelines.build import BuildRefused
 from pipelines.chat import EndpointDown
 from pipelines.launch import LaunchFailed
 from pipelines.probe import EndpointUnfit
-from pipelines.runtime import Servers
+from pipelines.runtime import Interrupted, Servers, TooManyRejects
+from pipelines.shards import ShardDamaged
+from pipelines.sources import SourceError
 from pipelines.version import code_version
 
-KNOWN_ERRORS = (BuildRefused, EndpointDown, EndpointUnfit, LaunchFailed, OSError)
+KNOWN_ERRORS = (
+    BuildRefused,
+    EndpointDown,
+    EndpointUnfit,
+    Interrupted,
+    LaunchFailed,
+    OSError,
+    ShardDamaged,
+    SourceError,
+    TooManyRejects,
+)
 app = App(name="python -m foundry.evals.run", help_flags=["--help", "-h"], version_flags=[])
+
+
+class OtherJudge(Exception):
+    """A folder that holds the answers of another judge."""
+
+
+def _keep_judge(out: Path, model: str) -> None:
+    """Note whose answers a folder holds. Raises OtherJudge when they are another judge's.
+
+    A local model's weights are told apart by name, size and time of their files.
+    """
+    weights = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
+    judge = {
+        "model": model,
+        "weights": [[w.name, w.stat().st_size, w.stat().st_mtime] for w in weights],
+    }
+    path = out / "judge.json"
+    if path.exists() and json.loads(path.read_text("utf-8")) != judge:
+        raise OtherJudge(f"{out}: holds the answers of another judge; take another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(judge) + "\n", "utf-8")
 
 
 def say(text: str) -> None:
@@ -51,11 +84,17 @@ def shapebench(
     rows
         How many rows, half of them edits; 400 for a quick look.
     out
-        Folder for rows, answers and the report; what is there is not asked again.
+        Folder for rows, answers and the report; what is there is not asked again. One folder a
+        judge: behind a URL, other weights under the same name cannot be noticed.
 
     """
     if launch == (endpoint is not None):
         say("give --endpoint URL for a server that runs, or --launch to start one")
+        return 2
+    try:
+        _keep_judge(out, model)
+    except OtherJudge as error:
+        say(str(error))
         return 2
     reached: dict[str, Any] = {"launch": {"model": model}} if launch else {"url": endpoint}
     servers = Servers()
@@ -73,7 +112,9 @@ def shapebench(
     finally:
         servers.close()
     found = measure(answers) | {"model": model, "rows": rows, **code_version()}
-    (out / "shapebench.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    report = out / f"shapebench-{rows}.md"
+    numbers = json.dumps(found, indent=1, allow_nan=False)
+    report.with_suffix(".json").write_text(numbers + "\n", "utf-8")
     reach = "--launch" if launch else "--endpoint URL"
     how = f"shapebench {reach} --model {model} --rows {rows} --out {out}"
     head = (
@@ -83,9 +124,9 @@ def shapebench(
         f"firm-foundry {found['package_version']}.\n\n"
     )
     text = head + markdown(found)
-    (out / "shapebench.md").write_text(text, "utf-8")
+    report.write_text(text, "utf-8")
     print(text)  # noqa: T201 - a command's own output
-    say(f"{out / 'shapebench.md'} and shapebench.json ({time.monotonic() - started:.0f} s)")
+    say(f"{report} and the numbers as .json ({time.monotonic() - started:.0f} s)")
     return 0
 
 

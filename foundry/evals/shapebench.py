@@ -1,7 +1,8 @@
 """ShapeBench: how near a judge comes to true scores, asked in the factory's ways.
 
-Edits and generated pictures of ShapeWorld, half of the groups with combinations of shape and colour
-that the bundled judge never saw in training. Every way of asking gets the same rows:
+Edits and generated pictures of ShapeWorld; in half of the groups things may also have combinations
+of shape and colour that the bundled judge never saw in training. Every way of asking gets the same
+rows:
 
 direct               pictures and text, reasoning, score (the student's prompt)
 difference first     the difference report, then reasoning and score with it in sight
@@ -93,8 +94,9 @@ def write_rows(folder: Path, rows: int) -> dict[str, dict[str, Any]]:
             group = ROWS_A_GROUP[kind]
             count = max(1, round(rows / 4 / group)) * group
             out = folder / f"{kind}{'-unseen' if unseen else ''}"
-            if not (out / "truth.parquet").exists():
-                write_world(kind, count, SEED, out, unseen=unseen)
+            # Anew each time: what an earlier run left may be cut short, or of an older world. The
+            # same rows have the same pictures, so that no answer is asked for again.
+            write_world(kind, count, SEED, out, unseen=unseen)
             for row in pq.read_table(out / "truth.parquet").to_pylist():
                 truth[kind][row["id"]] = row
     return truth
@@ -120,30 +122,24 @@ def run_shapebench(
             recipe = _recipe(kind, folder, world, votes, endpoint)
             title = f"{kind}, {votes} vote{'s' * (votes > 1)}"
             outcomes = run_teacher(recipe, servers=servers, say=say, title=f"{title}, method")
-            for outcome in outcomes:
-                row, score = outcome.row, outcome.score or outcome.upstream
-                answers.predictions.append(
-                    _prediction(
-                        TEACHERS[kind], votes, outcome.axis or "gen", row, score, truth[kind]
-                    )
-                )
+            scored = {
+                (o.row["source_id"], o.axis or "gen"): o.score or o.upstream for o in outcomes
+            }
+            answers.predictions.extend(_predictions(TEACHERS[kind], votes, scored, truth[kind]))
             if votes == 1:
                 _add_lists(kind, outcomes, truth[kind], answers)
-            for row, axis, score in run_student(
-                recipe, servers=servers, say=say, title=f"{title}, direct"
-            ):
-                answers.predictions.append(
-                    _prediction("direct", votes, axis, row, score, truth[kind])
-                )
+            direct = run_student(recipe, servers=servers, say=say, title=f"{title}, direct")
+            scored = {(a.row["source_id"], a.axis or "gen"): a.score for a in direct}
+            answers.predictions.extend(_predictions("direct", votes, scored, truth[kind]))
     return answers
 
 
 def _recipe(
     kind: str, folder: Path, world: Path, votes: int, endpoint: dict[str, Any]
 ) -> AnyRecipe:
-    score = {"votes": votes, "temperature": VOTE_TEMPERATURE if votes > 1 else 0.0, "seed": SEED}
+    score = {"votes": votes, "temperature": VOTE_TEMPERATURE if votes > 1 else 0.0}
     common = {
-        "output": str(folder / f"{kind}-{votes}"),
+        "output": str(folder / kind),
         "sources": [
             {"kind": "jsonl", "path": str(world / f"{kind}{part}" / "rows.jsonl")}
             for part in ("", "-unseen")
@@ -160,27 +156,34 @@ def _recipe(
     return GenRecipe.model_validate(common | {"endpoints": roles, "gen_scores": score})
 
 
-def _prediction(
-    mode: str, votes: int, axis: str, row: dict[str, Any], answer: dict[str, Any], truth: Any
-) -> Prediction:
-    known = truth[row["source_id"]]
-    ok = answer["status"] == "ok"
-    return Prediction(
-        mode=mode,
-        votes=votes,
-        axis=axis,
-        row=row["source_id"],
-        group=_group(row),
-        unseen=known["unseen"],
-        true=known["score" if axis == "gen" else axis],
-        score=answer["score"] if ok else None,
-        expected=answer["score_expected"] if ok else None,
-        reason=answer["reason"],
-    )
+def _predictions(
+    mode: str, votes: int, scored: dict[tuple[str, str], dict[str, Any]], truth: dict[str, Any]
+) -> list[Prediction]:
+    """A prediction for every row and axis of the truth, whether it was scored or not."""
+    predictions = []
+    for row_id, known in truth.items():
+        for axis in AXES_OF["gen" if "score" in known else "edit"]:
+            answer = scored.get((row_id, axis), {"status": "rejected", "reason": "not asked"})
+            ok = answer["status"] == "ok"
+            predictions.append(
+                Prediction(
+                    mode=mode,
+                    votes=votes,
+                    axis=axis,
+                    row=row_id,
+                    group=_group(row_id),
+                    unseen=known["unseen"],
+                    true=known["score" if axis == "gen" else axis],
+                    score=answer["score"] if ok else None,
+                    expected=answer["score_expected"] if ok else None,
+                    reason=answer["reason"],
+                )
+            )
+    return predictions
 
 
-def _group(row: dict[str, Any]) -> str:
-    return row["source_id"].rsplit("-", 1)[0]
+def _group(row_id: str) -> str:
+    return row_id.rsplit("-", 1)[0]
 
 
 def _add_lists(kind: str, outcomes: list[Any], truth: Any, answers: Answers) -> None:
@@ -188,7 +191,7 @@ def _add_lists(kind: str, outcomes: list[Any], truth: Any, answers: Answers) -> 
     for outcome in outcomes:
         row, upstream, known = outcome.row, outcome.upstream, truth[outcome.row["source_id"]]
         ok = upstream["status"] == "ok"
-        group = _group(row)
+        group = _group(row["source_id"])
         if kind == "edit":
             given = upstream["obvious"] + upstream["detailed"] if ok else None
             listed[row["source_id"]] = Listed(

@@ -26,8 +26,9 @@ Row = dict[str, Any]
 
 
 def measure(answers: Answers) -> Row:
-    """Everything the report shows: `scores` (an entry an axis, mode and number of votes),
-    `constants`, `ratios` (method to direct), `lists` and `verdicts`.
+    """Everything the report shows: `scores` (an entry an axis, mode and number of votes), `unseen`
+    (of rows with held-out combinations), `constants`, `ratios` (method to direct), `lists` and
+    `verdicts`. A measure is [value, lower end, upper end], None where it is undefined.
     """
     predictions = answers.predictions
     axes = [(axis, TEACHERS[kind]) for kind, names in AXES_OF.items() for axis in names]
@@ -94,9 +95,12 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
     metrics = (mae, macro_mae, spearman, quadratic_kappa)
     for name, metric in zip(("mae", "macro_mae", "spearman", "kappa"), metrics, strict=True):
         result[name] = _with_interval(partial(_of, metric, true, score), groups)
-    if given and all(row.expected is not None for row in given):
-        expected = np.array([row.expected for row in given])
-        result["expected_mae"] = _with_interval(partial(_of, mae, true, expected), groups)
+    known = [row for row in given if row.expected is not None]
+    true, expected = (np.array([getattr(r, n) for r in known], float) for n in ("true", "expected"))
+    result["expected_rows"] = len(known)
+    result["expected_mae"] = _with_interval(
+        partial(_of, mae, true, expected), [row.group for row in known]
+    )
     return result
 
 
@@ -108,7 +112,8 @@ def _with_interval(metric: Callable[[Any], float], groups: Sequence[str]) -> lis
     """The measure of all rows, and the ends of its interval; None without rows."""
     if not groups:
         return None
-    return [metric(np.arange(len(groups))), *interval(metric, groups)]
+    found = [metric(np.arange(len(groups))), *interval(metric, groups)]
+    return None if np.isnan(found).any() else found
 
 
 def _constants(rows: Sequence[Prediction], axis: str) -> Row:
@@ -223,6 +228,10 @@ def markdown(found: Row) -> str:
     for s in found["unseen"]:
         cells = (_cell(s[name]) for name in ("mae", "macro_mae"))
         lines.append(_row(s["axis"], s["mode"], s["rows"], *cells))
+    lines += [
+        "",
+        "A rejected reply has no score; each line measures the rows that have one.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -235,6 +244,6 @@ def _rule(columns: int) -> str:
 
 
 def _cell(value: list[float] | None) -> str:
-    if value is None or np.isnan(value[0]):
+    if value is None:
         return "-"
     return f"{value[0]:.2f} ({value[1]:.2f}-{value[2]:.2f})"

@@ -49,6 +49,7 @@ SMALL = Size(
 
 def new_model(tokenizer: Any, size: Size) -> Any:
     """A `Qwen3VLForConditionalGeneration` with random weights, from torch's current seed."""
+    import torch
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     token = tokenizer.convert_tokens_to_ids
@@ -92,6 +93,8 @@ def new_model(tokenizer: Any, size: Size) -> Any:
         vision_end_token_id=token(words.VISION_END),
     )
     model = Qwen3VLForConditionalGeneration(config)
+    # As strong as what is seen: from a weak start, where things are is learnt much later.
+    torch.nn.init.normal_(model.model.visual.pos_embed.weight, std=1.0)
     model.generation_config.eos_token_id = token(words.END)
     model.generation_config.pad_token_id = token(words.END_OF_TEXT)
     return model

@@ -97,13 +97,10 @@ def reply_punctuation(replies: Iterable[str]) -> list[str]:
     return sorted({run for reply in replies for run in between.findall(reply)})
 
 
-def train_tokenizer(
-    texts: Sequence[str], replies: Sequence[str], vocabulary: int, *, prompts: Sequence[str] = ()
-) -> Any:
+def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: int) -> Any:
     """A `PreTrainedTokenizerFast` of at most `vocabulary` tokens, special ones included.
 
-    `texts` and `replies` are what words are learnt from; each of `prompts`, which are asked as they
-    stand, becomes one token.
+    `texts` and `replies` are what words are learnt from.
     """
     from tokenizers import (
         AddedToken,
@@ -117,7 +114,6 @@ def train_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     added = [*fixed_paragraphs(), *report_pieces(), *reply_punctuation(replies)]
-    added += ["\n" + prompt for prompt in prompts]
     tokenizer = Tokenizer(models.BPE())
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     digits = pre_tokenizers.Digits(individual_digits=True)

@@ -8,6 +8,7 @@ draws at random, so a run that was broken off goes on as if it had not been.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -15,22 +16,37 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import Any
 
 from foundry.shapeworld.judge_batches import batches_of, reply_loss
 from foundry.shapeworld.judge_card import model_card
-from foundry.shapeworld.judge_evaluation import Found, evaluate, one_line
+from foundry.shapeworld.judge_evaluation import (
+    FIRST_SEED_TO_MEASURE,
+    Found,
+    evaluate,
+    one_line,
+)
 from foundry.shapeworld.judge_model import SMALL, Size, count_parameters, new_model, new_processor
 from foundry.shapeworld.judge_tokenizer import conversation, train_tokenizer
-from foundry.shapeworld.lessons import CAPTION_PROMPT, lessons_of_groups
+from foundry.shapeworld.lessons import Lesson, lessons_of_groups
+from pipelines.version import git_commit
+from prompts import load_prompt, prompt_ids
 
 Say = Callable[[str], None]
+
+
+class AnotherRun(Exception):
+    """A folder that holds a run of another plan, or of other lessons."""
+
+
 # Lessons are drawn ahead by so many batches, to batch them by length.
 POOL_BATCHES = 16
 VOCABULARY = 1536
@@ -52,14 +68,20 @@ class Plan:
 
     seed: int = 1
     base_steps: int = 1024
-    judge_steps: int = 2496
+    judge_steps: int = 2368
     batch: int = 64
     learning_rate: float = 1e-3
     warmup: int = 60
     weight_decay: float = 0.05
-    evaluations: int = 10
-    evaluation_groups: int = 60
+    evaluations: int = 8
+    evaluation_groups: int = 40
     size: Size = SMALL
+
+    def __post_init__(self) -> None:
+        if self.base_steps % POOL_BATCHES or self.judge_steps % POOL_BATCHES:
+            raise ValueError(f"steps must be multiples of {POOL_BATCHES}")
+        if not 0 <= self.seed < FIRST_SEED_TO_MEASURE:
+            raise ValueError(f"seeds from {FIRST_SEED_TO_MEASURE} on are for measuring")
 
     @property
     def steps(self) -> int:
@@ -77,16 +99,17 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     """Train and write `folder/base` and `folder/judge`, going on from a checkpoint if there is one.
 
     `folder/curve.jsonl` gets a line an evaluation; `command` goes into the model cards. Raises
-    ValueError when the folder holds a run of another plan.
+    AnotherRun when the folder holds a run of another plan, or of other lessons.
     """
     # Threads that spin while they wait would fight the process that draws the lessons.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
-    _keep_plan(folder, plan)
     torch.manual_seed(plan.seed)
-    processor = _new_processor(plan)
+    sample = lessons_of_groups(plan.seed, -1 - _SAMPLE_LESSONS, scored=True, size=_SAMPLE_LESSONS)
+    _keep_plan(folder, plan, sample)
+    processor = _new_processor(sample)
     model = new_model(processor.tokenizer, plan.size)
     # Half again as fast for short rows on a CPU as the fused kernel, whose backward pass is slow.
     model.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
@@ -168,14 +191,15 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
     """The evaluations of a run, in order of their steps; of two of one step the later counts."""
     entries = {}
     for line in (folder / _CURVE).read_text("utf-8").splitlines():
-        entry = json.loads(line)
-        entries[entry["step"]] = entry
+        # A run that was killed while it wrote leaves half a line, and does that step again.
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            entries[entry["step"]] = entry
     return [entries[step] for step in sorted(entries)]
 
 
-def _new_processor(plan: Plan) -> Any:
-    """The processor with a tokenizer that knows the lessons' words; the same for the same seed."""
-    sample = lessons_of_groups(plan.seed, -1 - _SAMPLE_LESSONS, scored=True, size=_SAMPLE_LESSONS)
+def _new_processor(sample: Sequence[Lesson]) -> Any:
+    """The processor with a tokenizer that knows the words of the lessons."""
     tokenizer = train_tokenizer(
         [
             conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
@@ -183,7 +207,6 @@ def _new_processor(plan: Plan) -> Any:
         ],
         [lesson.reply for lesson in sample],
         VOCABULARY,
-        prompts=[CAPTION_PROMPT],
     )
     return new_processor(tokenizer)
 
@@ -192,7 +215,7 @@ def _stream(plan: Plan, processor: Any, *, first_step: int) -> Iterator[Any]:
     """Batches from a step on, made ahead by a process beside this one."""
     pools = range(first_step // POOL_BATCHES, plan.steps // POOL_BATCHES)
     with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_use_one_thread
+        1, mp_context=get_context("spawn"), initializer=_begin_beside
     ) as beside:
         waiting = deque(beside.submit(_make_pool, plan, processor, pool) for pool in pools[:2])
         try:
@@ -200,7 +223,8 @@ def _stream(plan: Plan, processor: Any, *, first_step: int) -> Iterator[Any]:
                 if pool + 2 in pools:
                     waiting.append(beside.submit(_make_pool, plan, processor, pool + 2))
                 batches = waiting.popleft().result()
-                yield from batches[max(0, first_step - pool * POOL_BATCHES) :]
+                for inputs, labels in batches[max(0, first_step - pool * POOL_BATCHES) :]:
+                    yield {name: _tensor(value) for name, value in inputs.items()}, _tensor(labels)
         finally:
             beside.shutdown(wait=False, cancel_futures=True)
 
@@ -210,20 +234,57 @@ def _make_pool(plan: Plan, processor: Any, pool: int) -> list[Any]:
     scored = pool * POOL_BATCHES >= plan.base_steps
     lessons = lessons_of_groups(plan.seed, pool * size, scored=scored, size=size)[:size]
     dice = Random(f"batches-{plan.seed}-{pool}")
-    return batches_of(lessons, processor, size=plan.batch, dice=dice)
+    batches = batches_of(lessons, processor, size=plan.batch, dice=dice)
+    return [
+        ({name: _array(value) for name, value in inputs.items()}, _array(labels))
+        for inputs, labels in batches
+    ]
 
 
-def _use_one_thread() -> None:
+def _array(value: Any) -> Any:
+    """A tensor as an array, to be sent as bytes and not through shared memory, of which there may
+    be little; pictures in half precision, which holds their 256 levels apart.
+    """
+    return (value.half() if value.is_floating_point() else value).numpy()
+
+
+def _tensor(value: Any) -> Any:
+    import torch
+
+    tensor = torch.from_numpy(value)
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _begin_beside() -> None:
+    """What the process beside does first: one thread, all prompts read, an end with its parent."""
     import torch
 
     torch.set_num_threads(1)
+    for prompt_id in prompt_ids():
+        load_prompt(prompt_id)
+    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
-def _keep_plan(folder: Path, plan: Plan) -> None:
-    """Write the plan down, or check that the folder's is the same."""
-    path, text = folder / "plan.json", json.dumps(asdict(plan), indent=1) + "\n"
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _keep_plan(folder: Path, plan: Plan, sample: Sequence[Lesson]) -> None:
+    """Write down the plan and a digest of what is taught, or check that the folder's are those."""
+    taught = sha256()
+    for lesson in sample:
+        taught.update("\0".join((lesson.kind, lesson.text, lesson.reply)).encode())
+    for picture in sample[0].pictures:
+        taught.update(picture.tobytes())
+    facts = asdict(plan) | {"lessons_sha256": taught.hexdigest()}
+    path, text = folder / "plan.json", json.dumps(facts, indent=1) + "\n"
     if path.exists() and path.read_text("utf-8") != text:
-        raise ValueError(f"{path} is of another run; take another folder, or remove this one")
+        raise AnotherRun(
+            f"{path} is of another run, or prompts, schemas or the world have changed since; "
+            "take another folder, or remove this one"
+        )
     path.write_text(text, "utf-8")
 
 
@@ -251,7 +312,10 @@ def _save(folder: Path, model: Any, optimizer: Any, step: int, took_s: float, lo
         "loss": loss,
     }
     scratch = folder / (_CHECKPOINT + ".part")
-    torch.save(kept, scratch)
+    with open(scratch, "wb") as file:
+        torch.save(kept, file)
+        file.flush()
+        os.fsync(file.fileno())
     scratch.replace(folder / _CHECKPOINT)
 
 
@@ -263,8 +327,7 @@ def _write_model(
 
     scratch = folder / f"{name}.part"
     shutil.rmtree(scratch, ignore_errors=True)
-    rounded = copy.deepcopy(model).to(torch.bfloat16)
-    rounded.save_pretrained(scratch)
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(scratch)
     processor.save_pretrained(scratch)
     curve = read_curve(folder)
     facts = {
@@ -274,6 +337,7 @@ def _write_model(
         "lessons": f"{curve[-1]['lessons']:,} in batches of {plan.batch}",
         "time": f"{curve[-1]['minutes']:.0f} minutes, {model.device.type}, {os.cpu_count()} cores",
         "torch": torch.__version__,
+        "code": git_commit() or "not from a checkout",
     }
     card = model_card(name, command=command, facts=facts, curve=curve)
     (scratch / "README.md").write_text(card, "utf-8")

@@ -29,19 +29,18 @@ from foundry.shapeworld.rationales import (
 from foundry.shapeworld.rows import ROWS_A_GROUP, Made, WorldRow, make_group
 from foundry.shapeworld.scenes import PLACES, Scene
 from foundry.shapeworld.wording import look
-from pipelines.rendering import AXES, render_checklist, render_report
+from pipelines.rendering import AXES, render_checklist, render_report, student_prompt
 from prompts import load_prompt
 from schemas import load_schema
 
-CAPTION_PROMPT = "Describe the picture: its background, and what stands where, row by row."
 # A judge's own reports miss things: now and then one is left out here too, so that the judge looks
 # at the pictures as well.
 _MISSED = 0.15
 _RETRIED = 0.02
 _FAULTS = (
-    "reply:json: the reply is not JSON",
-    "reply:cut_short: the reply was cut at the token limit",
-    "reply:schema: edit_score.v1 at /reasoning: '' is too short",
+    "reply:not_json: not valid JSON: Expecting value: line 1 column 1 (char 0)",
+    "reply:cut_short: the reply was cut off before it was complete",
+    "reply:schema: edit_score.v1 at /reasoning: '' should be non-empty",
 )
 
 
@@ -68,7 +67,7 @@ Teach = Callable[[WorldRow, Random], list[Lesson]]
 class Share:
     """How often a row of a world is made into lessons of a kind: a mean number of times.
 
-    `base` while no score is shown (captions and plans), `judge` afterwards.
+    `base` while no score is shown (captions, differences, checklists), `judge` afterwards.
     """
 
     teach: Teach
@@ -87,7 +86,7 @@ def caption(row: WorldRow, dice: Random) -> list[Lesson]:
     lesson = Lesson(
         kind="caption",
         pictures=(row.pictures[column],),
-        text=CAPTION_PROMPT,
+        text=load_prompt("scene_caption.v1").text,
         reply=describe(scene),
         system=load_prompt("system.v1").text,
     )
@@ -140,20 +139,14 @@ def score_edit(row: WorldRow, dice: Random) -> list[Lesson]:
         explain = explain_execution if axis == "execution" else explain_consistency
         reply = {"reasoning": explain(edit), "score": row.scores[axis]}
         lessons.append(_lesson(f"edit_{axis}", row, dice, report, reply))
-        lessons.append(_lesson("judge_edit", row, dice, row.texts | {"axis": axis}, reply))
+        lessons.append(_student_lesson(row, dice, axis, reply))
     return lessons
 
 
 def score_edit_fast(row: WorldRow, dice: Random) -> list[Lesson]:
     """Both axes from the pictures alone, without reasoning."""
     return [
-        _lesson(
-            "judge_edit_score_only",
-            row,
-            dice,
-            row.texts | {"axis": axis},
-            {"score": row.scores[axis]},
-        )
+        _student_lesson(row, dice, axis, {"score": row.scores[axis]}, score_only=True)
         for axis in AXES
     ]
 
@@ -172,14 +165,14 @@ def score_picture(row: WorldRow, dice: Random) -> list[Lesson]:
     values = row.texts | {"checklist": render_checklist(row.truth["checklist"])}
     return [
         _lesson("gen_score", row, dice, values, {"verdicts": found, **reply}),
-        _lesson("judge_gen", row, dice, row.texts, reply),
+        _student_lesson(row, dice, None, reply),
     ]
 
 
 def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
     """A picture for a prompt from the two alone, without reasoning."""
     reply = {"score": row.scores["score"]}
-    return [_lesson("judge_gen_score_only", row, dice, row.texts, reply)]
+    return [_student_lesson(row, dice, None, reply, score_only=True)]
 
 
 # Scored with and without a report or checklist are the same rows, equally often.
@@ -260,10 +253,29 @@ def _lesson(
     blind: bool = False,
 ) -> Lesson:
     text = load_prompt(f"{kind}.v1").render(values)
+    return _as_lesson(kind, row, dice, text, reply, blind=blind)
+
+
+def _student_lesson(
+    row: WorldRow,
+    dice: Random,
+    axis: str | None,
+    reply: dict[str, Any],
+    *,
+    score_only: bool = False,
+) -> Lesson:
+    prompt_id, text = student_prompt(row.texts, axis, score_only=score_only)
+    kind = prompt_id.split(".")[0] + (f".{axis}" if axis else "")
+    return _as_lesson(kind, row, dice, text, reply, blind=False)
+
+
+def _as_lesson(
+    kind: str, row: WorldRow, dice: Random, text: str, reply: dict[str, Any], *, blind: bool
+) -> Lesson:
     if dice.random() < _RETRIED:
         text += "\n\n" + load_prompt("retry.v1").render({"fault": dice.choice(_FAULTS)})
     return Lesson(
-        kind=f"{kind}.{values['axis']}" if "axis" in values else kind,
+        kind=kind,
         pictures=() if blind else tuple(row.pictures.values()),
         text=text,
         reply=json.dumps(reply, separators=(",", ":")),

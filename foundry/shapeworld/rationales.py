@@ -24,6 +24,9 @@ _CHANGED = {
 }
 
 
+_HOW_MANY = {5: "as asked", 4: "nearly", 3: "only partly", 2: "hardly", 1: "not at all"}
+
+
 def explain_execution(edit: Edit) -> str:
     """A sentence a request: what came of it."""
     claimed: set[int] = set()
@@ -44,16 +47,16 @@ def _came_of(edit: Edit, request: Request, claimed: set[int]) -> str:
         return _is(f"{_capital(_new(added, request))} was added", level)
     old = source.by_key()[request.targets[0]]
     if len(levels) > 1:
-        exact, nearly = (COUNT_WORDS[levels.count(level)] for level in (5, 4))
-        of = f"Of the {COUNT_WORDS[len(levels)]} {plural(old.shape)} {exact} are as asked"
-        return f"{of}." if nearly == "no" else f"{of} and {nearly} nearly."
+        counts = {how: levels.count(level) for level, how in _HOW_MANY.items()}
+        parts = ", ".join(f"{COUNT_WORDS[n]} {how}" for how, n in counts.items() if n)
+        return f"Of the {COUNT_WORDS[len(levels)]} {plural(old.shape)}: {parts}."
     subject = f"The {name_thing(old, source)}"
     return _of_target(subject, request, old, edited.by_key().get(old.key), level)
 
 
 def _of_target(subject: str, request: Request, old: Thing, new: Thing | None, level: int) -> str:
     if new is None:
-        return _is(f"{subject} is gone", 5 if request.kind == "remove" else 1)
+        return _is(f"{subject} is gone", level)
     match request.kind:
         case "remove":
             return f"{subject} is still there."
@@ -117,17 +120,20 @@ def _what_happened(difference: Difference) -> str:
 
 
 def explain_picture(items: Sequence[Item], verdicts: Sequence[str], score: int) -> str:
-    """The worst point, and how many points are off."""
+    """The worst point, and how many requirements are not wholly met."""
     if score == 5:
         return "Everything that was asked for is there and right."
     if score == 1:
-        return "Nothing that was asked for is there."
+        return "None of the things that were asked for is there."
     off = [(item, v) for item, v in zip(items, verdicts, strict=True) if v != "yes"]
-    item, verdict = min(off, key=lambda pair: not (pair[0].critical and pair[1] == "no"))
-    main = item is items[0] and verdict == "no"
-    worst = f"The main subject is missing: {_off(item, verdict)}" if main else _off(item, verdict)
-    points = "One point is" if len(off) == 1 else f"In all {_count(len(off))} points are"
-    return f"{_capital(worst)}. {points} off."
+    item, verdict = min(off, key=lambda pair: (pair[1] != "no", not pair[0].critical))
+    worst = _off(item, verdict)
+    if item is items[0] and verdict == "no":
+        worst = f"The main subject is missing: {worst}"
+    elif score == 2:
+        worst = f"Most of the things are missing or wrong: {worst}"
+    many = f"{_count(len(off))} requirements are" if len(off) > 1 else "one requirement is"
+    return f"{_capital(worst)}. In all {many} not met."
 
 
 def _off(item: Item, verdict: str) -> str:

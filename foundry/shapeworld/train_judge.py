@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from foundry.shapeworld.judge_training import POOL_BATCHES, Plan, train
+from foundry.shapeworld.judge_training import POOL_BATCHES, AnotherRun, Plan, train
 
 
 def say(text: str) -> None:
@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line. Returns 0, or 2 for a folder that holds another run."""
+    """Command line: the folder and options. Returns 0, or 2 for a folder of another run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the run")
     plan = Plan()
@@ -43,10 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = "python -m foundry.shapeworld.train_judge OUT"
     command += f" --seed {given.seed}" if given.seed != plan.seed else ""
     command += f" --longer {given.longer:g}" if given.longer != 1 else ""
-    chosen = Plan(seed=given.seed, base_steps=base, judge_steps=judge)
+    try:
+        chosen = Plan(seed=given.seed, base_steps=base, judge_steps=judge)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         train(given.out, chosen, say, command=command)
-    except ValueError as error:
+    except AnotherRun as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
     return 0
