@@ -34,6 +34,62 @@ def start(folder):
     )
 
 
+READ = """
+import json
+from foundry.shapeworld import judge_tokenizer as words
+from foundry.shapeworld.judge_batches import encode
+from foundry.shapeworld.judge_model import SMALL, TOKENS_A_PICTURE, count_parameters, new_model
+from foundry.shapeworld.lessons import every_lesson
+from foundry.shapeworld.judge_training import _new_processor
+lessons = every_lesson(3, 60, scored=True)
+processor = _new_processor(lessons)
+tokenizer = processor.tokenizer
+same, lengths = [], []
+for lesson in lessons:
+    before, reply = encode(lesson, tokenizer)
+    lengths.append(len(before) - TOKENS_A_PICTURE * len(lesson.pictures))
+    content = [{"type": "image"}] * len(lesson.pictures) + [{"type": "text", "text": lesson.text}]
+    messages = [{"role": "user", "content": content if lesson.pictures else lesson.text}]
+    if lesson.system:
+        messages.insert(0, {"role": "system", "content": lesson.system})
+    told = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    same.append(told == words.conversation(
+        lesson.text, pictures=len(lesson.pictures), system=lesson.system))
+pictures = [p for lesson in lessons for p in lesson.pictures]
+grids = processor.image_processor(images=pictures, return_tensors="pt")["image_grid_thw"]
+print(json.dumps({
+    "same": all(same),
+    "mean": sum(lengths) / len(lengths),
+    "share_over_150": sum(n > 150 for n in lengths) / len(lengths),
+    "digits": [len(tokenizer.encode(str(d))) for d in range(1, 6)],
+    "tokens": sorted({int(g.prod()) // 4 for g in grids}),
+    "whole": all(tokenizer.decode(encode(x, tokenizer)[1]) == x.reply + words.END for x in lessons),
+    "parameters": count_parameters(new_model(tokenizer, SMALL)),
+}))
+"""
+
+
+@pytest.mark.vllm
+def test_requests_are_short_and_written_as_the_server_writes_them():
+    done = subprocess.run(
+        [PYTHON, "-c", READ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout.splitlines()[-1])
+    assert read["same"]
+    assert read["whole"]
+    assert read["mean"] < 80
+    assert read["share_over_150"] < 0.05
+    assert read["digits"] == [1] * 5
+    assert read["tokens"] == [36]
+    assert read["parameters"] < 3_000_000
+
+
 @pytest.mark.vllm
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(tmp_path):
