@@ -20,7 +20,7 @@ from schemas import request_schema, validator
 
 @pytest.fixture(scope="module")
 def lessons():
-    return every_lesson(5, 40, scored=True)
+    return every_lesson(5, 40, phase="judge")
 
 
 def test_every_reply_satisfies_the_schema_of_its_prompt(lessons):
@@ -69,13 +69,17 @@ def test_the_student_sees_neither_report_nor_checklist(lessons):
 
 
 def test_before_any_score_no_lesson_holds_one():
-    for lesson in lessons_of_groups(3, 0, scored=False, size=600):
+    for lesson in lessons_of_groups(3, 0, phase="base", size=600):
         assert '"score"' not in lesson.reply
         assert '"verdict"' not in lesson.reply
 
 
+def test_first_it_only_looks():
+    assert {x.kind for x in lessons_of_groups(3, 0, phase="look", size=60)} == {"caption"}
+
+
 def test_the_mixture_scores_equally_often_both_ways():
-    counts = Counter(lesson.kind for lesson in lessons_of_groups(3, 0, scored=True, size=2000))
+    counts = Counter(lesson.kind for lesson in lessons_of_groups(3, 0, phase="judge", size=2000))
     assert counts["edit_execution"] == counts["judge_edit.execution"]
     assert counts["edit_consistency"] == counts["judge_edit.consistency"]
     assert counts["gen_score"] == counts["judge_gen"]
@@ -84,12 +88,12 @@ def test_the_mixture_scores_equally_often_both_ways():
 
 
 def test_lessons_follow_from_seed_and_number_alone():
-    one, two = (lessons_of_groups(3, 7, scored=True, size=60) for _ in range(2))
+    one, two = (lessons_of_groups(3, 7, phase="judge", size=60) for _ in range(2))
     assert [(x.text, x.reply) for x in one] == [(x.text, x.reply) for x in two]
     assert [p.tobytes() for x in one for p in x.pictures] == [
         p.tobytes() for x in two for p in x.pictures
     ]
-    other = lessons_of_groups(4, 7, scored=True, size=60)
+    other = lessons_of_groups(4, 7, phase="judge", size=60)
     assert [x.reply for x in one] != [x.reply for x in other]
 
 
@@ -106,7 +110,7 @@ def test_an_explanation_names_what_it_rests_on(lessons):
 
 def test_a_score_follows_from_its_explanation():
     scores = {}
-    for lesson in every_lesson(6, 400, scored=True):
+    for lesson in every_lesson(6, 400, phase="judge"):
         if lesson.kind.startswith("judge_") and "score_only" not in lesson.kind:
             reply = json.loads(lesson.reply)
             scores.setdefault((lesson.kind, reply["reasoning"]), set()).add(reply["score"])

@@ -15,7 +15,10 @@ TINY = """
 import sys
 from pathlib import Path
 from foundry.shapeworld import judge_training as t
-plan = t.Plan(base_steps=16, judge_steps=16, batch=4, warmup=2, evaluations=2, evaluation_groups=1)
+plan = t.Plan(
+    look_steps=16, base_steps=16, judge_steps=16, batch=4, warmup=2, evaluations=3,
+    evaluation_groups=1,
+)
 t._SAVE_EVERY = 4
 t._SAY_EVERY = 1
 t.train(Path(sys.argv[1]), plan, lambda text: print(text, flush=True), command="a test")
@@ -41,7 +44,7 @@ from foundry.shapeworld.judge_batches import encode
 from foundry.shapeworld.judge_model import SMALL, TOKENS_A_PICTURE, count_parameters, new_model
 from foundry.shapeworld.lessons import every_lesson
 from foundry.shapeworld.judge_training import _new_processor
-lessons = every_lesson(3, 60, scored=True)
+lessons = every_lesson(3, 60, phase="judge")
 processor = _new_processor(lessons)
 tokenizer = processor.tokenizer
 same, lengths = [], []
@@ -99,7 +102,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     assert process.returncode == 0, told
     process = start(killed)
     for line in process.stdout:
-        if line.startswith("step 22 "):
+        if line.startswith("step 38 "):
             os.killpg(process.pid, signal.SIGKILL)
             break
     process.wait(timeout=60)
@@ -108,7 +111,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     process = start(killed)
     told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
-    assert "steps 21 to 32" in told
+    assert "steps 37 to 48" in told
     for name in ("base", "judge"):
         weights = [(run / name / "model.safetensors").read_bytes() for run in (whole, killed)]
         assert weights[0] == weights[1]
@@ -118,7 +121,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     base = (killed / "base" / "model.safetensors").read_bytes()
     assert base != weights[0]
     steps = [json.loads(line)["step"] for line in (killed / "curve.jsonl").read_text().splitlines()]
-    assert steps == [16, 32]
+    assert steps == [16, 32, 48]
 
 
 @pytest.mark.vllm

@@ -16,7 +16,7 @@ from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_batches import encode, model_inputs
-from foundry.shapeworld.lessons import Lesson, every_lesson
+from foundry.shapeworld.lessons import Lesson, Phase, every_lesson
 
 # Training refuses seeds from here on; ShapeBench has its own.
 FIRST_SEED_TO_MEASURE = EVALUATION_SEED = 900_000
@@ -26,7 +26,7 @@ _LONGEST_REPLY = 320
 Found = dict[str, dict[str, float]]
 
 
-def evaluate(model: Any, processor: Any, *, groups: int, scored: bool) -> Found:
+def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     """Measures by kind of lesson, over rows of so many groups of edits and of prompts.
 
     What a judge is shown is true: its report or checklist is not its own. `exact` is the share of
@@ -36,7 +36,7 @@ def evaluate(model: Any, processor: Any, *, groups: int, scored: bool) -> Found:
     """
     import torch
 
-    lessons = every_lesson(EVALUATION_SEED, groups, scored=scored)
+    lessons = every_lesson(EVALUATION_SEED, groups, phase=phase)
     # Weights as they will be written and served; what a loader computes anew stays exact.
     rounded = copy.deepcopy(model).eval()
     for parameter in rounded.parameters():

@@ -36,7 +36,7 @@ from foundry.shapeworld.judge_evaluation import (
 )
 from foundry.shapeworld.judge_model import SMALL, Size, count_parameters, new_model, new_processor
 from foundry.shapeworld.judge_tokenizer import conversation, train_tokenizer
-from foundry.shapeworld.lessons import Lesson, lessons_of_groups
+from foundry.shapeworld.lessons import Lesson, Phase, lessons_of_groups
 from pipelines.version import git_commit
 from prompts import load_prompt, prompt_ids
 
@@ -61,13 +61,14 @@ _CURVE = "curve.jsonl"
 class Plan:
     """A training run.
 
-    `base_steps` without any score (captions, differences, checklists), then `judge_steps` with all
+    `look_steps` of captions, `base_steps` without any score, then `judge_steps` with all
     kinds of lessons, of `batch` lessons each; both multiples of POOL_BATCHES. The learning rate
     rises over `warmup` steps and falls as a cosine over the whole run.
     """
 
     seed: int = 1
-    base_steps: int = 1024
+    look_steps: int = 272
+    base_steps: int = 752
     judge_steps: int = 2368
     batch: int = 64
     learning_rate: float = 1e-3
@@ -78,7 +79,7 @@ class Plan:
     size: Size = SMALL
 
     def __post_init__(self) -> None:
-        if self.base_steps % POOL_BATCHES or self.judge_steps % POOL_BATCHES:
+        if any(n % POOL_BATCHES for n in (self.look_steps, self.base_steps, self.judge_steps)):
             raise ValueError(f"steps must be multiples of {POOL_BATCHES}")
         if not 0 <= self.seed < FIRST_SEED_TO_MEASURE:
             raise ValueError(f"seeds from {FIRST_SEED_TO_MEASURE} on are for measuring")
@@ -86,13 +87,22 @@ class Plan:
     @property
     def steps(self) -> int:
         """All steps."""
-        return self.base_steps + self.judge_steps
+        return self.base_end + self.judge_steps
+
+    @property
+    def base_end(self) -> int:
+        """Steps after which scores are shown."""
+        return self.look_steps + self.base_steps
+
+    def phase(self, step: int) -> Phase:
+        """What is taught in a step, counted from 0."""
+        return "look" if step < self.look_steps else "base" if step < self.base_end else "judge"
 
     @property
     def evaluated(self) -> frozenset[int]:
         """After which steps the model is measured: evenly, and at the end of either part."""
         every = max(1, self.steps // self.evaluations)
-        return frozenset((*range(every, self.steps, every), self.base_steps, self.steps))
+        return frozenset((*range(every, self.steps, every), self.base_end, self.steps))
 
 
 def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
@@ -107,7 +117,7 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
-    sample = lessons_of_groups(plan.seed, -1 - _SAMPLE_LESSONS, scored=True, size=_SAMPLE_LESSONS)
+    sample = lessons_of_groups(plan.seed, -1 - _SAMPLE_LESSONS, phase="judge", size=_SAMPLE_LESSONS)
     _keep_plan(folder, plan, sample)
     processor = _new_processor(sample)
     model = new_model(processor.tokenizer, plan.size)
@@ -137,12 +147,12 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
             )
         if step in plan.evaluated:
             found = evaluate(
-                model, processor, groups=plan.evaluation_groups, scored=step > plan.base_steps
+                model, processor, groups=plan.evaluation_groups, phase=plan.phase(step - 1)
             )
             say(one_line(found))
             minutes = (before_s + time.monotonic() - began) / 60
             _add_to_curve(folder, plan, step, minutes, loss, found)
-        if step in (plan.base_steps, plan.steps):
+        if step in (plan.base_end, plan.steps):
             name = "judge" if step == plan.steps else "base"
             _write_model(folder, name, model, processor, plan, command=command)
         if step % _SAVE_EVERY == 0 or step in plan.evaluated:
@@ -231,8 +241,8 @@ def _stream(plan: Plan, processor: Any, *, first_step: int) -> Iterator[Any]:
 
 def _make_pool(plan: Plan, processor: Any, pool: int) -> list[Any]:
     size = POOL_BATCHES * plan.batch
-    scored = pool * POOL_BATCHES >= plan.base_steps
-    lessons = lessons_of_groups(plan.seed, pool * size, scored=scored, size=size)[:size]
+    phase = plan.phase(pool * POOL_BATCHES)
+    lessons = lessons_of_groups(plan.seed, pool * size, phase=phase, size=size)[:size]
     dice = Random(f"batches-{plan.seed}-{pool}")
     batches = batches_of(lessons, processor, size=plan.batch, dice=dice)
     return [

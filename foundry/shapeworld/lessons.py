@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -61,19 +61,22 @@ class Lesson:
 
 
 Teach = Callable[[WorldRow, Random], list[Lesson]]
+Phase = Literal["look", "base", "judge"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """How often a row of a world is made into lessons of a kind: a mean number of times.
 
-    `base` while no score is shown (captions, differences, checklists), `judge` afterwards.
+    By phase of a training: `look` comes first and holds captions alone, `base` has differences and
+    checklists too, and no score is shown before `judge`.
     """
 
     teach: Teach
     world: str
-    base: float
-    judge: float
+    look: float = 0.0
+    base: float = 0.0
+    judge: float = 0.0
 
 
 def caption(row: WorldRow, dice: Random) -> list[Lesson]:
@@ -177,22 +180,22 @@ def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
 
 # Scored with and without a report or checklist are the same rows, equally often.
 MIXTURE = (
-    Share(teach=caption, world="edit", base=0.6, judge=0.3),
+    Share(teach=caption, world="edit", look=1.0, base=0.6, judge=0.3),
     Share(teach=report_differences, world="edit", base=1.0, judge=1.0),
-    Share(teach=score_edit, world="edit", base=0.0, judge=0.5),
-    Share(teach=score_edit_fast, world="edit", base=0.0, judge=0.2),
-    Share(teach=caption, world="gen", base=0.3, judge=0.1),
+    Share(teach=score_edit, world="edit", judge=0.5),
+    Share(teach=score_edit_fast, world="edit", judge=0.2),
+    Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.1),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
-    Share(teach=score_picture, world="gen", base=0.0, judge=0.5),
-    Share(teach=score_picture_fast, world="gen", base=0.0, judge=0.1),
+    Share(teach=score_picture, world="gen", judge=0.5),
+    Share(teach=score_picture_fast, world="gen", judge=0.1),
 )
 
 
-def lessons_of_groups(seed: int, first: int, *, scored: bool, size: int) -> list[Lesson]:
+def lessons_of_groups(seed: int, first: int, *, phase: Phase, size: int) -> list[Lesson]:
     """At least `size` lessons of the groups of rows from number `first` on, in random order.
 
-    Without `scored`, none of them holds a score or a verdict. Groups take turns: one of edits, one
-    of prompts. `first` must be spaced by more groups than a call can need: `size` of them.
+    Groups take turns: one of edits, one of prompts. `first` must be spaced by more groups than a
+    call can need: `size` of them.
     """
     lessons: list[Lesson] = []
     dice = Random(f"lessons-{seed}-{first}")
@@ -201,20 +204,20 @@ def lessons_of_groups(seed: int, first: int, *, scored: bool, size: int) -> list
         for row in map(_as_read, next(groups)):
             for share in MIXTURE:
                 if share.world == _world(row):
-                    for _ in range(_times(share.judge if scored else share.base, dice)):
+                    for _ in range(_times(getattr(share, phase), dice)):
                         lessons += share.teach(row, dice)
     dice.shuffle(lessons)
     return lessons
 
 
-def every_lesson(seed: int, groups: int, *, scored: bool) -> list[Lesson]:
-    """Each kind of lesson once about each row of so many groups of a world, for measuring."""
+def every_lesson(seed: int, groups: int, *, phase: Phase) -> list[Lesson]:
+    """Each kind of lesson of a phase, once about each row of so many groups a world."""
     lessons: list[Lesson] = []
     dice = Random(f"every-lesson-{seed}")
     for _, group in zip(range(groups * len(ROWS_A_GROUP)), _groups(seed, 0), strict=False):
         for row in map(_as_read, group):
             for share in MIXTURE:
-                if share.world == _world(row) and (share.base or scored):
+                if share.world == _world(row) and getattr(share, phase):
                     lessons += share.teach(row, dice)
     return lessons
 

@@ -36,15 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="that many times the steps (default 1.0)",
     )
     given = parser.parse_args(argv)
-    base, judge = (
+    look, base, judge = (
         max(1, round(steps * given.longer / POOL_BATCHES)) * POOL_BATCHES
-        for steps in (plan.base_steps, plan.judge_steps)
+        for steps in (plan.look_steps, plan.base_steps, plan.judge_steps)
     )
     command = "python -m foundry.shapeworld.train_judge OUT"
     command += f" --seed {given.seed}" if given.seed != plan.seed else ""
     command += f" --longer {given.longer:g}" if given.longer != 1 else ""
     try:
-        chosen = Plan(seed=given.seed, base_steps=base, judge_steps=judge)
+        chosen = Plan(seed=given.seed, look_steps=look, base_steps=base, judge_steps=judge)
     except ValueError as error:
         parser.error(str(error))
     try:
