@@ -15,7 +15,8 @@ TINY = """
 import sys
 from pathlib import Path
 from foundry.shapeworld import judge_training as t
-plan = t.Plan(
+from foundry.shapeworld.judge_plan import Plan
+plan = Plan(
     look_steps=16, base_steps=16, judge_steps=16, batch=4, warmup=2, evaluations=3,
     evaluation_groups=1,
 )

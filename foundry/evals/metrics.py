@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-SCORES = (1, 2, 3, 4, 5)
+from pipelines.replies import SCORES
+
 Array = np.ndarray[Any, Any]
 Metric = Callable[..., float]
 RESAMPLES = 1000

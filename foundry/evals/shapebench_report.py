@@ -20,6 +20,7 @@ from foundry.evals.metrics import (
     spearman,
 )
 from foundry.evals.shapebench import AXES_OF, TEACHERS, VOTES, Answers, Judged, Listed, Prediction
+from pipelines.replies import SCORES
 
 VERDICTS = ("yes", "partly", "no")
 Row = dict[str, Any]
@@ -120,7 +121,7 @@ def _constants(rows: Sequence[Prediction], axis: str) -> Row:
     true = np.array([row.true for row in rows], float)
     return {
         "axis": axis,
-        "spread": {s: float(np.mean(true == s)) for s in range(1, 6)},
+        "spread": {s: float(np.mean(true == s)) for s in SCORES},
         "mae": best_constant(true, mae),
         "macro_mae": best_constant(true, macro_mae),
     }

@@ -17,6 +17,7 @@ from typing import Any
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_batches import encode, model_inputs
 from foundry.shapeworld.lessons import Lesson, Phase, every_lesson
+from foundry.shapeworld.rows import SCORES
 
 # Training refuses seeds from here on; ShapeBench has its own.
 FIRST_SEED_TO_MEASURE = EVALUATION_SEED = 900_000
@@ -118,7 +119,9 @@ def _read(reply: str) -> Any:
 
 
 def _has_score(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("score") in (1, 2, 3, 4, 5)
+    # By type: JSON's `true` and `1.0` equal 1 in Python and are no scores.
+    score = value.get("score") if isinstance(value, dict) else None
+    return type(score) is int and score in SCORES
 
 
 def _items(value: Any) -> Counter[str]:

@@ -22,8 +22,6 @@ _CHANGED = {
     "shape": "became another shape",
     "background": "changed",
 }
-
-
 _HOW_MANY = {5: "as asked", 4: "nearly", 3: "only partly", 2: "hardly", 1: "not at all"}
 
 

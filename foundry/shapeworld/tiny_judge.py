@@ -48,7 +48,7 @@ def inputs_digest() -> str:
         ("prompts", "", ".md"),
         ("schemas", "", ".json"),
         (_PACKAGE, "tiny_judge", ".py"),
-        (_PACKAGE, "judge_", ".py"),
+        *((_PACKAGE, f"judge_{part}", ".py") for part in ("batches", "model", "tokenizer")),
     ):
         for file in sorted(resources.files(package).iterdir(), key=lambda f: f.name):
             if file.name.startswith(start) and file.name.endswith(end):

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from foundry.shapeworld.judge_training import POOL_BATCHES, AnotherRun, Plan, train
+from foundry.shapeworld.judge_plan import POOL_BATCHES, Plan
+from foundry.shapeworld.judge_run import AnotherRun
+from foundry.shapeworld.judge_training import train
 
 
 def say(text: str) -> None:

@@ -1,0 +1,69 @@
+"""What a training of the bundled judge does in which step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from foundry.shapeworld.judge_evaluation import FIRST_SEED_TO_MEASURE
+from foundry.shapeworld.judge_model import SMALL, Size
+from foundry.shapeworld.lessons import Phase
+
+# Lessons are drawn ahead by so many batches, to batch them by length.
+POOL_BATCHES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A training run.
+
+    `look_steps` of captions, `base_steps` without any score, then `judge_steps` with all
+    kinds of lessons, of `batch` lessons each; all multiples of POOL_BATCHES. The learning rate
+    rises over `warmup` steps and falls as a cosine over the whole run.
+    """
+
+    seed: int = 1
+    look_steps: int = 272
+    base_steps: int = 752
+    judge_steps: int = 2368
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 60
+    weight_decay: float = 0.05
+    evaluations: int = 8
+    evaluation_groups: int = 40
+    size: Size = SMALL
+
+    def __post_init__(self) -> None:
+        if any(n % POOL_BATCHES for n in (self.look_steps, self.base_steps, self.judge_steps)):
+            raise ValueError(f"steps must be multiples of {POOL_BATCHES}")
+        if not 0 <= self.seed < FIRST_SEED_TO_MEASURE:
+            raise ValueError(f"seeds from {FIRST_SEED_TO_MEASURE} on are for measuring")
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.base_end + self.judge_steps
+
+    @property
+    def base_end(self) -> int:
+        """Steps after which scores are shown."""
+        return self.look_steps + self.base_steps
+
+    def phase(self, step: int) -> Phase:
+        """What is taught in a step, counted from 0."""
+        return "look" if step < self.look_steps else "base" if step < self.base_end else "judge"
+
+    @property
+    def evaluated(self) -> frozenset[int]:
+        """After which steps the model is measured: evenly, and at the end of either part."""
+        every = max(1, self.steps // self.evaluations)
+        return frozenset((*range(every, self.steps, every), self.base_end, self.steps))
+
+
+def learning_rate(plan: Plan, step: int) -> float:
+    """The rate of a step, counted from 0: a linear rise, then half a cosine to a twentieth."""
+    if step < plan.warmup:
+        return plan.learning_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return plan.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
