@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from concurrent.futures import Future as SubmittedFuture
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import asdict
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,7 +18,7 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.command_line import RecipeRefused, check_recipe
-from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
+from pipelines.build import BuildRefused, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, run_chain
 from pipelines.chat import EndpointDown, RequestStuck
 from pipelines.dataset import stage_digests, write_dataset
@@ -33,7 +31,7 @@ from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows
 from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects, check_keys
-from pipelines.shard_run import ShardRun
+from pipelines.shard_run import ShardRun, run_and_finish
 from pipelines.shards import ShardDamaged, write_json
 from pipelines.sources import SourceError, check_sources, count_rows
 from pipelines.stages import Stage, edit_stages, gen_stages
@@ -141,10 +139,10 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
     run = ShardRun(
         runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
     )
-    work = _shard(kind_of(recipe), rows, run, at_once)
-    future: SubmittedFuture[dict[str, int]] = runtime.submit(work)
+    work = partial(run_chain, kind_of(recipe), rows, run, at_once=at_once)
+    future = runtime.submit(run_and_finish(work, run))
     try:
-        new = future.result()
+        _, new = future.result()
     except BaseException as error:
         if not isinstance(error, RequestStuck):
             # Trouble that the other shards would share stops those that have not begun.
@@ -158,22 +156,6 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
             f"shard {bucket:05d}: " + ", ".join(f"{n} new in {name}/" for name, n in new.items())
         )
     return new
-
-
-async def _shard(
-    kind: Kind, rows: list[dict[str, Any]], run: ShardRun, at_once: int
-) -> dict[str, int]:
-    try:
-        await run_chain(kind, rows, run, at_once=at_once)
-        finishing = asyncio.ensure_future(asyncio.to_thread(run.finish))
-        try:
-            return await asyncio.shield(finishing)
-        except asyncio.CancelledError:
-            # A thread cannot be cancelled, and the build's lock must outlive what it writes.
-            await finishing
-            raise
-    finally:
-        run.close()
 
 
 @task(name="dataset", persist_result=False)

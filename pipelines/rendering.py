@@ -29,29 +29,32 @@ def render_report(obvious: Sequence[Difference], detailed: Sequence[Difference])
     return "\n".join(lines)
 
 
-def student_prompt(
-    texts: Mapping[str, str], axis: str | None = None, *, score_only: bool = False
-) -> tuple[str, str]:
-    """Id and text of the prompt of a reward model, which sees neither report nor checklist.
-
-    `texts` holds the row's `instruction`, with an axis, or its `prompt`. `score_only` is the fast
-    mode, without reasoning.
-    """
-    kind, values = (
-        ("gen", {"prompt": texts["prompt"]})
-        if axis is None
-        else (
-            "edit",
-            {"instruction": texts["instruction"], "axis": axis},
-        )
-    )
-    prompt = load_prompt(f"judge_{kind}{'_score_only' if score_only else ''}.v1")
-    return prompt.id, prompt.render(values)
-
-
 def render_checklist(items: Checklist) -> str:
     """The checklist as the judge reads it: one line an item, `c1 (subject, critical): ...`."""
     return "\n".join(
         f"c{i} ({item['kind']}{', critical' if item['critical'] else ''}): {item['question']}"
         for i, item in enumerate(items, 1)
     )
+
+
+def student_prompt_id(*, edit: bool, score_only: bool = False) -> str:
+    """Id of the prompt of a reward model, which sees neither report nor checklist.
+
+    `score_only` is the fast mode, without reasoning.
+    """
+    return f"judge_{'edit' if edit else 'gen'}{'_score_only' if score_only else ''}.v1"
+
+
+def student_prompt(
+    texts: Mapping[str, str], axis: str | None, *, score_only: bool = False
+) -> tuple[str, str]:
+    """Id and text of a reward model's prompt.
+
+    `texts` holds the row's `instruction`, which goes with an axis, or its `prompt`.
+    """
+    prompt_id = student_prompt_id(edit=axis is not None, score_only=score_only)
+    if axis is None:
+        values = {"prompt": texts["prompt"]}
+    else:
+        values = {"instruction": texts["instruction"], "axis": axis}
+    return prompt_id, load_prompt(prompt_id).render(values)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.answers import NotAsked, Row, get_answer, reusable
 from pipelines.chat import Chat, EndpointDown, Question
@@ -18,6 +18,7 @@ from pipelines.journal import Journal
 from pipelines.stages import Stage
 from pipelines.tables import read_answers, write_answers
 
+T = TypeVar("T")
 ChatOf = Callable[[str], Awaitable[Chat]]
 OnAnswer = Callable[[Stage, Row, bool], None]
 
@@ -146,6 +147,26 @@ class ShardRun:
         """Close the journals and keep them: the shard is not finished."""
         for journal in self._journals.values():
             journal.close()
+
+
+async def run_and_finish(
+    work: Callable[[], Awaitable[T]], run: ShardRun
+) -> tuple[T, dict[str, int]]:
+    """Do a shard's work and write its tables. Returns what came of the work, and new rows a table.
+
+    The journals are kept when anything goes wrong.
+    """
+    try:
+        found = await work()
+        finishing = asyncio.ensure_future(asyncio.to_thread(run.finish))
+        try:
+            return found, await asyncio.shield(finishing)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and the build's lock must outlive what it writes.
+            await finishing
+            raise
+    finally:
+        run.close()
 
 
 async def run_groups(

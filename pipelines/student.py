@@ -9,7 +9,7 @@ from pipelines.build import Kind
 from pipelines.chat import Question
 from pipelines.gen_flow import seen_picture
 from pipelines.recipe import Endpoint, ScoreSettings
-from pipelines.rendering import AXES, student_prompt
+from pipelines.rendering import AXES, student_prompt, student_prompt_id
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
 from prompts import load_prompt
@@ -31,7 +31,7 @@ def student_stages(kind: Kind, settings: ScoreSettings, endpoint: Endpoint) -> d
         name,
         table=f"{name}_scores",
         role="judge",
-        prompt_id=f"{name}.v1",
+        prompt_id=student_prompt_id(edit=kind == "edit"),
         with_pictures=True,
         settings=settings,
         endpoint=endpoint,

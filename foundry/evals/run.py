@@ -91,18 +91,17 @@ def shapebench(
     if launch == (endpoint is not None):
         say("give --endpoint URL for a server that runs, or --launch to start one")
         return 2
-    try:
-        _keep_judge(out, model)
-    except OtherJudge as error:
-        say(str(error))
-        return 2
     reached: dict[str, Any] = {"launch": {"model": model}} if launch else {"url": endpoint}
     servers = Servers()
     started = time.monotonic()
     try:
+        _keep_judge(out, model)
         answers = run_shapebench(
             out, rows=rows, endpoint={"model": model, **reached}, servers=servers, say=say
         )
+    except OtherJudge as error:
+        say(str(error))
+        return 2
     except ValidationError as error:
         say(f"the endpoint is refused: {error.errors()[0]['msg']}")
         return 2

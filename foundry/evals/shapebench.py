@@ -24,6 +24,7 @@ from foundry.evals.stages import AnyRecipe, run_student, run_teacher
 from foundry.shapeworld.make import write_world
 from foundry.shapeworld.rows import ROWS_A_GROUP
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.rendering import AXES
 from pipelines.runtime import Servers
 
 SEED = 2_000_000
@@ -31,7 +32,7 @@ VOTES = (1, 4)
 VOTE_TEMPERATURE = 0.7
 KINDS = ("edit", "gen")
 TEACHERS = {"edit": "difference first", "gen": "plan then score"}
-AXES_OF = {"edit": ("execution", "consistency"), "gen": ("gen",)}
+AXES_OF = {"edit": AXES, "gen": ("gen",)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.rendering import AXES
 from pipelines.rows import kind_of, read_rows
 from pipelines.runtime import Runtime, Servers
-from pipelines.shard_run import ShardRun, run_groups
+from pipelines.shard_run import ShardRun, run_and_finish, run_groups
 from pipelines.stages import Stage, edit_stages, gen_stages
 from pipelines.student import StudentAnswer, run_student_group, student_stages
 
@@ -35,9 +37,7 @@ def run_teacher(recipe: AnyRecipe, *, servers: Servers, say: Say, title: str) ->
     async def chain(rows: list[Row], run: ShardRun, at_once: int) -> list[Outcome]:
         return await run_chain(kind, rows, run, at_once=at_once)
 
-    def expected(rows: list[Row]) -> dict[str, int]:
-        return expected_answers(kind, rows)
-
+    expected = partial(expected_answers, kind)
     return _run(recipe, stages, chain, expected, servers=servers, say=say, title=title)
 
 
@@ -57,7 +57,9 @@ def run_student(
 
     def expected(rows: list[Row]) -> dict[str, int]:
         n_rows = sum(map(len, groups_of(kind, rows)))
-        return {stage.table: n_rows * (2 if kind == "edit" else 1) for stage in stages.values()}
+        return {
+            stage.table: n_rows * (len(AXES) if kind == "edit" else 1) for stage in stages.values()
+        }
 
     return _run(recipe, stages, chain, expected, servers=servers, say=say, title=title)
 
@@ -65,7 +67,7 @@ def run_student(
 def _run(
     recipe: AnyRecipe,
     stages: Mapping[str, Stage],
-    chain: Callable[[list[Row], ShardRun, int], Awaitable[list[Any]]],
+    chain: Callable[[list[Row], ShardRun, int], Coroutine[Any, Any, list[Any]]],
     expected: Callable[[list[Row]], dict[str, int]],
     *,
     servers: Servers,
@@ -86,13 +88,5 @@ def _run(
             counters.expect(table, answers)
         run = ShardRun(path, 0, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer)
         at_once = sum(endpoint.max_in_flight for endpoint in recipe.endpoints.judge)
-        return runtime.submit(_finished(chain(rows, run, at_once), run)).result()
-
-
-async def _finished(work: Awaitable[list[Any]], run: ShardRun) -> list[Any]:
-    try:
-        found = await work
-        run.finish()
+        found, _ = runtime.submit(run_and_finish(chain(rows, run, at_once), run)).result()
         return found
-    finally:
-        run.close()
