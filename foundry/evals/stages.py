@@ -56,10 +56,8 @@ def run_student(
         return await run_groups(groups_of(kind, rows), run_student_group, run, at_once=at_once)
 
     def expected(rows: list[Row]) -> dict[str, int]:
-        n_rows = sum(map(len, groups_of(kind, rows)))
-        return {
-            stage.table: n_rows * (len(AXES) if kind == "edit" else 1) for stage in stages.values()
-        }
+        n_answers = sum(map(len, groups_of(kind, rows))) * (len(AXES) if kind == "edit" else 1)
+        return {stage.table: n_answers for stage in stages.values()}
 
     return _run(recipe, stages, chain, expected, servers=servers, say=say, title=title)
 
@@ -88,5 +86,5 @@ def _run(
             counters.expect(table, answers)
         run = ShardRun(path, 0, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer)
         at_once = sum(endpoint.max_in_flight for endpoint in recipe.endpoints.judge)
-        found, _ = runtime.submit(run_and_finish(chain(rows, run, at_once), run)).result()
+        found, _ = runtime.submit(run_and_finish(partial(chain, rows, run, at_once), run)).result()
         return found
