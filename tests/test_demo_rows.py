@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from foundry.shapeworld.demo_rows import main, write_demo_rows
 
@@ -33,11 +33,11 @@ def test_the_committed_rows_are_what_the_script_draws(drawn):
     for name in ("gen/metadata.jsonl", "edit/rows.jsonl"):
         assert (drawn / name).read_bytes() == (COMMITTED / name).read_bytes()
     for name in names(drawn):
-        if name.endswith(".png") and "cut-short" not in name:
-            # Pixels, not bytes: another zlib may pack the same picture otherwise.
+        if name.endswith(".jpg") and "cut-short" not in name:
+            # Pixels, not bytes, and nearly: another libjpeg may round otherwise.
             with Image.open(drawn / name) as ours, Image.open(COMMITTED / name) as theirs:
                 assert ours.size == theirs.size
-                assert ours.tobytes() == theirs.tobytes(), name
+                assert max(ImageStat.Stat(ImageChops.difference(ours, theirs)).mean) < 1, name
 
 
 def test_two_runs_write_the_same_bytes(drawn, tmp_path):
@@ -48,7 +48,7 @@ def test_two_runs_write_the_same_bytes(drawn, tmp_path):
 
 @pytest.mark.parametrize("half", ["gen", "edit"])
 def test_each_half_has_one_picture_that_is_cut_short(half):
-    path = COMMITTED / half / "cut-short.png"
+    path = COMMITTED / half / "cut-short.jpg"
     with Image.open(path) as picture, pytest.raises(OSError, match="truncated"):
         picture.load()
 
@@ -65,7 +65,7 @@ def test_work_can_be_shared_between_rows():
     gen = rows(COMMITTED / "gen" / "metadata.jsonl")
     edit = rows(COMMITTED / "edit" / "rows.jsonl")
     assert len(gen) == len(edit) == 20
-    assert len({row["prompt"] for row in gen}) == 6
+    assert len({row["prompt"] for row in gen}) == 5
     pairs = {(row["source"], row["edited"]) for row in edit}
     assert len(pairs) < len(edit) - 1
 
@@ -74,7 +74,6 @@ def test_the_rows_are_small():
     files = [p for half in ("gen", "edit") for p in (COMMITTED / half).iterdir()]
     assert sum(p.stat().st_size for p in files) < 300_000
     for path in files:
-        if path.suffix == ".png":
+        if path.suffix == ".jpg":
             with Image.open(path) as picture:
-                assert min(picture.size) >= 96
-                assert max(picture.size) <= 192
+                assert 180 < min(picture.size) <= max(picture.size) < 200

@@ -85,6 +85,7 @@ def difference(category="colour", subject="red circle", before="red", after="blu
     [
         (difference(), True),
         (difference(subject="the red circle at the top left"), True),
+        (difference(subject="top left red circle"), True),
         (difference(subject="blue circle"), False),
         (difference(category="size"), False),
         (difference(after="navy"), False),

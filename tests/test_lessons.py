@@ -9,6 +9,7 @@ from foundry.shapeworld.differences import Difference
 from foundry.shapeworld.lessons import (
     MIXTURE,
     describe,
+    describe_both,
     every_lesson,
     lessons_of_groups,
     split_report,
@@ -16,6 +17,9 @@ from foundry.shapeworld.lessons import (
 from foundry.shapeworld.scenes import Scene, Thing
 from prompts import load_prompt
 from schemas import request_schema, validator
+
+# Their replies are no JSON.
+IN_WORDS = ("caption", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def lessons():
 
 def test_every_reply_satisfies_the_schema_of_its_prompt(lessons):
     for lesson in lessons:
-        if lesson.kind != "caption":
+        if lesson.kind not in IN_WORDS:
             prompt = load_prompt(f"{lesson.kind.split('.')[0]}.v1")
             validator(prompt.output_schema).validate(json.loads(lesson.reply))
 
@@ -41,7 +45,7 @@ def test_verdicts_answer_the_items_shown_one_by_one(lessons):
 
 def test_replies_have_the_keys_in_the_order_of_a_constrained_reply(lessons):
     for lesson in lessons:
-        if lesson.kind != "caption":
+        if lesson.kind not in IN_WORDS:
             schema = request_schema(load_prompt(f"{lesson.kind.split('.')[0]}.v1").output_schema)
             assert list(json.loads(lesson.reply)) == list(schema["properties"])
 
@@ -83,7 +87,7 @@ def test_the_mixture_scores_equally_often_both_ways():
     assert counts["edit_execution"] == counts["judge_edit.execution"]
     assert counts["edit_consistency"] == counts["judge_edit.consistency"]
     assert counts["gen_score"] == counts["judge_gen"]
-    assert len(counts) == 12
+    assert len(counts) == 13
     assert {share.world for share in MIXTURE} == {"edit", "gen"}
 
 
@@ -99,7 +103,7 @@ def test_lessons_follow_from_seed_and_number_alone():
 
 def test_an_explanation_names_what_it_rests_on(lessons):
     for lesson in lessons:
-        reply = json.loads(lesson.reply) if lesson.kind != "caption" else {}
+        reply = json.loads(lesson.reply) if lesson.kind not in IN_WORDS else {}
         if lesson.kind.endswith("consistency") and "reasoning" in reply:
             kept = "Nothing else changed" in reply["reasoning"]
             assert kept == (reply["score"] == 5)
@@ -125,6 +129,20 @@ def test_a_scene_is_described_row_by_row():
     )
     told = describe(Scene(background="mint", things=things))
     assert told == "mint background; top left small red star; centre dotted navy cross."
+
+
+def test_two_scenes_are_compared_place_by_place():
+    def star(colour, cell):
+        return Thing(
+            key=cell, shape="star", colour=colour, size="medium", pattern="plain", cell=cell
+        )
+
+    before = Scene(background="mint", things=(star("red", 0), star("blue", 1), star("gold", 8)))
+    after = Scene(background="sky", things=(star("red", 0), star("navy", 1), star("gold", 4)))
+    assert describe_both(before, after) == (
+        "background mint then sky; top left red star still; top middle blue star then navy star; "
+        "centre nothing then gold star; bottom right gold star then nothing."
+    )
 
 
 def test_a_report_has_significant_differences_at_a_glance_while_they_fit():

@@ -113,7 +113,7 @@ def test_unintended_changes_are_counted_and_the_first_significant_one_is_named()
         edit(after, Request(kind="background", to="mint"), grounds=("white", "mint"))
     )
     assert said == (
-        "The blue star changed its colour unasked. "
+        "The centre blue star changed its colour unasked. "
         "In all two significant and one minor unasked changes."
     )
 

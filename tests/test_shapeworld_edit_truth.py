@@ -79,9 +79,9 @@ def test_a_difference_reads_like_a_report():
     edited = after(BASE, remove=[1], add=["large red circle right"], t4={"cell": 7 - 1})
     found = [(d.subject, d.before, d.after) for d in differences(BASE, edited)]
     assert found == [
-        ("green star", "small green star at top middle", "absent"),
-        ("gold diamond", "bottom right", "bottom left"),
-        ("red circle at the middle right", "absent", "large red circle at middle right"),
+        ("top middle green star", "small green star", "absent"),
+        ("middle right red circle", "absent", "large red circle"),
+        ("bottom right gold diamond", "bottom right", "bottom left"),
     ]
 
 

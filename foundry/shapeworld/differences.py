@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foundry.shapeworld.scenes import PLACES, Scene, Thing, are_adjacent, are_near, size_steps
-from foundry.shapeworld.wording import look, name_thing
+from foundry.shapeworld.wording import look, name_by_place
 
 # With fewer things to go by, a picture is never called another one.
 FEWEST_TO_BE_ANOTHER = 2
@@ -52,7 +52,10 @@ def differences(source: Scene, edited: Scene) -> list[Difference]:
 
 
 def all_differences(source: Scene, edited: Scene) -> list[Difference]:
-    """Every single difference, however many."""
+    """Every single difference, however many: the background, then the things by their places.
+
+    What was there before is taken where it was.
+    """
     found = []
     if source.background != edited.background:
         found.append(
@@ -66,16 +69,17 @@ def all_differences(source: Scene, edited: Scene) -> list[Difference]:
             )
         )
     after, before = edited.by_key(), source.by_key()
-    for thing in source.things:
-        found += _of_thing(thing, after.get(thing.key), source)
-    for thing in edited.things:
-        if thing.key not in before:
+    new = [thing for thing in edited.things if thing.key not in before]
+    for thing in sorted((*source.things, *new), key=lambda thing: thing.cell):
+        if thing.key in before:
+            found += _of_thing(thing, after.get(thing.key))
+        else:
             found.append(
                 Difference(
                     category="presence",
-                    subject=name_thing(thing, edited),
+                    subject=name_by_place(thing),
                     before="absent",
-                    after=f"{look(thing)} at {PLACES[thing.cell]}",
+                    after=look(thing),
                     significant=True,
                     key=thing.key,
                 )
@@ -83,8 +87,8 @@ def all_differences(source: Scene, edited: Scene) -> list[Difference]:
     return found
 
 
-def _of_thing(old: Thing, new: Thing | None, source: Scene) -> list[Difference]:
-    subject = name_thing(old, source)
+def _of_thing(old: Thing, new: Thing | None) -> list[Difference]:
+    subject = name_by_place(old)
 
     def item(category: str, before: str, after: str, significant: bool) -> Difference:
         return Difference(
@@ -97,7 +101,7 @@ def _of_thing(old: Thing, new: Thing | None, source: Scene) -> list[Difference]:
         )
 
     if new is None:
-        return [item("presence", f"{look(old)} at {PLACES[old.cell]}", "absent", True)]
+        return [item("presence", look(old), "absent", True)]
     found = []
     if new.shape != old.shape:
         # A thing of another shape is another thing: its colour, size and pattern are not counted.

@@ -77,7 +77,7 @@ def keep_plan(folder: Path, plan: Plan, sample: Sequence[Lesson]) -> None:
     path.write_text(text, "utf-8")
 
 
-def restore(folder: Path, model: Any, optimizer: Any) -> tuple[int, float, float]:
+def restore(folder: Path, model: Any, optimizers: Sequence[Any]) -> tuple[int, float, float]:
     """Steps done, seconds they took and the running loss, with the state of then put in place."""
     import torch
 
@@ -86,17 +86,20 @@ def restore(folder: Path, model: Any, optimizer: Any) -> tuple[int, float, float
         return 0, 0.0, 0.0
     kept = torch.load(path, map_location=model.device)
     model.load_state_dict(kept["model"])
-    optimizer.load_state_dict(kept["optimizer"])
+    for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
     return kept["step"], kept["took_s"], kept["loss"]
 
 
-def save(folder: Path, model: Any, optimizer: Any, step: int, took_s: float, loss: float) -> None:
+def save(
+    folder: Path, model: Any, optimizers: Sequence[Any], step: int, took_s: float, loss: float
+) -> None:
     """Keep the state of a training after a step, to go on from."""
     import torch
 
     kept = {
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "step": step,
         "took_s": took_s,
         "loss": loss,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,14 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     model.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
     # On a GPU where there is one.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
-    )
-    step, before_s, loss = restore(folder, model, optimizer)
+    optimizers = new_optimizers(model, plan)
+    step, before_s, loss = restore(folder, model, optimizers)
     say(f"{count_parameters(model) / 1e6:.2f} M parameters, {len(processor.tokenizer)} tokens")
     say(f"steps {step + 1} to {plan.steps}, {plan.batch} lessons each; curve: {folder / CURVE}")
     began, first = time.monotonic(), step
     model.train()
     for inputs, labels in batch_stream(plan, processor, first_step=step):
-        now = _learn(model, optimizer, inputs, labels, rate=learning_rate(plan, step))
+        now = _learn(model, optimizers, inputs, labels, rate=learning_rate(plan, step))
         loss = 0.98 * loss + 0.02 * now if loss else now
         step += 1
         took_s = time.monotonic() - began
@@ -83,22 +82,41 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
             name = "judge" if step == plan.steps else "base"
             write_model(folder, name, model, processor, plan, command=command)
         if step % _SAVE_EVERY == 0 or step in plan.evaluated:
-            save(folder, model, optimizer, step, before_s + time.monotonic() - began, loss)
+            save(folder, model, optimizers, step, before_s + time.monotonic() - began, loss)
 
 
-def _learn(model: Any, optimizer: Any, inputs: Any, labels: Any, *, rate: float) -> float:
-    """One step of the optimizer. Returns the loss before it."""
+def new_optimizers(model: Any, plan: Plan) -> list[Any]:
+    """Muon for the matrices of the layers, AdamW for embeddings, norms and biases.
+
+    Muon's update is scaled to the size of AdamW's (arXiv:2502.16982), so one rate serves both.
+    """
     import torch
 
-    for group in optimizer.param_groups:
+    matrices, others = [], []
+    for name, value in model.named_parameters():
+        hidden = value.ndim == 2 and "embed" not in name
+        (matrices if hidden else others).append(value)
+    decay = plan.weight_decay
+    return [
+        torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, weight_decay=decay),
+    ]
+
+
+def _learn(model: Any, optimizers: list[Any], inputs: Any, labels: Any, *, rate: float) -> float:
+    """One step of the optimizers. Returns the loss before it."""
+    import torch
+
+    for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     with torch.autocast(model.device.type, torch.bfloat16):
         loss = reply_loss(model, inputs, labels.to(model.device))
-    optimizer.zero_grad()
+    model.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return loss.item()
 
 

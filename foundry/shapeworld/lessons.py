@@ -27,7 +27,7 @@ from foundry.shapeworld.rationales import (
     explain_picture,
 )
 from foundry.shapeworld.rows import ROWS_A_GROUP, Made, WorldRow, make_group
-from foundry.shapeworld.scenes import PLACES, Scene
+from foundry.shapeworld.scenes import PLACES, Scene, Thing
 from foundry.shapeworld.wording import look
 from pipelines.rendering import AXES, render_checklist, render_report, student_prompt
 from prompts import load_prompt
@@ -68,8 +68,8 @@ Phase = Literal["look", "base", "judge"]
 class Share:
     """How often a row of a world is made into lessons of a kind: a mean number of times.
 
-    By phase of a training: `look` comes first and holds captions alone, `base` has differences and
-    checklists too, and no score is shown before `judge`.
+    By phase of a training: `look` comes first and holds captions alone, `base` has comparisons,
+    differences and checklists too, and no score is shown before `judge`.
     """
 
     teach: Teach
@@ -100,6 +100,37 @@ def describe(scene: Scene) -> str:
     """The background, and every thing with its place."""
     things = "; ".join(f"{PLACES[thing.cell]} {look(thing)}" for thing in scene.things)
     return f"{scene.background} background; {things}."
+
+
+def compare(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Tell of both pictures of an edit, place by place, what each shows there."""
+    edit = _edit(row)
+    lesson = Lesson(
+        kind="compare",
+        pictures=tuple(row.pictures.values()),
+        text=load_prompt("scene_compare.v1").text,
+        reply=describe_both(edit.source, edit.edited),
+        system=load_prompt("system.v1").text,
+    )
+    return [lesson]
+
+
+def describe_both(source: Scene, edited: Scene) -> str:
+    """The backgrounds, and what stands in every place that is taken in either."""
+
+    def told(before: str, after: str) -> str:
+        return f"{before} still" if before == after else f"{before} then {after}"
+
+    def by_place(scene: Scene) -> dict[int, Thing]:
+        return {thing.cell: thing for thing in scene.things}
+
+    before, after = by_place(source), by_place(edited)
+    places = [
+        f"{PLACES[cell]} "
+        + told(*(look(things[cell]) if cell in things else "nothing" for things in (before, after)))
+        for cell in sorted(before.keys() | after.keys())
+    ]
+    return "; ".join((f"background {told(source.background, edited.background)}", *places)) + "."
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
@@ -180,7 +211,8 @@ def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
 
 # Scored with and without a report or checklist are the same rows, equally often.
 MIXTURE = (
-    Share(teach=caption, world="edit", look=1.0, base=0.6, judge=0.3),
+    Share(teach=caption, world="edit", look=1.0, base=0.3, judge=0.1),
+    Share(teach=compare, world="edit", base=1.0, judge=0.2),
     Share(teach=report_differences, world="edit", base=1.0, judge=1.0),
     Share(teach=score_edit, world="edit", judge=0.5),
     Share(teach=score_edit_fast, world="edit", judge=0.2),

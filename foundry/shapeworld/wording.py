@@ -29,6 +29,11 @@ def look(thing: Thing) -> str:
     return " ".join(word for word in (size, pattern, thing.colour, thing.shape) if word)
 
 
+def name_by_place(thing: Thing) -> str:
+    """A name that fits no other thing of its scene: `top left red circle`."""
+    return f"{PLACES[thing.cell]} {thing.colour} {thing.shape}"
+
+
 def name_thing(thing: Thing, scene: Scene) -> str:
     """The shortest name that fits no other thing of the scene: `red circle`, or with its place."""
     name = f"{thing.colour} {thing.shape}"
