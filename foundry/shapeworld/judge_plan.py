@@ -23,11 +23,11 @@ class Plan:
     """
 
     seed: int = 1
-    look_steps: int = 272
-    base_steps: int = 752
-    judge_steps: int = 2368
+    look_steps: int = 208
+    base_steps: int = 704
+    judge_steps: int = 1488
     batch: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
     evaluations: int = 8
