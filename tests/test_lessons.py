@@ -6,10 +6,11 @@ from collections import Counter
 import pytest
 
 from foundry.shapeworld.differences import Difference
+from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.lessons import (
     MIXTURE,
+    changes_by_place,
     describe,
-    describe_both,
     every_lesson,
     lessons_of_groups,
     split_report,
@@ -17,9 +18,6 @@ from foundry.shapeworld.lessons import (
 from foundry.shapeworld.scenes import Scene, Thing
 from prompts import load_prompt
 from schemas import request_schema, validator
-
-# Their replies are no JSON.
-IN_WORDS = ("caption", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def lessons():
 
 def test_every_reply_satisfies_the_schema_of_its_prompt(lessons):
     for lesson in lessons:
-        if lesson.kind not in IN_WORDS:
+        if not lesson.kind.startswith("scene_"):
             prompt = load_prompt(f"{lesson.kind.split('.')[0]}.v1")
             validator(prompt.output_schema).validate(json.loads(lesson.reply))
 
@@ -45,7 +43,7 @@ def test_verdicts_answer_the_items_shown_one_by_one(lessons):
 
 def test_replies_have_the_keys_in_the_order_of_a_constrained_reply(lessons):
     for lesson in lessons:
-        if lesson.kind not in IN_WORDS:
+        if not lesson.kind.startswith("scene_"):
             schema = request_schema(load_prompt(f"{lesson.kind.split('.')[0]}.v1").output_schema)
             assert list(json.loads(lesson.reply)) == list(schema["properties"])
 
@@ -79,7 +77,7 @@ def test_before_any_score_no_lesson_holds_one():
 
 
 def test_first_it_only_looks():
-    assert {x.kind for x in lessons_of_groups(3, 0, phase="look", size=60)} == {"caption"}
+    assert {x.kind for x in lessons_of_groups(3, 0, phase="look", size=60)} == {"scene_caption"}
 
 
 def test_the_mixture_scores_equally_often_both_ways():
@@ -87,7 +85,7 @@ def test_the_mixture_scores_equally_often_both_ways():
     assert counts["edit_execution"] == counts["judge_edit.execution"]
     assert counts["edit_consistency"] == counts["judge_edit.consistency"]
     assert counts["gen_score"] == counts["judge_gen"]
-    assert len(counts) == 13
+    assert len(counts) == 14
     assert {share.world for share in MIXTURE} == {"edit", "gen"}
 
 
@@ -103,7 +101,7 @@ def test_lessons_follow_from_seed_and_number_alone():
 
 def test_an_explanation_names_what_it_rests_on(lessons):
     for lesson in lessons:
-        reply = json.loads(lesson.reply) if lesson.kind not in IN_WORDS else {}
+        reply = {} if lesson.kind.startswith("scene_") else json.loads(lesson.reply)
         if lesson.kind.endswith("consistency") and "reasoning" in reply:
             kept = "Nothing else changed" in reply["reasoning"]
             assert kept == (reply["score"] == 5)
@@ -139,9 +137,16 @@ def test_two_scenes_are_compared_place_by_place():
 
     before = Scene(background="mint", things=(star("red", 0), star("blue", 1), star("gold", 8)))
     after = Scene(background="sky", things=(star("red", 0), star("navy", 1), star("gold", 4)))
-    assert describe_both(before, after) == (
-        "background mint then sky; top left red star still; top middle blue star then navy star; "
-        "centre nothing then gold star; bottom right gold star then nothing."
+    edit = Edit(source=before, requests=(), edited=after)
+    assert changes_by_place(edit, all_places=False) == (
+        "background other; top middle colour; centre new; bottom right gone."
+    )
+    untouched = Edit(source=before, requests=(), edited=before)
+    assert changes_by_place(untouched, all_places=False) == "nothing."
+    assert changes_by_place(edit) == (
+        "background other; top left same; top middle colour; top right nothing; "
+        "middle left nothing; centre new; middle right nothing; "
+        "bottom left nothing; bottom middle nothing; bottom right gone."
     )
 
 

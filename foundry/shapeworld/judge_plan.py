@@ -24,8 +24,8 @@ class Plan:
 
     seed: int = 1
     look_steps: int = 208
-    base_steps: int = 704
-    judge_steps: int = 1488
+    base_steps: int = 800
+    judge_steps: int = 1808
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60

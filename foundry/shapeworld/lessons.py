@@ -27,7 +27,7 @@ from foundry.shapeworld.rationales import (
     explain_picture,
 )
 from foundry.shapeworld.rows import ROWS_A_GROUP, Made, WorldRow, make_group
-from foundry.shapeworld.scenes import PLACES, Scene, Thing
+from foundry.shapeworld.scenes import CELLS, PLACES, Scene, Thing
 from foundry.shapeworld.wording import look
 from pipelines.rendering import AXES, render_checklist, render_report, student_prompt
 from prompts import load_prompt
@@ -86,14 +86,7 @@ def caption(row: WorldRow, dice: Random) -> list[Lesson]:
         scene = row.case.scene
     else:
         scene = row.case.source if column == "source_image" else row.case.edited
-    lesson = Lesson(
-        kind="caption",
-        pictures=(row.pictures[column],),
-        text=load_prompt("scene_caption.v1").text,
-        reply=describe(scene),
-        system=load_prompt("system.v1").text,
-    )
-    return [lesson]
+    return [_plain_lesson("scene_caption", row, describe(scene), column)]
 
 
 def describe(scene: Scene) -> str:
@@ -103,34 +96,40 @@ def describe(scene: Scene) -> str:
 
 
 def compare(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Tell of both pictures of an edit, place by place, what each shows there."""
-    edit = _edit(row)
-    lesson = Lesson(
-        kind="compare",
-        pictures=tuple(row.pictures.values()),
-        text=load_prompt("scene_compare.v1").text,
-        reply=describe_both(edit.source, edit.edited),
-        system=load_prompt("system.v1").text,
+    """Tell of both pictures of an edit, place by place, what changed there."""
+    return [_plain_lesson("scene_compare", row, changes_by_place(_edit(row)))]
+
+
+def spot(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Name the places where something changed between the two pictures of an edit."""
+    return [_plain_lesson("scene_spot", row, changes_by_place(_edit(row), all_places=False))]
+
+
+def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
+    """Whether the background changed and what did in every place, whatever moved where.
+
+    Without `all_places`, only of what changed.
+    """
+    source, edited = edit.source, edit.edited
+    before, after = ({thing.cell: thing for thing in s.things} for s in (source, edited))
+    found = {"background": "same" if source.background == edited.background else "other"}
+    found |= {PLACES[cell]: _change(before.get(cell), after.get(cell)) for cell in CELLS}
+    told = (
+        f"{where} {what}"
+        for where, what in found.items()
+        if all_places or what not in ("same", "nothing")
     )
-    return [lesson]
+    return ("; ".join(told) or "nothing") + "."
 
 
-def describe_both(source: Scene, edited: Scene) -> str:
-    """The backgrounds, and what stands in every place that is taken in either."""
-
-    def told(before: str, after: str) -> str:
-        return f"{before} still" if before == after else f"{before} then {after}"
-
-    def by_place(scene: Scene) -> dict[int, Thing]:
-        return {thing.cell: thing for thing in scene.things}
-
-    before, after = by_place(source), by_place(edited)
-    places = [
-        f"{PLACES[cell]} "
-        + told(*(look(things[cell]) if cell in things else "nothing" for things in (before, after)))
-        for cell in sorted(before.keys() | after.keys())
-    ]
-    return "; ".join((f"background {told(source.background, edited.background)}", *places)) + "."
+def _change(old: Thing | None, new: Thing | None) -> str:
+    if old is None or new is None:
+        return "nothing" if old is new else "new" if old is None else "gone"
+    if old.shape != new.shape:
+        return "shape"
+    names = ("colour", "size", "pattern")
+    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
+    return " ".join(changed) or "same"
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
@@ -145,7 +144,7 @@ def split_report(found: list[Difference]) -> tuple[list[dict[str, str]], list[di
     """Difference items as a reply holds them: significant ones are obvious, while they fit in."""
     lists = load_schema("edit_differences.v1")["properties"]
     items = [
-        {name: getattr(d, name) for name in ("category", "subject", "before", "after")}
+        {name: getattr(d, name) for name in ("subject", "category", "before", "after")}
         for d in found
     ]
     at_a_glance = min(sum(d.significant for d in found), lists["obvious"]["maxItems"])
@@ -212,7 +211,8 @@ def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
 # Scored with and without a report or checklist are the same rows, equally often.
 MIXTURE = (
     Share(teach=caption, world="edit", look=1.0, base=0.3, judge=0.1),
-    Share(teach=compare, world="edit", base=1.0, judge=0.2),
+    Share(teach=compare, world="edit", base=0.6, judge=0.1),
+    Share(teach=spot, world="edit", base=1.0, judge=0.2),
     Share(teach=report_differences, world="edit", base=1.0, judge=1.0),
     Share(teach=score_edit, world="edit", judge=0.5),
     Share(teach=score_edit_fast, world="edit", judge=0.2),
@@ -276,6 +276,17 @@ def _groups(seed: int, index: int) -> Iterator[Iterator[WorldRow]]:
 
 def _times(mean: float, dice: Random) -> int:
     return int(mean) + (dice.random() < mean % 1)
+
+
+def _plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
+    """A lesson that the factory never asks, about the pictures of these columns, or about all."""
+    return Lesson(
+        kind=kind,
+        pictures=tuple(row.pictures[column] for column in columns or row.pictures),
+        text=load_prompt(f"{kind}.v1").text,
+        reply=reply,
+        system=load_prompt("system.v1").text,
+    )
 
 
 def _lesson(

@@ -71,8 +71,8 @@ def differences(source: Scene, edited: Scene) -> list[dict[str, str]]:
     names = {"colour": "colour", "place": "position", "background": "background"}
     return [
         {
-            "category": category,
             "subject": "background" if field == "background" else source.shape,
+            "category": category,
             "before": getattr(source, field),
             "after": getattr(edited, field),
         }
