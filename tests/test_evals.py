@@ -77,7 +77,7 @@ def test_an_interval_draws_whole_groups():
 
 
 def difference(category="colour", subject="red circle", before="red", after="blue"):
-    return {"category": category, "subject": subject, "before": before, "after": after}
+    return {"subject": subject, "category": category, "before": before, "after": after}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,7 @@ def difference(category="colour", subject="red circle", before="red", after="blu
         (difference(), True),
         (difference(subject="the red circle at the top left"), True),
         (difference(subject="top left red circle"), True),
+        (difference(subject="the red circle in the upper left corner"), True),
         (difference(subject="blue circle"), False),
         (difference(category="size"), False),
         (difference(after="navy"), False),
@@ -102,14 +103,32 @@ def test_a_thing_in_another_place_or_colour_is_another_thing():
         difference(subject=f"red circle at the top {side}") for side in ("left", "right")
     )
     assert not same_difference(left, right)
-    gone = "large striped {} circle at top {}"
-    red, blue, moved = (
-        difference("presence", "circle", gone.format(*words), "absent")
-        for words in (("red", "left"), ("blue", "left"), ("red", "right"))
-    )
-    assert same_difference(red, red)
-    assert not same_difference(red, blue)
-    assert not same_difference(red, moved)
+    assert not same_difference(left, difference(subject="centre red circle"))
+    middles = [difference(subject=f"{place} red circle") for place in ("top middle", "top center")]
+    assert same_difference(*middles)
+    assert same_difference(middles[0], difference(subject="red circle at the top"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "before", "same"),
+    [
+        ("top left red circle", "large striped red circle", True),
+        ("red circle", "large striped red circle at top left", True),
+        ("circle", "large striped red circle", True),
+        ("top left red circle", "large striped blue circle", False),
+        ("top right red circle", "large striped red circle", False),
+        ("red circle", "large striped red circle at top right", False),
+    ],
+)
+def test_what_is_gone_is_told_by_its_look_and_its_place(subject, before, same):
+    true = difference("presence", "top left red circle", "large striped red circle", "absent")
+    assert same_difference(difference("presence", subject, before, "absent"), true) is same
+
+
+def test_a_move_is_told_by_where_to():
+    true = difference("position", "top left red circle", "top left", "centre")
+    for after, same in (("center", True), ("the middle", True), ("middle right", False)):
+        assert same_difference({**true, "after": after}, true) is same
 
 
 def test_a_relation_the_other_way_round_is_another_question():

@@ -22,7 +22,7 @@ from schemas import (
     validator,
 )
 
-ITEM = {"category": "colour", "subject": "car", "before": "red", "after": "blue"}
+ITEM = {"subject": "car", "category": "colour", "before": "red", "after": "blue"}
 CHECK = {"kind": "subject", "question": "Is there a car?", "critical": True}
 VERDICT = {"id": "c1", "evidence": "a car at the left", "verdict": "yes"}
 VALID = {

@@ -16,6 +16,9 @@ from scipy.optimize import linear_sum_assignment
 from foundry.evals.metrics import f1
 
 _FILLERS = frozenset(("a", "an", "the", "of", "at", "in", "on", "is", "are", "there"))
+_SIDES = frozenset(("top", "bottom", "left", "right"))
+_PLACES = _SIDES | {"middle", "corner", "side"}
+_SYNONYMS = {"upper": "top", "lower": "bottom", "center": "middle", "centre": "middle"}
 _WORD = re.compile(r"\w+")
 Item = Mapping[str, Any]
 Same = Callable[[Item, Item], bool]
@@ -34,16 +37,34 @@ def word_f1(a: str, b: str) -> float:
 
 def same_difference(a: Item, b: Item) -> bool:
     """Same category, same words before and after, and subjects one of which says what the other
-    does and perhaps more: "red circle" is "red circle at the top left", which is not "red circle at
-    the top right".
+    does and perhaps more, places apart; the places must be one, or one of the items tells none.
+
+    "red circle" is "top left red circle" and "red circle in the upper left corner", which are not
+    "red circle at the top right". Where a thing comes or goes, its place may also stand with its
+    look.
     """
-    one, other = (set(words(item["subject"])) for item in (a, b))
+    names, looks, places = zip(*(_said(item) for item in (a, b)), strict=True)
     return (
         a["category"] == b["category"]
-        and all(set(words(a[side])) == set(words(b[side])) for side in ("before", "after"))
-        and bool(one and other)
-        and (one <= other or other <= one)
+        and looks[0] == looks[1]
+        and all(names)
+        and (names[0] <= names[1] or names[1] <= names[0])
+        and (places[0] == places[1] or not all(places))
     )
+
+
+def _said(item: Item) -> tuple[set[str], list[set[str]], set[str]]:
+    """Words of the subject without its place, of both states, and the place."""
+    subject, *states = (
+        {_SYNONYMS.get(word, word) for word in words(item[name])}
+        for name in ("subject", "before", "after")
+    )
+    place = subject & _PLACES
+    if item["category"] == "presence":
+        place = place.union(*states) & _PLACES
+        states = [state - _PLACES for state in states]
+    # "top middle" is "top", "middle left" is "left".
+    return subject - _PLACES, states, place & _SIDES or place & {"middle"}
 
 
 def same_check(a: Item, b: Item) -> bool:

@@ -21,7 +21,7 @@ from random import Random
 from PIL import Image
 
 from foundry.shapeworld.drawing import jpeg_bytes
-from foundry.shapeworld.rows import WorldRow, make_group
+from foundry.shapeworld.rows import ROWS_A_GROUP, WorldRow, make_group
 
 SEED = 3_000_000
 GEN_ROWS = 18
@@ -51,9 +51,9 @@ def _write_gen(folder: Path) -> int:
 def _write_edit(folder: Path) -> int:
     rows = []
     for i, row in enumerate(_world_rows("edit", EDIT_ROWS)):
-        # Two edits of each source.
-        source, edited = f"{i // 2 + 1}.jpg", f"{i // 2 + 1}{'ab'[i % 2]}.jpg"
-        if i % 2 == 0:
+        number, edit = divmod(i, ROWS_A_GROUP["edit"])
+        source, edited = f"{number + 1}.jpg", f"{number + 1}{'abcd'[edit]}.jpg"
+        if edit == 0:
             _save(folder / source, _jpeg(row.pictures["source_image"], source))
         _save(folder / edited, _jpeg(row.pictures["edited_image"], edited))
         rows.append({"source": source, "edited": edited, "instruction": row.texts["instruction"]})

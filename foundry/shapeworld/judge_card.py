@@ -8,9 +8,9 @@ from typing import Any
 _WHAT = {
     "judge": "It answers the factory's prompts about ShapeWorld pictures: differences, checklists, "
     "verdicts and scores, with and without a report or checklist.",
-    "base": "The same network before it ever saw a score or a verdict: it captions pictures, lists "
-    "differences and plans checklists. It stands in for an untuned model, for trainers to start "
-    "from.",
+    "base": "The same network before it ever saw a score or a verdict: it captions and compares "
+    "pictures, lists differences and plans checklists. It stands in for an untuned model, for "
+    "trainers to start from.",
 }
 
 
@@ -66,7 +66,7 @@ def _optional(found: dict[str, float]) -> list[str]:
 
 
 def _curve(curve: Sequence[dict[str, Any]]) -> str:
-    """A column a kind of lesson: MAE of scores, F1 of lists, share of captions that are right."""
+    """A column a kind of lesson: MAE of scores, F1 of lists, else share of right replies."""
     kinds = list(dict.fromkeys(kind for entry in curve for kind in entry["found"]))
     lines = [
         "MAE of the score where there is one, else F1 of the items, else the share of right ones.",

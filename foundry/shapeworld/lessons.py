@@ -1,6 +1,7 @@
 """Conversations made of ShapeWorld rows, in the factory's own prompts and reply schemas.
 
-A lesson is what the factory would ask about a row, and the reply of a judge that sees everything.
+A lesson is what the factory would ask about a row, and the reply of a judge that sees everything;
+three more questions (`scene_*`) are asked in training alone, as steps on the way.
 Which kinds of lesson the bundled judge gets, and how many of each, is the table `MIXTURE`: a
 further kind of question is a function here and a line there.
 """
@@ -123,8 +124,12 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
 
 
 def _change(old: Thing | None, new: Thing | None) -> str:
-    if old is None or new is None:
-        return "nothing" if old is new else "new" if old is None else "gone"
+    if old is None and new is None:
+        return "nothing"
+    if old is None:
+        return "new"
+    if new is None:
+        return "gone"
     if old.shape != new.shape:
         return "shape"
     names = ("colour", "size", "pattern")

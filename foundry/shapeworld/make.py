@@ -33,8 +33,8 @@ ROWS_AT_ONCE = 1000
 _TEXT = pa.string()
 _DIFFERENCE = pa.struct(
     [
-        ("category", _TEXT),
         ("subject", _TEXT),
+        ("category", _TEXT),
         ("before", _TEXT),
         ("after", _TEXT),
         ("significant", pa.bool_()),

@@ -113,7 +113,7 @@ def _count(number: int) -> str:
 def _what_happened(difference: Difference) -> str:
     if difference.category == "presence":
         what = "appeared" if difference.before == "absent" else "is gone"
-        return f"{_capital(with_article(difference.subject))} {what}"
+        return f"The {difference.subject} {what}"
     return f"The {difference.subject} {_CHANGED[difference.category]}"
 
 

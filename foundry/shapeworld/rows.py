@@ -94,7 +94,7 @@ def truth_of_edit(edit: Edit) -> dict[str, Any]:
     source, edited, requests = edit.source, edit.edited, edit.requests
     extra = unintended(source, edited, requests)
     items = [
-        {name: getattr(d, name) for name in ("category", "subject", "before", "after")}
+        {name: getattr(d, name) for name in ("subject", "category", "before", "after")}
         | {"significant": d.significant}
         for d in differences(source, edited)
     ]
