@@ -7,14 +7,8 @@ import pytest
 
 from foundry.shapeworld.differences import Difference
 from foundry.shapeworld.edits import Edit
-from foundry.shapeworld.lessons import (
-    MIXTURE,
-    changes_by_place,
-    describe,
-    every_lesson,
-    lessons_of_groups,
-    split_report,
-)
+from foundry.shapeworld.lessons import changes_by_place, describe, split_report
+from foundry.shapeworld.mixture import MIXTURE, every_lesson, lessons_of_groups
 from foundry.shapeworld.scenes import Scene, Thing
 from prompts import load_prompt
 from schemas import request_schema, validator

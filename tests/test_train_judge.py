@@ -43,7 +43,7 @@ import json
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_batches import encode
 from foundry.shapeworld.judge_model import SMALL, TOKENS_A_PICTURE, count_parameters, new_model
-from foundry.shapeworld.lessons import every_lesson
+from foundry.shapeworld.mixture import every_lesson
 from foundry.shapeworld.judge_training import _new_processor
 lessons = every_lesson(3, 60, phase="judge")
 processor = _new_processor(lessons)

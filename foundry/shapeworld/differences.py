@@ -30,6 +30,11 @@ class Difference:
     key: int | None
 
 
+def as_item(difference: Difference) -> dict[str, str]:
+    """A difference as an item of a reply, its fields in the order of the schema."""
+    return {name: getattr(difference, name) for name in ("subject", "category", "before", "after")}
+
+
 def differences(source: Scene, edited: Scene) -> list[Difference]:
     """All differences, the significant ones first, each kind in order of its place.
 

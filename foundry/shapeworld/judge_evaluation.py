@@ -16,7 +16,8 @@ from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_batches import encode, model_inputs
-from foundry.shapeworld.lessons import Lesson, Phase, every_lesson
+from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.mixture import Phase, every_lesson
 from foundry.shapeworld.rows import SCORES
 
 # Training refuses seeds from here on; ShapeBench has its own.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from foundry.shapeworld.judge_evaluation import FIRST_SEED_TO_MEASURE
 from foundry.shapeworld.judge_model import SMALL, Size
-from foundry.shapeworld.lessons import Phase
+from foundry.shapeworld.mixture import Phase
 
 # Lessons are drawn ahead by so many batches, to batch them by length.
 POOL_BATCHES = 16

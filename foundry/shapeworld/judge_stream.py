@@ -16,7 +16,7 @@ from typing import Any
 
 from foundry.shapeworld.judge_batches import batches_of
 from foundry.shapeworld.judge_plan import POOL_BATCHES, Plan
-from foundry.shapeworld.lessons import lessons_of_groups
+from foundry.shapeworld.mixture import lessons_of_groups
 from prompts import load_prompt, prompt_ids
 
 

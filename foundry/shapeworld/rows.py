@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from foundry.shapeworld.differences import differences
+from foundry.shapeworld.differences import as_item, differences
 from foundry.shapeworld.drawing import draw_scene
 from foundry.shapeworld.edit_truth import consistency_score, execution_score, unintended
 from foundry.shapeworld.edits import Edit, describe_requests, random_edit
@@ -93,11 +93,7 @@ def truth_of_edit(edit: Edit) -> dict[str, Any]:
     """The scores and the truth columns of an edit."""
     source, edited, requests = edit.source, edit.edited, edit.requests
     extra = unintended(source, edited, requests)
-    items = [
-        {name: getattr(d, name) for name in ("subject", "category", "before", "after")}
-        | {"significant": d.significant}
-        for d in differences(source, edited)
-    ]
+    items = [{**as_item(d), "significant": d.significant} for d in differences(source, edited)]
     scores = {
         "execution": execution_score(source, edited, requests),
         "consistency": consistency_score(source, edited, requests),
