@@ -24,13 +24,13 @@ class Plan:
 
     seed: int = 1
     look_steps: int = 208
-    base_steps: int = 800
-    judge_steps: int = 1808
+    base_steps: int = 1152
+    judge_steps: int = 2240
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
-    evaluations: int = 8
+    evaluations: int = 9
     evaluation_groups: int = 40
     size: Size = SMALL
 

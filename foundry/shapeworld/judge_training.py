@@ -17,7 +17,7 @@ from typing import Any
 
 from foundry.shapeworld.judge_batches import reply_loss
 from foundry.shapeworld.judge_evaluation import evaluate, one_line
-from foundry.shapeworld.judge_model import count_parameters, new_model, new_processor
+from foundry.shapeworld.judge_model import count_parameters, hasten, new_model, new_processor
 from foundry.shapeworld.judge_plan import Plan, learning_rate
 from foundry.shapeworld.judge_run import CURVE, add_to_curve, keep_plan, restore, save, write_model
 from foundry.shapeworld.judge_stream import batch_stream
@@ -50,8 +50,7 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     keep_plan(folder, plan, sample)
     processor = _new_processor(sample)
     model = new_model(processor.tokenizer, plan.size)
-    # An eighth faster a step on two cores: the fused kernel is slow backwards for short rows.
-    model.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
+    hasten(model)
     # On a GPU where there is one.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     optimizers = new_optimizers(model, plan)
