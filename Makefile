@@ -1,20 +1,20 @@
 # `make demo` and `make test` do all the set-up. Python 3.11 is the only thing they need.
 PYTHON ?= python3.11
 # Model of the demo's judge: the small bundled one, or any multimodal model that vLLM serves.
-JUDGE ?= models/tiny-judge
+BUNDLED := foundry/shapeworld/judge
+JUDGE ?= $(BUNDLED)
 # Another index for torch wheels, such as PyTorch's own index of CPU wheels.
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-TINY_JUDGE := models/tiny-judge
-
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint clean proof-shapebench
 help:
 	@echo "make demo    build both environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"
 	@echo "make lint    ruff, pyright, import-linter"
-	@echo "make setup   only build the environments and the bundled judge"
-	@echo "make clean   remove builds/ and models/ (environments stay)"
+	@echo "make setup   only build the environments"
+	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
+	@echo "make clean   remove builds/ (environments stay)"
 
 .venv/.complete: pyproject.toml requirements/constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) on this machine: install Python 3.11, or set PYTHON=" >&2; exit 1; }
@@ -27,14 +27,14 @@ help:
 vllm:
 	@bash scripts/install_vllm.sh .venv-vllm
 
-.PHONY: tiny-judge
-tiny-judge: vllm
-	@PYTHONPATH=. .venv-vllm/bin/python -m foundry.shapeworld.tiny_judge $(TINY_JUDGE)
+setup: .venv/.complete vllm
 
-setup: .venv/.complete tiny-judge
-
-demo: .venv/.complete $(if $(filter $(TINY_JUDGE),$(JUDGE)),tiny-judge,vllm)
+demo: setup
 	@.venv/bin/python -m flows.demo --judge $(JUDGE)
+
+proof-shapebench: setup
+	.venv/bin/python -m foundry.evals.run shapebench --launch --model $(BUNDLED)
+	mkdir -p docs/proof && cp builds/shapebench/shapebench-2000.md docs/proof/shapebench.md
 
 lint: .venv/.complete
 	.venv/bin/ruff check .
@@ -46,4 +46,4 @@ test: setup
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 clean:
-	rm -rf builds models
+	rm -rf builds

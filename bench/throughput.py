@@ -1,7 +1,7 @@
 """The factory's flows against a plain aiohttp load generator that sends the same bodies.
 
     python bench/throughput.py stub --flow edit --seconds 120 --pairs 3 --json stub-edit.json
-    python bench/throughput.py vllm --flow edit --seconds 120 --pairs 3 --model models/tiny-judge
+    python bench/throughput.py vllm --flow edit --seconds 120 --pairs 3
 
 The flow runs as its users run it, in a process of its own, over rows made here: Prefect, journal
 and Parquet included. A first run of it records the bodies that it sends; the plain client replays
@@ -251,7 +251,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--reply", choices=replies, help="edit is two-field, gen eight-verdicts")
     parser.add_argument("--seconds", type=float, default=120.0, help="of requests, a run")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--model", default="models/tiny-judge", help="what vLLM serves")
+    parser.add_argument("--model", default="foundry/shapeworld/judge", help="what vLLM serves")
     parser.add_argument("--server-args", nargs="*", default=[], help="more arguments for vLLM")
     parser.add_argument("--rows-a-group", type=int, help="edits a pair or pictures a prompt")
     parser.add_argument("--concurrency", type=int, help="of the plain client; empty: the best")

@@ -20,7 +20,7 @@ from pipelines.runtime import Servers
 from pipelines.show import show_build
 
 DEMO = Path("examples/demo")
-TINY_JUDGE = "models/tiny-judge"
+BUNDLED_JUDGE = "foundry/shapeworld/judge"
 app = App(name="python -m flows.demo", help_flags=["--help", "-h"], version_flags=[])
 
 
@@ -30,13 +30,13 @@ def say(text: str) -> None:
 
 
 @app.default
-def main(*, judge: str = TINY_JUDGE) -> int:
+def main(*, judge: str = BUNDLED_JUDGE) -> int:
     """Run build-firm-gen and build-firm-edit over the bundled rows.
 
     Parameters
     ----------
     judge
-        A model folder or name that vLLM serves; the bundled tiny one by default.
+        A model folder or name that vLLM serves; the bundled one by default.
 
     """
     started = time.monotonic()
@@ -68,9 +68,9 @@ def main(*, judge: str = TINY_JUDGE) -> int:
     for recipe, manifest in manifests:
         say(f"\n== {recipe.output}: one finished row\n{show_build(Path(recipe.output))}\n")
         print_funnel(recipe, manifest)
-    if judge == TINY_JUDGE:
-        say("\nThe tiny judge is there to run the whole line without a GPU: it cannot see, and its")
-        say("scores mean nothing. With a GPU: make demo JUDGE=Qwen/Qwen3-VL-8B-Instruct")
+    if judge == BUNDLED_JUDGE:
+        say("\nThe bundled judge sees drawn shapes, as here, and nothing else: docs/shapeworld.md.")
+        say("For other pictures, with a GPU: make demo JUDGE=Qwen/Qwen3-VL-8B-Instruct")
     say(f"\nbuilds/demo-gen and builds/demo-edit are ready ({time.monotonic() - started:.0f} s).")
     return 0
 

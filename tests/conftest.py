@@ -13,7 +13,7 @@ def prefect_env(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vllm(tmp_path_factory):
-    """A real vLLM server with the tiny judge (`make setup` makes both)."""
+    """A real vLLM server with the bundled judge."""
     server = VllmProcess(tmp_path_factory.mktemp("vllm") / "server.log")
     server.start()
     yield server

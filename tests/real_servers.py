@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.launch import server_command
 from pipelines.recipe import Launch
 
-JUDGE = "models/tiny-judge"
+JUDGE = "foundry/shapeworld/judge"
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
 PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -96,7 +96,7 @@ def run(command, env=None, cwd=ROOT, timeout_s=300):
 
 
 class VllmProcess:
-    """A real vLLM with the tiny judge, on one port for its whole life of kills and starts."""
+    """A real vLLM with the bundled judge, on one port for its whole life of kills and starts."""
 
     def __init__(self, log):
         self.port, self.log, self.process = free_port(), log, None

@@ -1,4 +1,4 @@
-"""Both flows on a real vLLM with the tiny judge: real pictures, kills on either side, the demo."""
+"""Both flows on a real vLLM with the bundled judge: photographs, kills, the demo."""
 
 import json
 import os
@@ -171,7 +171,7 @@ def answers_kept(build):
 
 def test_the_demo_runs_and_a_second_run_asks_nothing_and_starts_no_server(tmp_path, prefect_env):
     env = {k: v for k, v in prefect_env.items() if k != "PREFECT_API_URL"}
-    for name in ("models", "examples", ".venv-vllm"):
+    for name in ("foundry", "examples", ".venv-vllm"):
         (tmp_path / name).symlink_to(ROOT / name)
     command = [PYTHON, "-m", "flows.demo"]
     first = run(command, env, cwd=tmp_path, timeout_s=600)

@@ -1,1 +1,1 @@
-"""A world of drawn shapes: rows for the demo, and a tiny judge that a real server can load."""
+"""A world of drawn shapes: rows whose truth is known, and a small judge that sees them."""

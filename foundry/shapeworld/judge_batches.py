@@ -14,14 +14,19 @@ from foundry.shapeworld.lessons import Lesson
 
 # Not asked for: what stands before the reply.
 IGNORED = -100
+# Deep enough that a picture token can have met its like in the first picture, and early enough that
+# the layers above can use what it tells.
+_TELLING_LAYER = 1
+_WEIGHT_OF_PICTURES = 0.5
+Batch = tuple[dict[str, Any], Any, Any]
 
 
 def batches_of(
     lessons: Sequence[Lesson], processor: Any, *, size: int, dice: Random
-) -> list[tuple[dict[str, Any], Any]]:
-    """Model inputs and labels, `size` lessons each; lessons of like length share a batch.
+) -> list[Batch]:
+    """Batches of `size` lessons each; lessons of like length share one.
 
-    So little of a batch is padding. The batches come in random order; a rest that fills none is
+    So little of it is padding. The batches come in random order; a rest that fills none is
     left out.
     """
     tokens = [encode(lesson, processor.tokenizer) for lesson in lessons]
@@ -44,12 +49,28 @@ def encode(lesson: Lesson, tokenizer: Any) -> tuple[list[int], list[int]]:
 
 def make_batch(
     lessons: Sequence[Lesson], tokens: Sequence[tuple[list[int], list[int]]], processor: Any
-) -> tuple[dict[str, Any], Any]:
-    """Model inputs, and labels that are IGNORED but on the reply and its end."""
+) -> Batch:
+    """Model inputs, labels that are IGNORED but on the reply and its end, and picture words."""
     rows = [before + reply for before, reply in tokens]
     inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
     labels = [[IGNORED] * len(before) + reply for before, reply in tokens]
-    return inputs, _table(labels, IGNORED)
+    return inputs, _table(labels, IGNORED), picture_words(lessons, processor.tokenizer)
+
+
+def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
+    """Token ids of the words for what each picture token of a batch shows, IGNORED where no more.
+
+    A row a picture token, pictures in order; a word counts by its first token.
+    """
+    side = round(TOKENS_A_PICTURE**0.5)
+    cells = [i // side * 3 // side * 3 + i % side * 3 // side for i in range(TOKENS_A_PICTURE)]
+    if not any(lesson.seen for lesson in lessons):
+        return _table([[]], IGNORED)
+    told = [seen[cell] for lesson in lessons for seen in lesson.seen for cell in cells]
+    words = sorted({word for some in told for word in some})
+    known = {w: tokenizer(" " + w)["input_ids"][0] for w in words}
+    fill = [IGNORED] * max(map(len, told))
+    return _table([[known[word] for word in some] + fill[len(some) :] for some in told], IGNORED)
 
 
 def model_inputs(
@@ -78,11 +99,26 @@ def _table(rows: Sequence[list[int]], fill: int, *, left: bool = False) -> Any:
     )
 
 
-def reply_loss(model: Any, inputs: dict[str, Any], labels: Any) -> Any:
-    """Mean cross entropy, in nats a token, of the replies."""
+def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, words: Any) -> Any:
+    """Mean cross entropy, in nats a token, of the replies, and half of that of the picture words.
+
+    Picture tokens are asked early on for the words for what they show, all of a token's words
+    equally likely. So comparing is learnt where the pictures are, and replies find it there.
+    """
     import torch
 
+    kept: list[Any] = []
+    layer = model.model.language_model.layers[_TELLING_LAYER]
+    hook = layer.register_forward_hook(lambda _module, _given, out: kept.append(out))
     hidden = model.model(**inputs).last_hidden_state[:, :-1]
+    hook.remove()
     asked = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[asked])
-    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked])
+    loss = torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked])
+    if not words.numel():
+        return loss
+    told = kept[0][inputs["mm_token_type_ids"] == 1]
+    logs = model.lm_head(model.model.language_model.norm(told)).float().log_softmax(-1)
+    there = words != IGNORED
+    likely = logs.gather(1, words.clamp(min=0)).masked_fill(~there, 0).sum(1) / there.sum(1)
+    return loss - _WEIGHT_OF_PICTURES * likely.mean()

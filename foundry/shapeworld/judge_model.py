@@ -1,4 +1,4 @@
-"""The network of the small judges: a Qwen3-VL of one to three million parameters."""
+"""The network of the bundled judge: a Qwen3-VL of under three million parameters."""
 
 # The imports below live in the server's environment, where this runs.
 # pyright: reportMissingImports=false
@@ -28,15 +28,6 @@ class Size:
     vision_inner: int
 
 
-# Answers at once and sees nothing; about a million parameters.
-TOY = Size(
-    text_layers=2,
-    text_width=128,
-    text_inner=256,
-    vision_layers=2,
-    vision_width=64,
-    vision_inner=128,
-)
 # The bundled judge: at most three million parameters.
 SMALL = Size(
     text_layers=4,

@@ -23,14 +23,14 @@ class Plan:
     """
 
     seed: int = 1
-    look_steps: int = 208
-    base_steps: int = 1152
-    judge_steps: int = 2240
+    look_steps: int = 112
+    base_steps: int = 592
+    judge_steps: int = 1296
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
-    evaluations: int = 9
+    evaluations: int = 7
     evaluation_groups: int = 40
     size: Size = SMALL
 

@@ -32,8 +32,11 @@ def batch_stream(plan: Plan, processor: Any, *, first_step: int) -> Iterator[Any
                 if pool + 2 in pools:
                     waiting.append(beside.submit(_make_pool, plan, processor, pool + 2))
                 batches = waiting.popleft().result()
-                for inputs, labels in batches[max(0, first_step - pool * POOL_BATCHES) :]:
-                    yield {name: _tensor(value) for name, value in inputs.items()}, _tensor(labels)
+                for inputs, *wanted in batches[max(0, first_step - pool * POOL_BATCHES) :]:
+                    yield (
+                        {name: _tensor(value) for name, value in inputs.items()},
+                        *map(_tensor, wanted),
+                    )
         finally:
             beside.shutdown(wait=False, cancel_futures=True)
 
@@ -45,8 +48,8 @@ def _make_pool(plan: Plan, processor: Any, pool: int) -> list[Any]:
     dice = Random(f"batches-{plan.seed}-{pool}")
     batches = batches_of(lessons, processor, size=plan.batch, dice=dice)
     return [
-        ({name: _array(value) for name, value in inputs.items()}, _array(labels))
-        for inputs, labels in batches
+        ({name: _array(value) for name, value in inputs.items()}, *map(_array, wanted))
+        for inputs, *wanted in batches
     ]
 
 

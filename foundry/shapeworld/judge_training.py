@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from foundry.shapeworld.judge_batches import reply_loss
+from foundry.shapeworld.judge_batches import Batch, lesson_loss
 from foundry.shapeworld.judge_evaluation import evaluate, one_line
 from foundry.shapeworld.judge_model import count_parameters, hasten, new_model, new_processor
 from foundry.shapeworld.judge_plan import Plan, learning_rate
@@ -59,8 +59,8 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     say(f"steps {step + 1} to {plan.steps}, {plan.batch} lessons each; curve: {folder / CURVE}")
     began, first = time.monotonic(), step
     model.train()
-    for inputs, labels in batch_stream(plan, processor, first_step=step):
-        now = _learn(model, optimizers, inputs, labels, rate=learning_rate(plan, step))
+    for batch in batch_stream(plan, processor, first_step=step):
+        now = _learn(model, optimizers, batch, rate=learning_rate(plan, step))
         loss = 0.98 * loss + 0.02 * now if loss else now
         step += 1
         took_s = time.monotonic() - began
@@ -103,15 +103,15 @@ def new_optimizers(model: Any, plan: Plan) -> list[Any]:
     ]
 
 
-def _learn(model: Any, optimizers: list[Any], inputs: Any, labels: Any, *, rate: float) -> float:
+def _learn(model: Any, optimizers: list[Any], batch: Batch, *, rate: float) -> float:
     """One step of the optimizers. Returns the loss before it."""
     import torch
 
     for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
-    inputs = {name: value.to(model.device) for name, value in inputs.items()}
+    inputs = {name: value.to(model.device) for name, value in batch[0].items()}
     with torch.autocast(model.device.type, torch.bfloat16):
-        loss = reply_loss(model, inputs, labels.to(model.device))
+        loss = lesson_loss(model, inputs, *(wanted.to(model.device) for wanted in batch[1:]))
     model.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

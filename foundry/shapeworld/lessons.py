@@ -15,6 +15,7 @@ from typing import Any
 from foundry.shapeworld.differences import Difference, as_item, differences
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import checklist, verdict
+from foundry.shapeworld.glimpses import Glimpses, change, glimpses
 from foundry.shapeworld.rationales import (
     evidence,
     explain_consistency,
@@ -22,7 +23,7 @@ from foundry.shapeworld.rationales import (
     explain_picture,
 )
 from foundry.shapeworld.rows import Made, WorldRow
-from foundry.shapeworld.scenes import CELLS, PLACES, Scene, Thing
+from foundry.shapeworld.scenes import CELLS, PLACES, Scene
 from foundry.shapeworld.wording import look
 from pipelines.rendering import AXES, render_checklist, render_report, student_prompt
 from prompts import load_prompt
@@ -44,12 +45,14 @@ class Lesson:
     """One conversation.
 
     `kind` is the prompt's name, with the axis where one prompt serves both. `pictures` are RGB, in
-    the order in which they are shown; `text` is the rendered prompt, `reply` the wanted answer,
-    `system` the system text that goes with pictures, None without.
+    the order in which they are shown; `seen` has for each of them, cell by cell, the words for what
+    is there (glimpses.py). `text` is the rendered prompt, `reply` the wanted answer, `system` the
+    system text that goes with pictures, None without.
     """
 
     kind: str
     pictures: tuple[Any, ...]
+    seen: tuple[Glimpses, ...]
     text: str
     reply: str
     system: str | None
@@ -58,11 +61,7 @@ class Lesson:
 def caption(row: WorldRow, dice: Random) -> list[Lesson]:
     """Tell what one picture of the row shows."""
     column = dice.choice(sorted(row.pictures))
-    if isinstance(row.case, Made):
-        scene = row.case.scene
-    else:
-        scene = row.case.source if column == "source_image" else row.case.edited
-    return [_plain_lesson("scene_caption", row, describe(scene), column)]
+    return [_plain_lesson("scene_caption", row, describe(row.scenes[column]), column)]
 
 
 def describe(scene: Scene) -> str:
@@ -89,27 +88,13 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
     source, edited = edit.source, edit.edited
     before, after = ({thing.cell: thing for thing in s.things} for s in (source, edited))
     found = {"background": "same" if source.background == edited.background else "other"}
-    found |= {PLACES[cell]: _change(before.get(cell), after.get(cell)) for cell in CELLS}
+    found |= {PLACES[cell]: change(before.get(cell), after.get(cell)) for cell in CELLS}
     told = (
         f"{where} {what}"
         for where, what in found.items()
         if all_places or what not in ("same", "nothing")
     )
     return ("; ".join(told) or "nothing") + "."
-
-
-def _change(old: Thing | None, new: Thing | None) -> str:
-    if old is None and new is None:
-        return "nothing"
-    if old is None:
-        return "new"
-    if new is None:
-        return "gone"
-    if old.shape != new.shape:
-        return "shape"
-    names = ("colour", "size", "pattern")
-    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
-    return " ".join(changed) or "same"
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
@@ -187,9 +172,11 @@ def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
 
 def _plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
     """A lesson that the factory never asks, about the pictures of these columns, or about all."""
+    columns = columns or tuple(row.pictures)
     return Lesson(
         kind=kind,
-        pictures=tuple(row.pictures[column] for column in columns or row.pictures),
+        pictures=tuple(row.pictures[column] for column in columns),
+        seen=glimpses([row.scenes[column] for column in columns]),
         text=load_prompt(f"{kind}.v1").text,
         reply=reply,
         system=load_prompt("system.v1").text,
@@ -230,6 +217,7 @@ def _as_lesson(
     return Lesson(
         kind=kind,
         pictures=() if blind else tuple(row.pictures.values()),
+        seen=() if blind else glimpses([row.scenes[column] for column in row.pictures]),
         text=text,
         reply=json.dumps(reply, separators=(",", ":")),
         system=None if blind else load_prompt("system.v1").text,

@@ -51,6 +51,13 @@ class WorldRow:
     scores: dict[str, int]
     truth: dict[str, Any]
 
+    @property
+    def scenes(self) -> dict[str, Scene]:
+        """What each picture shows, by column."""
+        if isinstance(self.case, Made):
+            return {"image": self.case.scene}
+        return {"source_image": self.case.source, "edited_image": self.case.edited}
+
 
 def make_group(kind: str, seed: int, index: int, *, unseen: bool) -> Iterator[WorldRow]:
     """The rows of group `index`: `edit` or `gen`, scores aimed evenly at 1-5."""

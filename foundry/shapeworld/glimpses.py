@@ -1,0 +1,68 @@
+"""What a judge in training is told of every cell of a picture, beside the lessons' replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foundry.shapeworld.scenes import CELLS, Scene, Thing, are_near, size_steps
+
+# Words for each cell, in order.
+Glimpses = tuple[tuple[str, ...], ...]
+
+
+def glimpses(scenes: Sequence[Scene]) -> tuple[Glimpses, ...]:
+    """For each of the pictures shown: the words for what is in each cell.
+
+    In a second picture also how the cell differs from the first one's.
+    """
+    told = [tuple(_looks(scene, cell) for cell in CELLS) for scene in scenes]
+    if len(scenes) == 2:
+        source, edited = scenes
+        told[1] = tuple(_looks(edited, cell) + _changes(source, edited, cell) for cell in CELLS)
+    return tuple(told)
+
+
+def _looks(scene: Scene, cell: int) -> tuple[str, ...]:
+    thing = _at(scene, cell)
+    if thing is None:
+        return ("empty", scene.background)
+    return (thing.size, thing.pattern, thing.colour, thing.shape)
+
+
+def _changes(source: Scene, edited: Scene, cell: int) -> tuple[str, ...]:
+    old, new = _at(source, cell), _at(edited, cell)
+    words = tuple(change(old, new).split())
+    if old is None and new is None and source.background != edited.background:
+        words += ("background",)
+    if new is not None and any(t.key == new.key and t.cell != cell for t in source.things):
+        words += ("moved",)
+    if words not in (("same",), ("nothing",)):
+        words += ("significant" if _is_plain(old, new) else "minor",)
+    return words
+
+
+def _at(scene: Scene, cell: int) -> Thing | None:
+    return next((thing for thing in scene.things if thing.cell == cell), None)
+
+
+def _is_plain(old: Thing | None, new: Thing | None) -> bool:
+    """Whether what changed here is significant, moves apart."""
+    if old is None or new is None or old.shape != new.shape:
+        return True
+    far = old.colour != new.colour and not are_near(old.colour, new.colour)
+    return far or size_steps(old.size, new.size) > 1
+
+
+def change(old: Thing | None, new: Thing | None) -> str:
+    """What changed at a place, in a word or a few, whatever moved where."""
+    if old is None and new is None:
+        return "nothing"
+    if old is None:
+        return "new"
+    if new is None:
+        return "gone"
+    if old.shape != new.shape:
+        return "shape"
+    names = ("colour", "size", "pattern")
+    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
+    return " ".join(changed) or "same"
