@@ -183,3 +183,12 @@ def test_the_pictures_are_real_jpegs(world):
         with Image.open(path) as picture:
             assert picture.format == "JPEG"
             picture.load()
+
+
+def test_pictures_of_another_kind_are_not_removed(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    kept = tmp_path / "pictures" / "holiday.jpg"
+    kept.write_bytes(b"x")
+    with pytest.raises(FileExistsError, match="another kind"):
+        write_world("gen", 10, 1, tmp_path)
+    assert kept.exists()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from foundry.shapeworld.train_judge import main
+
 PYTHON = Path(".venv-vllm/bin/python").absolute()
 ROOT = Path(__file__).parent.parent
 TINY = """
@@ -139,3 +141,15 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     assert done.returncode == 2
     assert "is of another run" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("times", ["nan", "inf", "0", "-1", "x"])
+def test_a_length_that_is_none_is_refused(times, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--longer", times])
+    assert "--longer" in capsys.readouterr().err
+
+
+def test_without_torch_the_right_environment_is_named(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert ".venv-vllm" in capsys.readouterr().err

@@ -86,10 +86,14 @@ def write_world(
 ) -> dict[str, Counter[int]]:
     """Write so many rows. Returns the spread of the true scores by axis.
 
-    Raises OSError when the folder cannot be written.
+    Rows that an earlier call wrote there go. Raises OSError when the folder cannot be written or
+    has pictures that are not of such a call.
     """
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "pictures", ignore_errors=True)
+    if (out / "pictures").exists():
+        if not (out / "truth.parquet").exists():
+            raise FileExistsError(f"{out}: has pictures/ of another kind; take another folder")
+        shutil.rmtree(out / "pictures")
     spread: dict[str, Counter[int]] = {}
     waiting: list[dict[str, Any]] = []
     stream = islice(world_rows(kind, seed, unseen=unseen), rows)

@@ -24,6 +24,14 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a command's own output
 
 
+def _times(text: str) -> float:
+    """A number above 0. Raises ValueError."""
+    value = float(text)
+    if not 0 < value < 1000:
+        raise ValueError(text)
+    return value
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: the folder and options. Returns 0, or 2 for a folder of another run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
@@ -32,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=plan.seed, help="other seeds, other weights")
     parser.add_argument(
         "--longer",
-        type=float,
+        type=_times,
         default=1.0,
         metavar="TIMES",
         help="that many times the steps (default 1.0)",
@@ -51,7 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     try:
         train(given.out, chosen, say, command=command)
-    except AnotherRun as error:
+    except ModuleNotFoundError as error:
+        print(  # noqa: T201 - a command's own output
+            f"{error}: run it with the server's environment, .venv-vllm/bin/python", file=sys.stderr
+        )
+        return 2
+    except (AnotherRun, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
     return 0
