@@ -69,7 +69,8 @@ def main(*, judge: str = BUNDLED_JUDGE) -> int:
         say(f"\n== {recipe.output}: one finished row\n{show_build(Path(recipe.output))}\n")
         print_funnel(recipe, manifest)
     if judge == BUNDLED_JUDGE:
-        say("\nThe bundled judge sees drawn shapes, as here, and nothing else: docs/shapeworld.md.")
+        say("\nThe bundled judge sees drawn shapes, as here, and nothing else, and not all of its")
+        say("scores are good yet: docs/shapeworld.md.")
         say("For other pictures, with a GPU: make demo JUDGE=Qwen/Qwen3-VL-8B-Instruct")
     say(f"\nbuilds/demo-gen and builds/demo-edit are ready ({time.monotonic() - started:.0f} s).")
     return 0

@@ -32,9 +32,9 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     """Measures by kind of lesson, over rows of so many groups of edits and of prompts.
 
     The report or checklist that a judge is shown is not its own, but the true one, as in lessons.
-    `exact` is the share of replies that are right as a whole. For lists, `f1` is that of their items, all replies together.
-    For scores, `accuracy` and `mae`; a reply without a score from 1 to 5 counts as wrong and as 4
-    off.
+    `exact` is the share of replies that are right as a whole. For lists, `f1` is that of their
+    items, all replies together. For scores, `accuracy` and `mae`; a reply without a score from 1
+    to 5 counts as wrong and as 4 off.
     """
     import torch
 
