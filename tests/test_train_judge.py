@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -150,6 +151,7 @@ def test_a_length_that_is_none_is_refused(times, tmp_path, capsys):
     assert "--longer" in capsys.readouterr().err
 
 
-def test_without_torch_the_right_environment_is_named(tmp_path, capsys):
+def test_without_torch_the_right_environment_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert main([str(tmp_path)]) == 2
     assert ".venv-vllm" in capsys.readouterr().err

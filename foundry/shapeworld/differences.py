@@ -77,7 +77,7 @@ def all_differences(source: Scene, edited: Scene) -> list[Difference]:
     new = [thing for thing in edited.things if thing.key not in before]
     for thing in sorted((*source.things, *new), key=lambda thing: thing.cell):
         if thing.key in before:
-            found += _of_thing(thing, after.get(thing.key))
+            found += differences_of_thing(thing, after.get(thing.key))
         else:
             found.append(
                 Difference(
@@ -92,7 +92,8 @@ def all_differences(source: Scene, edited: Scene) -> list[Difference]:
     return found
 
 
-def _of_thing(old: Thing, new: Thing | None) -> list[Difference]:
+def differences_of_thing(old: Thing, new: Thing | None) -> list[Difference]:
+    """What became of a thing: all differences from what it is now, or that it is gone."""
     subject = name_by_place(old)
 
     def item(category: str, before: str, after: str, significant: bool) -> Difference:

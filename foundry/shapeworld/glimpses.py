@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foundry.shapeworld.scenes import CELLS, Scene, Thing, are_near, size_steps
+from foundry.shapeworld.differences import differences_of_thing
+from foundry.shapeworld.scenes import CELLS, Scene, Thing
 
 # Words for each cell, in order.
 Glimpses = tuple[tuple[str, ...], ...]
@@ -31,13 +32,15 @@ def _looks(scene: Scene, cell: int) -> tuple[str, ...]:
 
 def _changes(source: Scene, edited: Scene, cell: int) -> tuple[str, ...]:
     old, new = _at(source, cell), _at(edited, cell)
-    words = tuple(change(old, new).split())
+    words = tuple(change_at_place(old, new).split())
     if old is None and new is None and source.background != edited.background:
         words += ("background",)
     if new is not None and any(t.key == new.key and t.cell != cell for t in source.things):
         words += ("moved",)
     if words not in (("same",), ("nothing",)):
-        words += ("significant" if _is_plain(old, new) else "minor",)
+        # What moved is told as gone and new, however far.
+        minor = old is not None and not any(d.significant for d in differences_of_thing(old, new))
+        words += ("minor" if minor else "significant",)
     return words
 
 
@@ -45,24 +48,12 @@ def _at(scene: Scene, cell: int) -> Thing | None:
     return next((thing for thing in scene.things if thing.cell == cell), None)
 
 
-def _is_plain(old: Thing | None, new: Thing | None) -> bool:
-    """Whether what changed here is significant, moves apart."""
-    if old is None or new is None or old.shape != new.shape:
-        return True
-    far = old.colour != new.colour and not are_near(old.colour, new.colour)
-    return far or size_steps(old.size, new.size) > 1
-
-
-def change(old: Thing | None, new: Thing | None) -> str:
+def change_at_place(old: Thing | None, new: Thing | None) -> str:
     """What changed at a place, in a word or a few, whatever moved where."""
-    if old is None and new is None:
-        return "nothing"
     if old is None:
-        return "new"
+        return "nothing" if new is None else "new"
     if new is None:
         return "gone"
-    if old.shape != new.shape:
-        return "shape"
-    names = ("colour", "size", "pattern")
-    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
-    return " ".join(changed) or "same"
+    names = {"texture": "pattern"}
+    found = [d.category for d in differences_of_thing(old, new)]
+    return " ".join(names.get(category, category) for category in found) or "same"

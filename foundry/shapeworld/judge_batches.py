@@ -26,8 +26,7 @@ def batches_of(
 ) -> list[Batch]:
     """Batches of `size` lessons each; lessons of like length share one.
 
-    So little of it is padding. The batches come in random order; a rest that fills none is
-    left out.
+    So little of a batch is padding. They come in random order; a rest that fills none is left out.
     """
     tokens = [encode(lesson, processor.tokenizer) for lesson in lessons]
     order = sorted(range(len(lessons)), key=lambda i: sum(map(len, tokens[i])))
@@ -63,14 +62,15 @@ def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
     A row a picture token, pictures in order; a word counts by its first token.
     """
     side = round(TOKENS_A_PICTURE**0.5)
-    cells = [i // side * 3 // side * 3 + i % side * 3 // side for i in range(TOKENS_A_PICTURE)]
-    if not any(lesson.seen for lesson in lessons):
-        return _table([[]], IGNORED)
+    tokens_a_cell = side // 3
+    cells = [
+        row // tokens_a_cell * 3 + column // tokens_a_cell
+        for row in range(side)
+        for column in range(side)
+    ]
     told = [seen[cell] for lesson in lessons for seen in lesson.seen for cell in cells]
-    words = sorted({word for some in told for word in some})
-    known = {w: tokenizer(" " + w)["input_ids"][0] for w in words}
-    fill = [IGNORED] * max(map(len, told))
-    return _table([[known[word] for word in some] + fill[len(some) :] for some in told], IGNORED)
+    ids = {word: tokenizer(" " + word)["input_ids"][0] for some in told for word in some}
+    return _table([[ids[word] for word in some] for some in told] or [[]], IGNORED)
 
 
 def model_inputs(
@@ -99,11 +99,12 @@ def _table(rows: Sequence[list[int]], fill: int, *, left: bool = False) -> Any:
     )
 
 
-def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, words: Any) -> Any:
+def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, told: Any) -> Any:
     """Mean cross entropy, in nats a token, of the replies, and half of that of the picture words.
 
-    Picture tokens are asked early on for the words for what they show, all of a token's words
-    equally likely. So comparing is learnt where the pictures are, and replies find it there.
+    `told` is what `picture_words` gives. Picture tokens are asked early on for the words for what
+    they show, all of a token's words equally likely. So comparing is learnt where the pictures are,
+    and replies find it there.
     """
     import torch
 
@@ -115,10 +116,10 @@ def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, words: Any) -> 
     asked = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[asked])
     loss = torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked])
-    if not words.numel():
+    if not told.numel():
         return loss
-    told = kept[0][inputs["mm_token_type_ids"] == 1]
-    logs = model.lm_head(model.model.language_model.norm(told)).float().log_softmax(-1)
-    there = words != IGNORED
-    likely = logs.gather(1, words.clamp(min=0)).masked_fill(~there, 0).sum(1) / there.sum(1)
+    pictures = kept[0][inputs["mm_token_type_ids"] == 1]
+    logs = model.lm_head(model.model.language_model.norm(pictures)).float().log_softmax(-1)
+    there = told != IGNORED
+    likely = logs.gather(1, told.clamp(min=0)).masked_fill(~there, 0).sum(1) / there.sum(1)
     return loss - _WEIGHT_OF_PICTURES * likely.mean()

@@ -15,7 +15,7 @@ from typing import Any
 from foundry.shapeworld.differences import Difference, as_item, differences
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import checklist, verdict
-from foundry.shapeworld.glimpses import Glimpses, change, glimpses
+from foundry.shapeworld.glimpses import Glimpses, change_at_place, glimpses
 from foundry.shapeworld.rationales import (
     evidence,
     explain_consistency,
@@ -88,7 +88,7 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
     source, edited = edit.source, edit.edited
     before, after = ({thing.cell: thing for thing in s.things} for s in (source, edited))
     found = {"background": "same" if source.background == edited.background else "other"}
-    found |= {PLACES[cell]: change(before.get(cell), after.get(cell)) for cell in CELLS}
+    found |= {PLACES[cell]: change_at_place(before.get(cell), after.get(cell)) for cell in CELLS}
     told = (
         f"{where} {what}"
         for where, what in found.items()

@@ -10,8 +10,10 @@ environment has; nothing is downloaded.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from foundry.shapeworld.judge_plan import POOL_BATCHES, Plan
@@ -25,15 +27,15 @@ def say(text: str) -> None:
 
 
 def _times(text: str) -> float:
-    """A number above 0. Raises ValueError."""
+    """A finite number above 0. Raises ValueError."""
     value = float(text)
-    if not 0 < value < 1000:
+    if not (math.isfinite(value) and value > 0):
         raise ValueError(text)
     return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line: the folder and options. Returns 0, or 2 for a folder of another run."""
+    """Command line: the folder and options. Returns 0, or 2 for what a person can mend."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the run")
     plan = Plan()
@@ -57,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = Plan(seed=given.seed, look_steps=look, base_steps=base, judge_steps=judge)
     except ValueError as error:
         parser.error(str(error))
-    try:
-        train(given.out, chosen, say, command=command)
-    except ModuleNotFoundError as error:
+    if find_spec("torch") is None:
         print(  # noqa: T201 - a command's own output
-            f"{error}: run it with the server's environment, .venv-vllm/bin/python", file=sys.stderr
+            "torch is not installed here: run it with .venv-vllm/bin/python", file=sys.stderr
         )
         return 2
+    try:
+        train(given.out, chosen, say, command=command)
     except (AnotherRun, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
