@@ -1,8 +1,8 @@
 """The bundled judge on real vLLM: what it has learnt of ShapeWorld so far (docs/shapeworld.md).
 
-Bounds well under its figures (docs/proof/shapebench.md): a judge that no longer understands a prompt
-or a schema falls through them. Execution and generated pictures are not bounded: it has not learnt
-to score those.
+Bounds well under its figures (docs/proof/shapebench.md): a judge that no longer understands a
+prompt or a schema falls through them. Execution and generated pictures are not bounded: it has not
+learnt to score those.
 """
 
 import json

@@ -43,43 +43,69 @@ RECOLOUR = Request(kind="recolour", targets=(0,), to="blue")
 @pytest.mark.parametrize(
     ("after", "request_", "said"),
     [
-        ((thing(0, "circle", "blue", 0), STAR), RECOLOUR, "The red circle is blue, as asked."),
+        (
+            (thing(0, "circle", "blue", 0), STAR),
+            RECOLOUR,
+            "The top left red circle should be blue; it is blue: as asked.",
+        ),
         (
             (thing(0, "circle", "navy", 0), STAR),
             RECOLOUR,
-            "The red circle is navy, very close to what was asked.",
+            "The top left red circle should be blue; it is navy: very close to what was asked.",
         ),
         (
             (thing(0, "circle", "gold", 0), STAR),
             RECOLOUR,
-            "The red circle is gold, hardly what was asked.",
+            "The top left red circle should be blue; it is gold: hardly what was asked.",
         ),
-        ((CIRCLE, STAR), RECOLOUR, "The red circle is still red."),
-        ((STAR,), RECOLOUR, "The red circle is gone, not as asked."),
-        ((STAR,), Request(kind="remove", targets=(0,)), "The red circle is gone, as asked."),
-        ((CIRCLE, STAR), Request(kind="remove", targets=(0,)), "The red circle is still there."),
+        (
+            (CIRCLE, STAR),
+            RECOLOUR,
+            "The top left red circle should be blue; it is still red: not as asked.",
+        ),
+        ((STAR,), RECOLOUR, "The top left red circle should be blue; it is gone: not as asked."),
+        (
+            (STAR,),
+            Request(kind="remove", targets=(0,)),
+            "The top left red circle should be gone; it is gone: as asked.",
+        ),
+        (
+            (CIRCLE, STAR),
+            Request(kind="remove", targets=(0,)),
+            "The top left red circle should be gone; it is still there: not as asked.",
+        ),
         (
             (thing(0, "circle", "red", 8), STAR),
             Request(kind="move", targets=(0,), to="bottom right"),
-            "The red circle is now at the bottom right, as asked.",
+            "The top left red circle should be at the bottom right; "
+            "it is at the bottom right: as asked.",
         ),
         (
             (CIRCLE, STAR, thing(2, "cross", "gold", 8)),
             Request(kind="add", shape="cross", colour="gold"),
-            "A gold cross was added, as asked.",
+            "A gold cross should be added; a gold cross was: as asked.",
         ),
-        ((CIRCLE, STAR), Request(kind="add", shape="cross", colour="gold"), "Nothing was added."),
+        (
+            (CIRCLE, STAR),
+            Request(kind="add", shape="cross", colour="gold"),
+            "A gold cross should be added; nothing was: not as asked.",
+        ),
         (
             (thing(0, "cross", "gold", 0), STAR),
             Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
-            "The red circle became a gold cross, as asked.",
+            "The top left red circle should become a gold cross; it became a gold cross: as asked.",
         ),
         (
             (STAR,),
             Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
-            "The red circle is gone, hardly what was asked.",
+            "The top left red circle should become a gold cross; "
+            "it is gone: hardly what was asked.",
         ),
-        ((CIRCLE, STAR), Request(kind="background", to="mint"), "The background is still white."),
+        (
+            (CIRCLE, STAR),
+            Request(kind="background", to="mint"),
+            "The background should be mint; it is still white: not as asked.",
+        ),
     ],
 )
 def test_an_execution_is_explained(after, request_, said):
@@ -91,7 +117,9 @@ def test_several_targets_are_counted():
     after = (thing(0, "circle", "blue", 0), thing(2, "circle", "navy", 8))
     request = Request(kind="recolour", targets=(0, 2), to="blue")
     said = explain_execution(edit(after, request, before=before))
-    assert said == "Of the two circles: one as asked, one nearly."
+    assert said == (
+        "The circles should be blue; one is blue, one is navy: one as asked, one nearly."
+    )
 
 
 def test_what_was_done_in_part_is_told_from_what_was_not_done():
@@ -100,7 +128,10 @@ def test_what_was_done_in_part_is_told_from_what_was_not_done():
     after = tuple(thing(i, "circle", "red", i, size=size) for i, size in enumerate(sizes))
     request = Request(kind="resize", targets=(0, 1, 2), to="large")
     said = explain_execution(edit(after, request, before=before))
-    assert said == "Of the three circles: one as asked, one only partly, one not at all."
+    assert said == (
+        "The circles should be large; one is large, one is medium, one is still small: "
+        "one as asked, one only partly, one not at all."
+    )
 
 
 def test_unintended_changes_are_counted_and_the_first_significant_one_is_named():
@@ -166,14 +197,14 @@ def test_evidence_tells_what_decides_an_item():
         ],
     )
     assert [evidence(item, scene) for item in checklist(WANTED)] == [
-        "two circles",
-        "one star",
-        "two circles",
-        "red, crimson",
-        "small, medium",
-        "one star",
-        "blue",
-        "star bottom right, circle top left and centre",
-        "cream background",
-        "only blue, crimson, red",
+        "circles to be there; two circles",
+        "star to be there; one star",
+        "two circles to be there; two circles",
+        "circles to be red; circles red, crimson",
+        "circles to be small; circles small, medium",
+        "one star to be there; one star",
+        "star to be blue; star blue",
+        "to be above: star bottom right; circle top left, centre",
+        "the background to be mint; it is cream",
+        "nothing gold to be there; only blue, crimson, red",
     ]

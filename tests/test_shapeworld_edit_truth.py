@@ -123,7 +123,11 @@ PURPLE_STAR = "small purple star right"
         (MOVE, BASE, 1),
         (ADD, after(BASE, add=[PURPLE_STAR]), 5),
         (ADD, after(BASE, add=["small violet star right"]), 4),
-        (ADD, after(BASE, add=["large purple star right"]), 4),
+        (ADD, after(BASE, add=["purple star right"]), 4),
+        # Two slight misses weigh as much as a plain one; so does a size two steps off.
+        (ADD, after(BASE, add=["violet star right"]), 3),
+        (ADD, after(BASE, add=["large purple star right"]), 3),
+        (ADD, after(BASE, add=["large violet star right"]), 3),
         (ADD, after(BASE, add=["small purple star left"]), 3),
         (ADD, after(BASE, add=["small purple cross right"]), 3),
         (ADD, after(BASE, add=["small lime star right"]), 3),

@@ -24,6 +24,7 @@ from foundry.shapeworld.scenes import (
     make_scene,
     near_colour,
     random_look,
+    size_steps,
     thing_of,
 )
 
@@ -113,7 +114,7 @@ class Canvas:
         if request.size:
             look["size"] = request.size
         if level == 4 and request.size and self.dice.random() < 0.5:
-            look["size"] = self.dice.choice([s for s in SIZES if s != request.size])
+            look["size"] = self.dice.choice([s for s in SIZES if size_steps(s, request.size) == 1])
         elif level == 4:
             colour = near_colour(colour)
         wrong_shape = level == 2 or (level == 3 and self.dice.random() < 0.5)

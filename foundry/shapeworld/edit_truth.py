@@ -9,7 +9,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from foundry.shapeworld.differences import Difference, all_differences, is_another_scene
-from foundry.shapeworld.scenes import PLACES, SIZES, Scene, Thing, are_adjacent, are_near
+from foundry.shapeworld.scenes import (
+    PLACES,
+    SIZES,
+    Scene,
+    Thing,
+    are_adjacent,
+    are_near,
+    size_steps,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +115,9 @@ def _move_level(old: int, new: int, wanted: int) -> int:
 
 
 def _likeness(thing: Thing, request: Request) -> int:
-    """Level of a new thing: 5 as asked, 4 slightly off, 3 wrong in one point, 2 in several."""
+    """Level of a new thing: 5 as asked, 4 slightly off in one point, 3 in two or wrong in one."""
     wrong, slight = _misses(thing, request)
-    return (5 if slight == 0 else 4) if wrong == 0 else max(2, 4 - wrong)
+    return 5 - slight if wrong == 0 else max(2, 4 - wrong)
 
 
 def _misses(thing: Thing, request: Request) -> tuple[int, int]:
@@ -120,7 +128,9 @@ def _misses(thing: Thing, request: Request) -> tuple[int, int]:
         near = are_near(thing.colour, request.colour)
         slight, wrong = slight + near, wrong + (not near)
     wrong += request.place is not None and PLACES[thing.cell] != request.place
-    slight += request.size is not None and thing.size != request.size
+    if request.size is not None and thing.size != request.size:
+        near = size_steps(thing.size, request.size) == 1
+        slight, wrong = slight + near, wrong + (not near)
     return wrong, slight
 
 

@@ -33,6 +33,8 @@ from foundry.shapeworld.scenes import (
 
 KINDS = ("add", "remove", "replace", "recolour", "resize", "move", "background")
 TRIES = 40
+# In so many edits what goes wrong besides may hit the very things that the instruction names.
+_HIT_TARGETS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ def random_edit(
         canvas.touched |= {key for request in requests for key in request.targets}
         for i, request in enumerate(requests):
             carry_out(canvas, request, _quality(execution, i, len(requests), dice))
+        if dice.random() < _HIT_TARGETS:
+            canvas.touched -= {key for request in requests for key in request.targets}
         if consistency == 1:
             swap_everything(canvas, requests)
         else:

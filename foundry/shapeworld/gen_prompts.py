@@ -50,7 +50,7 @@ def _random_wanted(dice: Random, unseen: bool) -> Wanted:
     background = dice.choice(BACKGROUNDS) if dice.random() < 0.4 else None
     taken = {c for g in groups for c in (g.colour, near_colour(g.colour))}
     taken |= set(HUES[background] if background else ())
-    absent = (_random_absent(dice, groups, taken),) if dice.random() < 0.35 else ()
+    absent = (_random_absent(dice, groups, taken, unseen),) if dice.random() < 0.35 else ()
     return Wanted(groups=groups, relations=relations, absent=absent, background=background)
 
 
@@ -65,7 +65,7 @@ def _colours_of(shape: str, unseen: bool) -> list[str]:
     return [c for c in COLOURS if unseen or (shape, c) not in HELD_OUT]
 
 
-def _random_absent(dice: Random, groups: Sequence[Group], taken: set[str]) -> Absent:
+def _random_absent(dice: Random, groups: Sequence[Group], taken: set[str], unseen: bool) -> Absent:
     """What must not be there: nothing that was asked for, or could be taken for it."""
     shapes = [s for s in SHAPES if all(g.shape != s for g in groups)]
     colours = [c for c in COLOURS if c not in taken]
@@ -74,7 +74,9 @@ def _random_absent(dice: Random, groups: Sequence[Group], taken: set[str]) -> Ab
             return Absent(shape=dice.choice(shapes))
         case 1:
             return Absent(colour=dice.choice(colours))
-    return Absent(shape=dice.choice(shapes), colour=dice.choice(colours))
+    shape = dice.choice(shapes)
+    allowed = [c for c in _colours_of(shape, unseen) if c in colours]
+    return Absent(shape=shape, colour=dice.choice(allowed))
 
 
 def write_prompt(wanted: Wanted, dice: Random) -> str:

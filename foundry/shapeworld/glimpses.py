@@ -35,13 +35,16 @@ def _changes(source: Scene, edited: Scene, cell: int) -> tuple[str, ...]:
     words = tuple(change_at_place(old, new).split())
     if old is None and new is None and source.background != edited.background:
         words += ("background",)
-    if new is not None and any(t.key == new.key and t.cell != cell for t in source.things):
+    before, after = source.by_key(), edited.by_key()
+    if new is not None and new.key in before and before[new.key].cell != cell:
         words += ("moved",)
-    if words not in (("same",), ("nothing",)):
-        # What moved is told as gone and new, however far.
-        minor = old is not None and not any(d.significant for d in differences_of_thing(old, new))
-        words += ("minor" if minor else "significant",)
-    return words
+    if words in (("same",), ("nothing",)):
+        return words
+    # What moved is told as gone here and new there; it is as significant as its way is long.
+    here = {thing.key for thing in (old, new) if thing}
+    known = [differences_of_thing(before[key], after.get(key)) for key in here & before.keys()]
+    minor = len(known) == len(here) > 0 and not any(d.significant for some in known for d in some)
+    return (*words, "minor" if minor else "significant")
 
 
 def _at(scene: Scene, cell: int) -> Thing | None:

@@ -18,7 +18,10 @@ IGNORED = -100
 # the layers above can use what it tells.
 _TELLING_LAYER = 1
 _WEIGHT_OF_PICTURES = 0.5
-Batch = tuple[dict[str, Any], Any, Any]
+# A score or verdict is one token of a reply, and what the reply is for.
+_WEIGHT_OF_DECISIONS = 5.0
+_DECISION_FOLLOWS = ('"score":', '"verdict":"')
+Batch = tuple[dict[str, Any], Any, Any, Any]
 
 
 def batches_of(
@@ -49,11 +52,20 @@ def encode(lesson: Lesson, tokenizer: Any) -> tuple[list[int], list[int]]:
 def make_batch(
     lessons: Sequence[Lesson], tokens: Sequence[tuple[list[int], list[int]]], processor: Any
 ) -> Batch:
-    """Model inputs, labels that are IGNORED but on the reply and its end, and picture words."""
+    """Model inputs; labels, which are IGNORED but on the reply and its end; their weights; and
+    picture words.
+    """
     rows = [before + reply for before, reply in tokens]
     inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
     labels = [[IGNORED] * len(before) + reply for before, reply in tokens]
-    return inputs, _table(labels, IGNORED), picture_words(lessons, processor.tokenizer)
+    keys = processor.tokenizer.get_added_vocab().items()
+    deciding = {token for text, token in keys if text.endswith(_DECISION_FOLLOWS)}
+    weights = [
+        [_WEIGHT_OF_DECISIONS if before in deciding else 1.0 for before in (IGNORED, *row[:-1])]
+        for row in labels
+    ]
+    told = picture_words(lessons, processor.tokenizer)
+    return inputs, _table(labels, IGNORED), _table(weights, 1.0), told
 
 
 def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
@@ -89,7 +101,7 @@ def model_inputs(
     return inputs
 
 
-def _table(rows: Sequence[list[int]], fill: int, *, left: bool = False) -> Any:
+def _table(rows: Sequence[list[Any]], fill: float, *, left: bool = False) -> Any:
     import torch
 
     width = max(map(len, rows))
@@ -99,12 +111,12 @@ def _table(rows: Sequence[list[int]], fill: int, *, left: bool = False) -> Any:
     )
 
 
-def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, told: Any) -> Any:
+def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, weights: Any, told: Any) -> Any:
     """Mean cross entropy, in nats a token, of the replies, and half of that of the picture words.
 
-    `told` is what `picture_words` gives. Picture tokens are asked early on for the words for what
-    they show, all of a token's words equally likely. So comparing is learnt where the pictures are,
-    and replies find it there.
+    Scores and verdicts weigh more, as `weights` says. `told` is what `picture_words` gives.
+    Picture tokens are asked early on for the words for what they show, all of a token's words
+    equally likely. So comparing is learnt where the pictures are, and replies find it there.
     """
     import torch
 
@@ -115,7 +127,9 @@ def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, told: Any) -> A
     hook.remove()
     asked = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[asked])
-    loss = torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked])
+    each = torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked], reduction="none")
+    weights = weights[:, 1:][asked]
+    loss = (each * weights).sum() / weights.sum()
     if not told.numel():
         return loss
     pictures = kept[0][inputs["mm_token_type_ids"] == 1]

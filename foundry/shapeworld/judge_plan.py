@@ -25,12 +25,12 @@ class Plan:
     seed: int = 1
     look_steps: int = 112
     base_steps: int = 592
-    judge_steps: int = 1296
+    judge_steps: int = 1904
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
-    evaluations: int = 7
+    evaluations: int = 8
     evaluation_groups: int = 40
     size: Size = SMALL
 
@@ -57,8 +57,8 @@ class Plan:
     @property
     def evaluated(self) -> frozenset[int]:
         """After which steps the model is measured: evenly, and at the end of either part."""
-        every = max(1, self.steps // self.evaluations)
-        return frozenset((*range(every, self.steps, every), self.base_end, self.steps))
+        evenly = (round(self.steps * i / self.evaluations) for i in range(1, self.evaluations))
+        return frozenset((*evenly, self.base_end, self.steps))
 
 
 def learning_rate(plan: Plan, step: int) -> float:

@@ -42,8 +42,11 @@ def add_to_curve(
         "loss": round(loss, 4),
         "found": found,
     }
-    with open(folder / CURVE, "a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    path = folder / CURVE
+    # A run that was killed while it wrote left half a line.
+    half = path.exists() and path.read_text("utf-8")[-1:] not in ("", "\n")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("\n" * half + json.dumps(entry) + "\n")
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from foundry.shapeworld.changes import Canvas, disturb
 from foundry.shapeworld.differences import Difference, as_item, differences
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import checklist, verdict
@@ -29,9 +30,10 @@ from pipelines.rendering import AXES, render_checklist, render_report, student_p
 from prompts import load_prompt
 from schemas import load_schema
 
-# A judge's own reports miss things: now and then one is left out here too, so that the judge looks
-# at the pictures as well.
-_MISSED = 0.15
+# A judge's own reports miss things and make some up: now and then they do here too, so that the
+# judge looks at the pictures as well.
+_MISSED = 0.1
+_MADE_UP = 0.1
 _RETRIED = 0.02
 _FAULTS = (
     "reply:not_json: not valid JSON: Expecting value: line 1 column 1 (char 0)",
@@ -125,9 +127,7 @@ def plan_checklist(row: WorldRow, dice: Random) -> list[Lesson]:
 def score_edit(row: WorldRow, dice: Random) -> list[Lesson]:
     """Both axes, each once with the difference report and once from the pictures alone."""
     edit = _edit(row)
-    found = differences(edit.source, edit.edited)
-    if found and dice.random() < _MISSED:
-        found.pop(dice.randrange(len(found)))
+    found = _as_a_judge_may_report(edit, dice)
     report = row.texts | {"report": render_report(*split_report(found))}
     lessons = []
     for axis in AXES:
@@ -136,6 +136,20 @@ def score_edit(row: WorldRow, dice: Random) -> list[Lesson]:
         lessons.append(_lesson(f"edit_{axis}", row, dice, report, reply))
         lessons.append(_student_lesson(row, dice, axis, reply))
     return lessons
+
+
+def _as_a_judge_may_report(edit: Edit, dice: Random) -> list[Difference]:
+    found = differences(edit.source, edit.edited)
+    if found and dice.random() < _MISSED:
+        found.pop(dice.randrange(len(found)))
+    if dice.random() < _MADE_UP:
+        canvas = Canvas(edit.source, dice, unseen=False)
+        disturb(canvas, *dice.choice(((1, 0), (0, 1))))
+        made_up = canvas.scene()
+        others = differences(edit.source, made_up) if made_up else []
+        told = {(d.key, d.category) for d in found}
+        found += [d for d in others if (d.key, d.category) not in told]
+    return sorted(found, key=lambda d: not d.significant)
 
 
 def score_edit_fast(row: WorldRow, dice: Random) -> list[Lesson]:

@@ -50,13 +50,13 @@ class Share:
 
 # Scored with and without a report or checklist are the same rows, equally often.
 MIXTURE = (
-    Share(teach=caption, world="edit", look=1.0, base=0.3, judge=0.1),
+    Share(teach=caption, world="edit", look=1.0, base=0.3, judge=0.05),
     Share(teach=compare, world="edit", base=0.5, judge=0.1),
-    Share(teach=spot, world="edit", base=0.7, judge=0.1),
-    Share(teach=report_differences, world="edit", base=1.5, judge=1.0),
-    Share(teach=score_edit, world="edit", judge=0.5),
-    Share(teach=score_edit_fast, world="edit", judge=0.2),
-    Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.1),
+    Share(teach=spot, world="edit", base=0.7, judge=0.05),
+    Share(teach=report_differences, world="edit", base=1.5, judge=0.7),
+    Share(teach=score_edit, world="edit", judge=0.7),
+    Share(teach=score_edit_fast, world="edit", judge=0.1),
+    Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
     Share(teach=score_picture, world="gen", judge=0.5),
     Share(teach=score_picture_fast, world="gen", judge=0.1),

@@ -12,7 +12,13 @@ from foundry.shapeworld.edit_truth import Request, added_for, request_levels, un
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import Absent, Group, Item, Relation
 from foundry.shapeworld.scenes import PLACES, Scene, Thing
-from foundry.shapeworld.wording import COUNT_WORDS, name_thing, place_phrase, plural, with_article
+from foundry.shapeworld.wording import (
+    COUNT_WORDS,
+    name_by_place,
+    place_phrase,
+    plural,
+    with_article,
+)
 
 _CHANGED = {
     "colour": "changed its colour",
@@ -22,11 +28,18 @@ _CHANGED = {
     "shape": "became another shape",
     "background": "changed",
 }
+_HOW = {
+    5: "as asked",
+    4: "very close to what was asked",
+    3: "only partly as asked",
+    2: "hardly what was asked",
+    1: "not as asked",
+}
 _HOW_MANY = {5: "as asked", 4: "nearly", 3: "only partly", 2: "hardly", 1: "not at all"}
 
 
 def explain_execution(edit: Edit) -> str:
-    """A sentence a request: what came of it."""
+    """A sentence a request: what should be, what is, and how near that comes."""
     claimed: set[int] = set()
     return " ".join(_came_of(edit, request, claimed) for request in edit.requests)
 
@@ -35,57 +48,66 @@ def _came_of(edit: Edit, request: Request, claimed: set[int]) -> str:
     source, edited = edit.source, edit.edited
     added = added_for(source, edited, request, claimed) if request.kind == "add" else None
     levels = request_levels(source, edited, request, claimed)
-    level = levels[0]
     if request.kind == "background":
-        now = f"The background is {edited.background}"
-        return f"The background is still {source.background}." if level == 1 else _is(now, level)
+        still = "still " if edited.background == source.background else ""
+        now = f"it is {still}{edited.background}"
+        return f"The background should be {request.to}; {now}: {_HOW[levels[0]]}."
     if request.kind == "add":
-        if added is None:
-            return "Nothing was added."
-        return _is(f"{_capital(_new(added, request))} was added", level)
-    old = source.by_key()[request.targets[0]]
-    if len(levels) > 1:
-        counts = {how: levels.count(level) for level, how in _HOW_MANY.items()}
-        parts = ", ".join(f"{COUNT_WORDS[n]} {how}" for how, n in counts.items() if n)
-        return f"Of the {COUNT_WORDS[len(levels)]} {plural(old.shape)}: {parts}."
-    subject = f"The {name_thing(old, source)}"
-    return _of_target(subject, request, old, edited.by_key().get(old.key), level)
+        now = f"{_new(added, request)} was" if added else "nothing was"
+        return f"{_capital(_asked(request))} should be added; {now}: {_HOW[levels[0]]}."
+    before, after = source.by_key(), edited.by_key()
+    olds = [before[key] for key in request.targets]
+    now = [_now(request, old, after.get(old.key)) for old in olds]
+    if len(olds) == 1:
+        subject = f"The {name_by_place(olds[0])}"
+        return f"{subject} should {_goal(request)}; it {now[0]}: {_HOW[levels[0]]}."
+    counts = {how: levels.count(level) for level, how in _HOW_MANY.items()}
+    parts = ", ".join(f"{COUNT_WORDS[n]} {how}" for how, n in counts.items() if n)
+    each = ", ".join(f"one {what}" for what in now)
+    return f"The {plural(olds[0].shape)} should {_goal(request)}; {each}: {parts}."
 
 
-def _of_target(subject: str, request: Request, old: Thing, new: Thing | None, level: int) -> str:
-    if new is None:
-        return _is(f"{subject} is gone", level)
+def _goal(request: Request) -> str:
     match request.kind:
         case "remove":
-            return f"{subject} is still there."
-        case "replace" if level == 1:
-            return f"{subject} is still there."
+            return "be gone"
         case "replace":
-            return _is(f"{subject} became {_new(new, request)}", level)
-        case "move" if new.cell == old.cell:
-            return f"{subject} has not moved."
+            return f"become {_asked(request)}"
         case "move":
-            return _is(f"{subject} is now {place_phrase(PLACES[new.cell])}", level)
+            return f"be {place_phrase(request.to or '')}"
+    return f"be {request.to}"
+
+
+def _now(request: Request, old: Thing, new: Thing | None) -> str:
+    """What became of a thing, as far as the request is about it."""
+    if new is None:
+        return "is gone"
+    match request.kind:
+        case "remove":
+            return "is still there"
+        case "replace" if (new.shape, new.colour) == (old.shape, old.colour):
+            return "is still there"
+        case "replace":
+            return f"became {_new(new, request)}"
+        case "move":
+            still = "still " if new.cell == old.cell else ""
+            return f"is {still}{place_phrase(PLACES[new.cell])}"
     attribute = "colour" if request.kind == "recolour" else "size"
     before, now = getattr(old, attribute), getattr(new, attribute)
-    return f"{subject} is still {now}." if before == now else _is(f"{subject} is {now}", level)
+    return f"is still {now}" if before == now else f"is {now}"
 
 
 def _new(thing: Thing, request: Request) -> str:
+    """A new thing, as far as a request says what it should be."""
     size = f"{thing.size} " if request.size else ""
     place = f" {place_phrase(PLACES[thing.cell])}" if request.place else ""
     return with_article(f"{size}{thing.colour} {thing.shape}") + place
 
 
-def _is(what: str, level: int) -> str:
-    how = {
-        5: ", as asked",
-        4: ", very close to what was asked",
-        3: ", only partly as asked",
-        2: ", hardly what was asked",
-        1: ", not as asked",
-    }
-    return f"{what}{how[level]}."
+def _asked(request: Request) -> str:
+    size = f"{request.size} " if request.size else ""
+    place = f" {place_phrase(request.place)}" if request.place else ""
+    return with_article(f"{size}{request.colour} {request.shape}") + place
 
 
 def _capital(text: str) -> str:
@@ -158,34 +180,37 @@ def _off(item: Item, verdict: str) -> str:
 
 
 def evidence(item: Item, scene: Scene) -> str:
-    """What in the picture decides an item, at most 160 characters."""
+    """What is asked and what in the picture decides it, at most 160 characters."""
     about = item.about
     if isinstance(about, str):
-        return f"{scene.background} background"
+        return f"the background to be {about}; it is {scene.background}"
     if isinstance(about, Absent):
         return _forbidden(about, scene)
     if isinstance(about, Relation):
-        sides = (_places(about.shape, scene), _places(about.other, scene))
-        return ", ".join(sides)
+        where = "; ".join(_places(shape, scene) for shape in (about.shape, about.other))
+        return f"to be {about.side}: {where}"
+    noun = about.shape if about.count == 1 else plural(about.shape)
     things = [thing for thing in scene.things if thing.shape == about.shape]
-    if not things:
-        return f"no {about.shape}"
-    if item.attribute is None:
-        noun = about.shape if len(things) == 1 else plural(about.shape)
-        return f"{COUNT_WORDS[len(things)]} {noun}"
-    return ", ".join(getattr(thing, item.attribute) for thing in things)
+    found = f"{COUNT_WORDS[len(things)]} {about.shape if len(things) == 1 else plural(about.shape)}"
+    if item.kind == "subject":
+        return f"{noun} to be there; {found}"
+    if item.kind == "count":
+        return f"{COUNT_WORDS[about.count]} {noun} to be there; {found}"
+    attribute = item.attribute or ""
+    have = ", ".join(getattr(thing, attribute) for thing in things)
+    return f"{noun} to be {getattr(about, attribute)}; " + (f"{noun} {have}" if things else found)
 
 
 def _places(shape: str, scene: Scene) -> str:
     places = [PLACES[thing.cell] for thing in scene.things if thing.shape == shape]
-    return f"{shape} {' and '.join(places)}" if places else f"no {shape}"
+    return f"{shape} {', '.join(places)}" if places else f"no {shape}"
 
 
 def _forbidden(absent: Absent, scene: Scene) -> str:
-    found = [t for t in scene.things if absent.shape in (None, t.shape)]
     if absent.shape is None:
-        colours = sorted({thing.colour for thing in found})
-        return "only " + ", ".join(colours) if colours else "nothing there"
-    if not found:
-        return f"no {absent.shape}"
-    return ", ".join(f"{thing.colour} {thing.shape}" for thing in found)
+        found = sorted({thing.colour for thing in scene.things})
+        return f"nothing {absent.colour} to be there; only {', '.join(found)}"
+    found = [t.colour for t in scene.things if t.shape == absent.shape]
+    name = " ".join(word for word in (absent.colour, absent.shape) if word)
+    there = f"{absent.shape} {', '.join(found)}" if found else f"no {absent.shape}"
+    return f"no {name} to be there; {there}"
