@@ -21,6 +21,7 @@ from pathlib import Path
 import aiohttp
 
 from pipelines import launch_guard
+from pipelines.hardware import cpu_has_bfloat16, has_gpu
 from pipelines.launch_faults import cure_for, last_lines
 from pipelines.recipe import Launch
 
@@ -39,6 +40,7 @@ _SUITED_TO_US = (
 )
 # On CPU the share is of memory that must be free at start; the cache is set by the environment.
 _CPU_ARGS = ("--gpu-memory-utilization", "0.3", "--enforce-eager")
+_WITHOUT_BFLOAT16 = ("--dtype", "float32")
 _CPU_ENV = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
@@ -160,18 +162,13 @@ def server_command(launch: Launch, *, port: int, folder: Path) -> list[str]:
         else:
             command = ["vllm", "serve"]
         command += ["{model}", "--host", "127.0.0.1", "--port", "{port}", *_SUITED_TO_US]
-        command += () if has_gpu() else _CPU_ARGS
+        if not has_gpu():
+            command += (*_CPU_ARGS, *(() if cpu_has_bfloat16() else _WITHOUT_BFLOAT16))
     # Not str.format: arguments are often JSON.
     return [
         part.replace("{model}", launch.model).replace("{port}", str(port))
         for part in (*command, *launch.args)
     ]
-
-
-def has_gpu() -> bool:
-    """Whether this machine seems to have a GPU that vLLM can use."""
-    devices = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
-    return devices or shutil.which("nvidia-smi") is not None
 
 
 def _environment(launch: Launch, folder: Path) -> dict[str, str]:

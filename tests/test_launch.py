@@ -188,6 +188,14 @@ def test_the_default_command_is_the_venv_where_there_is_one(tmp_path: Path) -> N
     assert made[:5] == [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", "m"]
 
 
+@pytest.mark.parametrize("halves", [True, False])
+def test_a_processor_without_bfloat16_serves_in_float32(halves, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "cpu_has_bfloat16", lambda: halves)
+    made = launch.server_command(Launch(model="m"), port=7, folder=tmp_path)
+    assert (made[-2:] == ["--dtype", "float32"]) is not halves
+
+
 def test_log_lines_are_shown_without_colours_bars_and_blanks(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("old\n\x1b[32mINFO\x1b[0m up\n\n  10%|# | 1/10\r100%|##| 10/10\n=====\nlast\n")

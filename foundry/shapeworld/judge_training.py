@@ -24,6 +24,7 @@ from foundry.shapeworld.judge_stream import batch_stream
 from foundry.shapeworld.judge_tokenizer import conversation, train_tokenizer
 from foundry.shapeworld.lessons import Lesson
 from foundry.shapeworld.mixture import lessons_of_groups
+from pipelines.hardware import cpu_has_bfloat16
 
 Say = Callable[[str], None]
 
@@ -109,8 +110,9 @@ def _learn(model: Any, optimizers: list[Any], batch: Batch, *, rate: float) -> f
 
     for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
+    halves = model.device.type != "cpu" or cpu_has_bfloat16()
     inputs = {name: value.to(model.device) for name, value in batch[0].items()}
-    with torch.autocast(model.device.type, torch.bfloat16):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=halves):
         loss = lesson_loss(model, inputs, *(wanted.to(model.device) for wanted in batch[1:]))
     model.zero_grad()
     loss.backward()
