@@ -24,6 +24,7 @@ plan = Plan(
     evaluation_groups=1,
 )
 t._SAVE_EVERY = 4
+t._SAMPLE_LESSONS = 256
 t._SAY_EVERY = 1
 t.train(Path(sys.argv[1]), plan, lambda text: print(text, flush=True), command="a test")
 """
@@ -95,6 +96,42 @@ def test_requests_are_short_and_written_as_the_server_writes_them():
     assert read["digits"] == [1] * 5
     assert read["tokens"] == [36]
     assert read["parameters"] < 3_000_000
+
+
+MUON = """
+import torch
+from foundry.shapeworld.muon import Muon
+torch.manual_seed(0)
+shapes = [(64, 192), (192, 64), (128, 128), (128, 128)]
+ours, theirs = ([torch.nn.Parameter(torch.ones(s)) for s in shapes] for _ in range(2))
+optimizers = (
+    Muon(ours, weight_decay=0.05),
+    torch.optim.Muon(theirs, lr=1e-3, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+)
+for _ in range(3):
+    for pair in zip(ours, theirs):
+        gradient = torch.randn(pair[0].shape)
+        for matrix in pair:
+            matrix.grad = gradient.clone()
+    for optimizer in optimizers:
+        optimizer.step()
+print(max(((a - b).norm() / (a - 1).norm()).item() for a, b in zip(ours, theirs)))
+"""
+
+
+@pytest.mark.vllm
+def test_muon_does_in_float32_what_torch_does_in_bfloat16():
+    done = subprocess.run(
+        [PYTHON, "-c", MUON],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    # bfloat16 keeps eight bits.
+    assert float(done.stdout) < 0.03
 
 
 @pytest.mark.vllm

@@ -87,11 +87,10 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
 
 
 def new_optimizers(model: Any, plan: Plan) -> list[Any]:
-    """Muon for the matrices of the layers, AdamW for embeddings, norms and biases.
-
-    Muon's update is scaled to the size of AdamW's (arXiv:2502.16982), so one rate serves both.
-    """
+    """Muon for the matrices of the layers, AdamW for embeddings, norms and biases."""
     import torch
+
+    from foundry.shapeworld.muon import Muon
 
     matrices, others = [], []
     for name, value in model.named_parameters():
@@ -99,7 +98,7 @@ def new_optimizers(model: Any, plan: Plan) -> list[Any]:
         (matrices if hidden else others).append(value)
     decay = plan.weight_decay
     return [
-        torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, weight_decay=decay),
         torch.optim.AdamW(others, weight_decay=decay),
     ]
 
