@@ -20,7 +20,7 @@ from pathlib import Path
 from foundry.shapeworld import judge_training as t
 from foundry.shapeworld.judge_plan import Plan
 plan = Plan(
-    look_steps=16, base_steps=16, judge_steps=16, batch=4, warmup=2, evaluations=3,
+    look_steps=16, base_steps=16, judge_steps=16, batch=8, warmup=2, evaluations=3,
     evaluation_groups=1,
 )
 t._SAVE_EVERY = 4
@@ -45,7 +45,7 @@ def start(folder):
 READ = """
 import json
 from foundry.shapeworld import judge_tokenizer as words
-from foundry.shapeworld.judge_batches import encode
+from foundry.shapeworld.judge_packs import encode
 from foundry.shapeworld.judge_model import SMALL, TOKENS_A_PICTURE, count_parameters, new_model
 from foundry.shapeworld.mixture import every_lesson
 from foundry.shapeworld.judge_training import _new_processor

@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
-from foundry.shapeworld.judge_model import TOKENS_A_PICTURE
+from foundry.shapeworld.judge_model import SIDE_TOKENS
+from foundry.shapeworld.judge_packs import Pack, pack_lessons, positions, segments, split_evenly
 from foundry.shapeworld.lessons import Lesson
 
 # Not asked for: what stands before the reply.
@@ -25,47 +26,46 @@ Batch = tuple[dict[str, Any], Any, Any, Any]
 
 
 def batches_of(
-    lessons: Sequence[Lesson], processor: Any, *, size: int, dice: Random
+    lessons: Sequence[Lesson], processor: Any, *, count: int, dice: Random
 ) -> list[Batch]:
-    """Batches of `size` lessons each; lessons of like length share one.
+    """The lessons in `count` batches of about as many tokens each, in random order.
 
-    So little of a batch is padding. They come in random order; a rest that fills none is left out.
+    Rows of like length share a batch, so little of it is padding.
     """
-    tokens = [encode(lesson, processor.tokenizer) for lesson in lessons]
-    order = sorted(range(len(lessons)), key=lambda i: sum(map(len, tokens[i])))
-    groups = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+    groups = split_evenly(pack_lessons(lessons, processor.tokenizer), count)
     dice.shuffle(groups)
-    return [
-        make_batch([lessons[i] for i in group], [tokens[i] for i in group], processor)
-        for group in groups
-    ]
+    return [make_batch(group, processor) for group in groups]
 
 
-def encode(lesson: Lesson, tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Token ids of what comes before the reply, and of the reply with its end."""
-    text = words.conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
-    text = text.replace(words.IMAGE, words.IMAGE * TOKENS_A_PICTURE)
-    before, reply = tokenizer([text, lesson.reply + words.END])["input_ids"]
-    return before, reply
-
-
-def make_batch(
-    lessons: Sequence[Lesson], tokens: Sequence[tuple[list[int], list[int]]], processor: Any
-) -> Batch:
-    """Model inputs; labels, which are IGNORED but on the reply and its end; their weights; and
+def make_batch(packs: Sequence[Pack], processor: Any) -> Batch:
+    """Model inputs; labels, which are IGNORED but on replies and their ends; their weights; and
     picture words.
+
+    Beside what a model takes, inputs have `segments`, from which `lesson_loss` makes the mask.
     """
-    rows = [before + reply for before, reply in tokens]
-    inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
-    labels = [[IGNORED] * len(before) + reply for before, reply in tokens]
-    keys = processor.tokenizer.get_added_vocab().items()
+    tokenizer = processor.tokenizer
+    keys = tokenizer.get_added_vocab().items()
     deciding = {token for text, token in keys if text.endswith(_DECISION_FOLLOWS)}
+    rows, labels = [], []
+    for pack in packs:
+        row, wanted = list(pack.shared), [IGNORED] * len(pack.shared)
+        for before, reply in pack.parts:
+            row += before + reply
+            wanted += [IGNORED] * len(before) + reply
+        rows.append(row)
+        labels.append(wanted)
     weights = [
         [_WEIGHT_OF_DECISIONS if before in deciding else 1.0 for before in (IGNORED, *row[:-1])]
         for row in labels
     ]
-    told = picture_words(lessons, processor.tokenizer)
-    return inputs, _table(labels, IGNORED), _table(weights, 1.0), told
+    lessons = [pack.lesson for pack in packs]
+    inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
+    del inputs["attention_mask"]
+    inputs["segments"] = _table([segments(pack) for pack in packs], IGNORED)
+    image = tokenizer.convert_tokens_to_ids(words.IMAGE)
+    places = _table([positions(pack, image) for pack in packs], (0, 0, 0))
+    inputs["position_ids"] = places.permute(2, 0, 1)
+    return inputs, _table(labels, IGNORED), _table(weights, 1.0), picture_words(lessons, tokenizer)
 
 
 def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
@@ -73,12 +73,11 @@ def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
 
     A row a picture token, pictures in order; a word counts by its first token.
     """
-    side = round(TOKENS_A_PICTURE**0.5)
-    tokens_a_cell = side // 3
+    tokens_a_cell = SIDE_TOKENS // 3
     cells = [
         row // tokens_a_cell * 3 + column // tokens_a_cell
-        for row in range(side)
-        for column in range(side)
+        for row in range(SIDE_TOKENS)
+        for column in range(SIDE_TOKENS)
     ]
     told = [seen[cell] for lesson in lessons for seen in lesson.seen for cell in cells]
     ids = {word: tokenizer(" " + word)["input_ids"][0] for some in told for word in some}
@@ -101,7 +100,7 @@ def model_inputs(
     return inputs
 
 
-def _table(rows: Sequence[list[Any]], fill: float, *, left: bool = False) -> Any:
+def _table(rows: Sequence[list[Any]], fill: Any, *, left: bool = False) -> Any:
     import torch
 
     width = max(map(len, rows))
@@ -120,10 +119,13 @@ def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, weights: Any, t
     """
     import torch
 
+    inputs = dict(inputs)
+    segments = inputs.pop("segments")
     kept: list[Any] = []
     layer = model.model.language_model.layers[_TELLING_LAYER]
     hook = layer.register_forward_hook(lambda _module, _given, out: kept.append(out))
-    hidden = model.model(**inputs).last_hidden_state[:, :-1]
+    seen = {"attention_mask": _what_is_seen(segments)}
+    hidden = model.model(**inputs, **seen).last_hidden_state[:, :-1]
     hook.remove()
     asked = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[asked])
@@ -137,3 +139,9 @@ def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, weights: Any, t
     there = told != IGNORED
     likely = logs.gather(1, told.clamp(min=0)).masked_fill(~there, 0).sum(1) / there.sum(1)
     return loss - _WEIGHT_OF_PICTURES * likely.mean()
+
+
+def _what_is_seen(segments: Any) -> Any:
+    """Which tokens (last axis) each token sees: of its own lesson and the shared ones, up to it."""
+    queries, keys = segments[:, :, None], segments[:, None, :]
+    return ((keys == queries) | (keys == 0)).tril()[:, None]

@@ -15,7 +15,8 @@ from statistics import fmean
 from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
-from foundry.shapeworld.judge_batches import encode, model_inputs
+from foundry.shapeworld.judge_batches import model_inputs
+from foundry.shapeworld.judge_packs import encode
 from foundry.shapeworld.lessons import Lesson
 from foundry.shapeworld.mixture import Phase, every_lesson
 from foundry.shapeworld.rows import SCORES

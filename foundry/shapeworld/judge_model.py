@@ -13,7 +13,8 @@ from foundry.shapeworld import judge_tokenizer as words
 SIDE_PX = 96
 PATCH_PX = 8
 # A vision token covers 2 x 2 patches.
-TOKENS_A_PICTURE = (SIDE_PX // PATCH_PX // 2) ** 2
+SIDE_TOKENS = SIDE_PX // PATCH_PX // 2
+TOKENS_A_PICTURE = SIDE_TOKENS**2
 
 
 @dataclass(frozen=True, kw_only=True)

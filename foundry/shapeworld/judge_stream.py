@@ -46,7 +46,7 @@ def _make_pool(plan: Plan, processor: Any, pool: int) -> list[Any]:
     phase = plan.phase(pool * POOL_BATCHES)
     lessons = lessons_of_groups(plan.seed, pool * size, phase=phase, size=size)[:size]
     dice = Random(f"batches-{plan.seed}-{pool}")
-    batches = batches_of(lessons, processor, size=plan.batch, dice=dice)
+    batches = batches_of(lessons, processor, count=POOL_BATCHES, dice=dice)
     return [
         ({name: _array(value) for name, value in inputs.items()}, *map(_array, wanted))
         for inputs, *wanted in batches
