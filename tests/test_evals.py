@@ -18,7 +18,8 @@ from foundry.evals.metrics import (
     spearman,
 )
 from foundry.evals.shapebench import Answers, Judged, Listed, Prediction
-from foundry.evals.shapebench_report import markdown, measure
+from foundry.evals.shapebench_report import measure
+from foundry.evals.shapebench_tables import markdown
 
 scores = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=40)
 
@@ -51,7 +52,7 @@ def test_spearman_is_undefined_where_nothing_varies():
 def test_a_perfect_judge_has_no_error_and_no_constant_beats_it(pairs):
     true = np.array([t for t, _ in pairs], float)
     assert mae(true, true) == macro_mae(true, true) == 0
-    assert best_constant(true, mae)[1] >= 0
+    assert (best_constant(true, mae)[1] == 0) == (len(set(true)) == 1)
 
 
 @given(scores)
@@ -161,6 +162,9 @@ def test_word_f1_is_symmetric_and_bounded(a, b):
     assert 0 <= word_f1(a, b) <= 1
 
 
+COST = {"tokens": 20, "asked_again": False}
+
+
 def prediction(mode, axis, i, score, votes=1):
     return Prediction(
         mode=mode,
@@ -173,6 +177,8 @@ def prediction(mode, axis, i, score, votes=1):
         score=score,
         expected=None if score is None else score + 0.25,
         reason=None if score else "reply:schema",
+        tokens=20,
+        asked_again=score is None,
     )
 
 
@@ -191,9 +197,11 @@ def test_a_report_counts_rejects_apart_and_compares_rows_that_both_scored():
     answers = Answers(
         predictions=predictions,
         listed=[
-            Listed(kind="differences", group="g", given=[difference()], true=[difference()] * 2),
-            Listed(kind="differences", group="h", given=None, true=[difference()]),
-            Listed(kind="checklist", group="g", given=[check], true=[check]),
+            Listed(
+                kind="differences", group="g", given=[difference()], true=[difference()] * 2, **COST
+            ),
+            Listed(kind="differences", group="h", given=None, true=[difference()], **COST),
+            Listed(kind="checklist", group="g", given=[check], true=[check], **COST),
         ],
         judged=[Judged(group="g", given=[check | {"verdict": "no"}], true=[check])],
     )
@@ -205,6 +213,15 @@ def test_a_report_counts_rejects_apart_and_compares_rows_that_both_scored():
     assert found["ratios"][0]["mae_ratio"][0] == 0
     differences = found["lists"][0]
     assert differences["rejected"] == 0.5
-    assert (differences["precision"][0], differences["recall"][0]) == (1, 0.5)
+    # The rejected list counts as empty: one hit, one said, three true.
+    assert (differences["precision"][0], differences["recall"][0]) == (1, pytest.approx(1 / 3))
+    # The one that got no score has a true 1, so 5 would be the furthest from it.
+    assert (first["scored"], first["worst_mae"]) == (9, pytest.approx(4 / 10))
+    assert (first["tokens"], first["asked_again"]) == (20, pytest.approx(0.1))
+    known, new = (
+        next(s for s in found["looks"] if s["mode"] == "direct" and s["unseen"] is unseen)
+        for unseen in (False, True)
+    )
+    assert (known["rows"], new["rows"]) == (5, 5)
     assert found["verdicts"]["accuracy"][0] == 0
     assert "| execution | always 3" in markdown(found)

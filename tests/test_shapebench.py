@@ -12,7 +12,8 @@ import pytest
 from stub_process import stub_process
 
 from foundry.evals.shapebench import TEACHERS, VOTES, run_shapebench, write_rows
-from foundry.evals.shapebench_report import markdown, measure
+from foundry.evals.shapebench_report import measure
+from foundry.evals.shapebench_tables import markdown
 from pipelines.runtime import Servers
 
 ROWS = 32

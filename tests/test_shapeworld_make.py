@@ -13,7 +13,6 @@ from shapeworld_cases import scene
 
 from foundry.shapeworld.drawing import RGB, SIDE_PX, draw_scene, pattern_rgb
 from foundry.shapeworld.make import main, write_world
-from foundry.shapeworld.rows import SCORES
 from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -24,6 +23,7 @@ from foundry.shapeworld.scenes import (
 )
 from pipelines.ingest import ingest
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.replies import SCORES
 from pipelines.rows import read_rows
 from pipelines.sources import check_sources
 

@@ -12,13 +12,14 @@ from cyclopts import App, Parameter, validators
 from pydantic import ValidationError
 
 from foundry.evals.shapebench import run_shapebench
-from foundry.evals.shapebench_report import markdown, measure
+from foundry.evals.shapebench_report import measure
+from foundry.evals.shapebench_tables import markdown
 from pipelines.build import BuildRefused
 from pipelines.chat import EndpointDown
 from pipelines.launch import LaunchFailed
 from pipelines.probe import EndpointUnfit
 from pipelines.runtime import Interrupted, Servers, TooManyRejects
-from pipelines.shards import ShardDamaged
+from pipelines.shards import ShardDamaged, file_sha256, write_bytes, write_json
 from pipelines.sources import SourceError
 from pipelines.version import code_version
 
@@ -40,21 +41,24 @@ class OtherJudge(Exception):
     """A folder that holds the answers of another judge."""
 
 
-def _keep_judge(out: Path, model: str) -> None:
-    """Note whose answers a folder holds. Raises OtherJudge when they are another judge's.
+def _keep_judge(out: Path, model: str) -> dict[str, str]:
+    """Note whose answers a folder holds. Returns the digests of a local model's weights.
 
-    A local model's weights are told apart by name, size and time of their files.
+    Raises OtherJudge when they are another judge's, by its name or its weights.
     """
     weights = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
-    judge = {
-        "model": model,
-        "weights": [[w.name, w.stat().st_size, w.stat().st_mtime] for w in weights],
-    }
+    judge = {"model": model, "weights": {w.name: file_sha256(w) for w in weights}}
     path = out / "judge.json"
-    if path.exists() and json.loads(path.read_text("utf-8")) != judge:
-        raise OtherJudge(f"{out}: holds the answers of another judge; take another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(judge) + "\n", "utf-8")
+    if path.exists():
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            kept = None
+        if kept != judge:
+            raise OtherJudge(f"{out}: holds the answers of another judge; take another --out")
+    else:
+        write_json(path, judge)
+    return judge["weights"]
 
 
 def say(text: str) -> None:
@@ -95,7 +99,7 @@ def shapebench(
     servers = Servers()
     started = time.monotonic()
     try:
-        _keep_judge(out, model)
+        weights = _keep_judge(out, model)
         answers = run_shapebench(
             out, rows=rows, endpoint={"model": model, **reached}, servers=servers, say=say
         )
@@ -110,20 +114,30 @@ def shapebench(
         return 1
     finally:
         servers.close()
-    found = measure(answers) | {"model": model, "rows": rows, **code_version()}
+    found = measure(answers) | {
+        "model": model,
+        "weights": weights,
+        "rows": rows,
+        **code_version(),
+    }
     report = out / f"shapebench-{rows}.md"
-    numbers = json.dumps(found, indent=1, allow_nan=False)
-    report.with_suffix(".json").write_text(numbers + "\n", "utf-8")
     reach = "--launch" if launch else "--endpoint URL"
     how = f"shapebench {reach} --model {model} --rows {rows} --out {out}"
     head = (
         "# ShapeBench\n\nHow near a judge comes to scores that are known exactly "
         "([docs/shapeworld.md](../shapeworld.md)). In brackets: 95% bootstrap intervals.\n\n"
         f"`python -m foundry.evals.run {how}`, {time.strftime('%Y-%m-%d')}, "
-        f"firm-foundry {found['package_version']}.\n\n"
+        f"firm-foundry {found['package_version']}"
+        + "".join(f", {name} sha256 {digest[:16]}" for name, digest in weights.items())
+        + ".\n\n"
     )
     text = head + markdown(found)
-    report.write_text(text, "utf-8")
+    try:
+        write_json(report.with_suffix(".json"), found)
+        write_bytes(report, text.encode())
+    except OSError as error:
+        say(f"the report cannot be written: {error}")
+        return 1
     print(text)  # noqa: T201 - a command's own output
     say(f"{report} and the numbers as .json ({time.monotonic() - started:.0f} s)")
     return 0

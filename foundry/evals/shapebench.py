@@ -22,15 +22,14 @@ import pyarrow.parquet as pq
 
 from foundry.evals.stages import AnyRecipe, run_student, run_teacher
 from foundry.shapeworld.make import write_world
-from foundry.shapeworld.rows import ROWS_A_GROUP
+from foundry.shapeworld.rows import MEASURED_BY_SHAPEBENCH, ROWS_A_GROUP, Kind
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rendering import AXES
 from pipelines.runtime import Servers
 
-SEED = 2_000_000
 VOTES = (1, 4)
 VOTE_TEMPERATURE = 0.7
-KINDS = ("edit", "gen")
+KINDS: tuple[Kind, ...] = ("edit", "gen")
 TEACHERS = {"edit": "difference first", "gen": "plan then score"}
 AXES_OF = {"edit": AXES, "gen": ("gen",)}
 
@@ -40,6 +39,7 @@ class Prediction:
     """One score that a judge gave, or did not: `score` and `expected` are None when rejected.
 
     `expected` is the mean score under the label probabilities, None where the server gives none.
+    `tokens` is what the replies took, those that were refused too; `asked_again` whether one was.
     """
 
     mode: str
@@ -52,19 +52,24 @@ class Prediction:
     score: int | None
     expected: float | None
     reason: str | None
+    tokens: int
+    asked_again: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
     """The items that a judge listed about a pair or prompt, beside the true ones.
 
-    `kind` is differences or checklist; `given` is None where the reply was rejected.
+    `kind` is differences or checklist; `given` is None where the reply was rejected. `tokens` and
+    `asked_again` as in a Prediction.
     """
 
     kind: str
     group: str
     given: list[dict[str, Any]] | None
     true: list[dict[str, Any]]
+    tokens: int
+    asked_again: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ def write_rows(folder: Path, rows: int) -> dict[str, dict[str, Any]]:
             out = folder / f"{kind}{'-unseen' if unseen else ''}"
             # Anew each time: what an earlier run left may be cut short, or of an older world. The
             # same rows have the same pictures, so that no answer is asked for again.
-            write_world(kind, count, SEED, out, unseen=unseen)
+            write_world(kind, count, MEASURED_BY_SHAPEBENCH, out, unseen=unseen)
             for row in pq.read_table(out / "truth.parquet").to_pylist():
                 truth[kind][row["id"]] = row
     return truth
@@ -116,15 +121,22 @@ def run_shapebench(
     `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises as `run_teacher`.
     """
     world = folder / f"rows-{rows}"
+    recipes = {
+        (kind, votes): _recipe(kind, folder, world, votes, endpoint)
+        for kind in KINDS
+        for votes in VOTES
+    }
     truth = write_rows(world, rows)
     answers = Answers(predictions=[], listed=[], judged=[])
     for kind in KINDS:
         for votes in VOTES:
-            recipe = _recipe(kind, folder, world, votes, endpoint)
+            recipe = recipes[kind, votes]
             title = f"{kind}, {votes} vote{'s' * (votes > 1)}"
             outcomes = run_teacher(recipe, servers=servers, say=say, title=f"{title}, method")
             scored = {
-                (o.row["source_id"], o.axis or "gen"): o.score or o.upstream for o in outcomes
+                (o.row["source_id"], o.axis or "gen"): o.score
+                or {"status": "rejected", "reason": o.upstream["reason"]}
+                for o in outcomes
             }
             answers.predictions.extend(_predictions(TEACHERS[kind], votes, scored, truth[kind]))
             if votes == 1:
@@ -178,9 +190,15 @@ def _predictions(
                     score=answer["score"] if ok else None,
                     expected=answer["score_expected"] if ok else None,
                     reason=answer["reason"],
+                    **_cost(answer),
                 )
             )
     return predictions
+
+
+def _cost(answer: dict[str, Any]) -> dict[str, Any]:
+    tokens, attempts = (answer.get(name) or 0 for name in ("completion_tokens", "attempts"))
+    return {"tokens": tokens, "asked_again": attempts > 1}
 
 
 def _group(row_id: str) -> str:
@@ -196,11 +214,21 @@ def _add_lists(kind: str, outcomes: list[Any], truth: Any, answers: Answers) -> 
         if kind == "edit":
             given = upstream["obvious"] + upstream["detailed"] if ok else None
             listed[row["source_id"]] = Listed(
-                kind="differences", group=group, given=given, true=known["differences"]
+                kind="differences",
+                group=group,
+                given=given,
+                true=known["differences"],
+                **_cost(upstream),
             )
             continue
         given = upstream["items"] if ok else None
-        listed[group] = Listed(kind="checklist", group=group, given=given, true=known["checklist"])
+        listed[group] = Listed(
+            kind="checklist",
+            group=group,
+            given=given,
+            true=known["checklist"],
+            **_cost(upstream),
+        )
         if given is not None and outcome.score and outcome.score["status"] == "ok":
             verdicts = [
                 {**item, "verdict": verdict["verdict"]}

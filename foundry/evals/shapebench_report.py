@@ -1,4 +1,4 @@
-"""What ShapeBench found, as numbers and as Markdown tables."""
+"""What ShapeBench found, as numbers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from foundry.evals.shapebench import AXES_OF, TEACHERS, VOTES, Answers, Judged, 
 from pipelines.replies import SCORES
 
 VERDICTS = ("yes", "partly", "no")
-Row = dict[str, Any]
+Found = dict[str, Any]
 
 
-def measure(answers: Answers) -> Row:
-    """Everything the report shows: `scores` (an entry an axis, mode and number of votes), `unseen`
-    (of rows with held-out combinations), `constants`, `ratios` (method to direct), `lists` and
-    `verdicts`. A measure is [value, lower end, upper end], None where it is undefined.
+def measure(answers: Answers) -> Found:
+    """Everything the report shows.
+
+    `scores` (an entry an axis, mode and number of votes), `looks` (rows without and with held-out
+    combinations), `constants`, `ratios` (method to direct), `lists`, `verdicts`. A measure is
+    [value, lower end, upper end], None where it is undefined.
     """
     predictions = answers.predictions
     axes = [(axis, TEACHERS[kind]) for kind, names in AXES_OF.items() for axis in names]
@@ -41,10 +43,14 @@ def measure(answers: Answers) -> Row:
     ]
     return {
         "scores": scores,
-        "unseen": [
-            _scores(_select(predictions, axis, mode, 1, unseen=True), axis=axis, mode=mode, votes=1)
+        "looks": [
+            {"unseen": unseen}
+            | _scores(
+                _select(predictions, axis, mode, 1, unseen=unseen), axis=axis, mode=mode, votes=1
+            )
             for axis, teacher in axes
             for mode in ("direct", teacher)
+            for unseen in (False, True)
         ],
         "constants": [
             _constants(_select(predictions, axis, "direct", 1), axis) for axis, _ in axes
@@ -82,16 +88,20 @@ def _select(
     ]
 
 
-def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> Row:
+def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> Found:
     given = [row for row in rows if row.score is not None]
     true, score = (np.array([getattr(r, name) for r in given], float) for name in ("true", "score"))
     groups = [row.group for row in given]
-    result: Row = {
+    result: Found = {
         "axis": axis,
         "mode": mode,
         "votes": votes,
         "rows": len(rows),
+        "scored": len(given),
         "rejected": 1 - len(given) / max(1, len(rows)),
+        "tokens": _mean([row.tokens for row in rows]),
+        "asked_again": _mean([row.asked_again for row in rows]),
+        "worst_mae": _mean([_miss(row) for row in rows]),
     }
     metrics = (mae, macro_mae, spearman, quadratic_kappa)
     for name, metric in zip(("mae", "macro_mae", "spearman", "kappa"), metrics, strict=True):
@@ -103,6 +113,15 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
         partial(_of, mae, true, expected), [row.group for row in known]
     )
     return result
+
+
+def _miss(row: Prediction) -> int:
+    """How far off a score is; one that is missing counts as the furthest there is."""
+    return max(abs(row.true - score) for score in (SCORES if row.score is None else (row.score,)))
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _of(metric: Callable[..., float], true: Any, given: Any, rows: Any) -> float:
@@ -117,7 +136,7 @@ def _with_interval(metric: Callable[[Any], float], groups: Sequence[str]) -> lis
     return None if np.isnan(found).any() else found
 
 
-def _constants(rows: Sequence[Prediction], axis: str) -> Row:
+def _constants(rows: Sequence[Prediction], axis: str) -> Found:
     true = np.array([row.true for row in rows], float)
     return {
         "axis": axis,
@@ -129,7 +148,7 @@ def _constants(rows: Sequence[Prediction], axis: str) -> Row:
 
 def _ratio(
     method: Sequence[Prediction], direct: Sequence[Prediction], *, axis: str, votes: int
-) -> Row:
+) -> Found:
     """Ratio of the two mean absolute errors, over rows that got both scores."""
     other = {row.row: row.score for row in direct if row.score is not None}
     both = [row for row in method if row.score is not None and row.row in other]
@@ -144,16 +163,16 @@ def _ratio(
     return {"axis": axis, "votes": votes, "rows": len(both), "mae_ratio": found}
 
 
-def _lists(rows: Sequence[Listed], kind: str, same: Callable[..., bool]) -> Row:
-    given = [row for row in rows if row.given is not None]
+def _lists(rows: Sequence[Listed], kind: str, same: Callable[..., bool]) -> Found:
+    """Of all lists together; one that was rejected counts as empty."""
     counts = np.array(
         [
             (len(match(row.given or [], row.true, same)), len(row.given or []), len(row.true))
-            for row in given
+            for row in rows
         ],
         float,
     ).reshape(-1, 3)
-    groups = [row.group for row in given]
+    groups = [row.group for row in rows]
     measures = {
         "precision": lambda hits, said, true: hits / said if said else float("nan"),
         "recall": lambda hits, said, true: hits / true if true else float("nan"),
@@ -162,7 +181,9 @@ def _lists(rows: Sequence[Listed], kind: str, same: Callable[..., bool]) -> Row:
     return {
         "kind": kind,
         "lists": len(rows),
-        "rejected": 1 - len(given) / max(1, len(rows)),
+        "rejected": _mean([row.given is None for row in rows]) or 0.0,
+        "tokens": _mean([row.tokens for row in rows]),
+        "asked_again": _mean([row.asked_again for row in rows]),
         **{
             name: _with_interval(partial(_of_counts, measure, counts), groups)
             for name, measure in measures.items()
@@ -174,7 +195,7 @@ def _of_counts(measure: Callable[..., float], counts: Any, rows: Any) -> float:
     return measure(*counts[rows].sum(axis=0))
 
 
-def _verdicts(judged: Sequence[Judged]) -> Row:
+def _verdicts(judged: Sequence[Judged]) -> Found:
     """Verdicts of the judge's own items against those of the true items that they match."""
     pairs: list[tuple[str, str, str]] = []
     asked = 0
@@ -197,54 +218,3 @@ def _verdicts(judged: Sequence[Judged]) -> Row:
         "accuracy": _with_interval(accuracy, groups),
         "macro_f1": _with_interval(f1_of, groups),
     }
-
-
-def markdown(found: Row) -> str:
-    """The tables of a report. In brackets: 95% intervals."""
-    columns = ("MAE", "macro-MAE", "expected MAE", "Spearman", "kappa", "rejected")
-    names = ("mae", "macro_mae", "expected_mae", "spearman", "kappa")
-    lines = [_row("axis", "mode", "votes", "rows", *columns), _rule(10)]
-    for s in found["scores"]:
-        cells = (_cell(s.get(name)) for name in names)
-        lines.append(
-            _row(s["axis"], s["mode"], s["votes"], s["rows"], *cells, f"{s['rejected']:.1%}")
-        )
-    for c in found["constants"]:
-        (by_mae, best), (by_macro, best_macro) = c["mae"], c["macro_mae"]
-        mode = f"always {by_mae} (macro: {by_macro})"
-        cells = (f"{best:.2f}", f"{best_macro:.2f}", "", "", "", "")
-        lines.append(_row(c["axis"], mode, "", "", *cells))
-    lines += ["", _row("axis", "votes", "MAE of the method / MAE of direct"), _rule(3)]
-    lines += [_row(r["axis"], r["votes"], _cell(r["mae_ratio"])) for r in found["ratios"]]
-    lines += ["", _row("items", "lists", "precision", "recall", "F1", "rejected"), _rule(6)]
-    for one in found["lists"]:
-        cells = (_cell(one[name]) for name in ("precision", "recall", "f1"))
-        lines.append(_row(one["kind"], one["lists"], *cells, f"{one['rejected']:.1%}"))
-    v = found["verdicts"]
-    lines += ["", _row("verdicts", "of items matched", "accuracy", "macro-F1"), _rule(4)]
-    cells = (_cell(v[name]) for name in ("accuracy", "macro_f1"))
-    lines.append(_row(v["verdicts"], f"{v['matched']:.1%}", *cells))
-    lines += ["", "Rows with combinations of shape and colour never trained on:", ""]
-    lines += [_row("axis", "mode", "rows", "MAE", "macro-MAE"), _rule(5)]
-    for s in found["unseen"]:
-        cells = (_cell(s[name]) for name in ("mae", "macro_mae"))
-        lines.append(_row(s["axis"], s["mode"], s["rows"], *cells))
-    lines += [
-        "",
-        "A rejected reply has no score; each line measures the rows that have one.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _row(*cells: object) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-
-def _rule(columns: int) -> str:
-    return "|" + "---|" * columns
-
-
-def _cell(value: list[float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value[0]:.2f} ({value[1]:.2f}-{value[2]:.2f})"

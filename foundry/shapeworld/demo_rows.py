@@ -21,9 +21,8 @@ from random import Random
 from PIL import Image
 
 from foundry.shapeworld.drawing import jpeg_bytes
-from foundry.shapeworld.rows import ROWS_A_GROUP, WorldRow, make_group
+from foundry.shapeworld.rows import ROWS_A_GROUP, SHOWN_BY_THE_DEMO, Kind, WorldRow, make_group
 
-SEED = 3_000_000
 GEN_ROWS = 18
 EDIT_ROWS = 14
 CROSSED_ROWS = 4
@@ -68,11 +67,11 @@ def _write_edit(folder: Path) -> int:
     return len(rows)
 
 
-def _world_rows(kind: str, count: int) -> list[WorldRow]:
+def _world_rows(kind: Kind, count: int) -> list[WorldRow]:
     rows: list[WorldRow] = []
     group = 0
     while len(rows) < count:
-        rows += make_group(kind, SEED, group, unseen=False)
+        rows += make_group(kind, SHOWN_BY_THE_DEMO, group, unseen=False)
         group += 1
     return rows[:count]
 
@@ -91,11 +90,15 @@ def _save_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line: `OUT`. Returns 0."""
+    """Command line: `OUT`. Returns 0, or 1 where it cannot be written."""
     parser = argparse.ArgumentParser(description="Draw the demo's rows.")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
     out = parser.parse_args(argv).out
-    gen, edit = write_demo_rows(out)
+    try:
+        gen, edit = write_demo_rows(out)
+    except OSError as error:
+        sys.stderr.write(f"{out}: cannot be written: {error}\n")
+        return 1
     sys.stdout.write(f"{out}: {gen} gen rows, {edit} edit rows\n")
     return 0
 

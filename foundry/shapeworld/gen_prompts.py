@@ -79,6 +79,11 @@ def _random_absent(dice: Random, groups: Sequence[Group], taken: set[str], unsee
     return Absent(shape=shape, colour=dice.choice(allowed))
 
 
+def asks_for_unseen(wanted: Wanted) -> bool:
+    """Whether a held-out combination of shape and colour is asked for, or to be left out."""
+    return any((one.shape, one.colour) in HELD_OUT for one in (*wanted.groups, *wanted.absent))
+
+
 def write_prompt(wanted: Wanted, dice: Random) -> str:
     """One or more sentences that ask for just what is wanted."""
     names = [_name_group(group) for group in wanted.groups]

@@ -19,10 +19,9 @@ from foundry.shapeworld.judge_batches import model_inputs
 from foundry.shapeworld.judge_packs import encode
 from foundry.shapeworld.lessons import Lesson
 from foundry.shapeworld.mixture import Phase, every_lesson
-from foundry.shapeworld.rows import SCORES
+from foundry.shapeworld.rows import MEASURED_IN_TRAINING
+from pipelines.replies import SCORES
 
-# Training refuses seeds from here on; ShapeBench has its own.
-FIRST_SEED_TO_MEASURE = EVALUATION_SEED = 900_000
 _BATCH = 128
 _LONGEST_REPLY = 320
 
@@ -39,7 +38,7 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     """
     import torch
 
-    lessons = every_lesson(EVALUATION_SEED, groups, phase=phase)
+    lessons = every_lesson(MEASURED_IN_TRAINING, groups, phase=phase)
     # Weights as they will be written and served; what a loader computes anew stays exact.
     rounded = copy.deepcopy(model).eval()
     for parameter in rounded.parameters():

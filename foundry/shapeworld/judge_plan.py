@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from foundry.shapeworld.judge_evaluation import FIRST_SEED_TO_MEASURE
 from foundry.shapeworld.judge_model import SMALL, Size
 from foundry.shapeworld.mixture import Phase
+from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 
 # Lessons are drawn ahead by so many batches, to batch them by length.
 POOL_BATCHES = 16
@@ -37,8 +37,8 @@ class Plan:
     def __post_init__(self) -> None:
         if any(n % POOL_BATCHES for n in (self.look_steps, self.base_steps, self.judge_steps)):
             raise ValueError(f"steps must be multiples of {POOL_BATCHES}")
-        if not 0 <= self.seed < FIRST_SEED_TO_MEASURE:
-            raise ValueError(f"seeds from {FIRST_SEED_TO_MEASURE} on are for measuring")
+        if not 0 <= self.seed < FIRST_RESERVED_SEED:
+            raise ValueError(f"seeds from {FIRST_RESERVED_SEED} on are for measuring")
 
     @property
     def steps(self) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,9 +25,9 @@ from cyclopts import App, Parameter, validators
 from rich.progress import track
 
 from foundry.shapeworld.drawing import jpeg_bytes
-from foundry.shapeworld.rows import ROWS_A_GROUP, SCORES, WorldRow, make_group
+from foundry.shapeworld.rows import FIRST_RESERVED_SEED, ROWS_A_GROUP, Kind, WorldRow, make_group
+from pipelines.replies import SCORES
 
-Kind = Literal["gen", "edit"]
 GROUPS_A_FOLDER = 500
 ROWS_AT_ONCE = 1000
 _TEXT = pa.string()
@@ -133,7 +133,7 @@ def main(
     kind: Kind,
     *,
     rows: Annotated[int, Parameter(validator=validators.Number(gte=1))],
-    seed: int = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0, lt=FIRST_RESERVED_SEED))] = 0,
     out: Path,
     unseen: bool = False,
 ) -> int:
@@ -146,7 +146,7 @@ def main(
     rows
         How many.
     seed
-        Other seeds, other rows.
+        Other seeds, other rows. Those of seed 1 are what the bundled judge was trained on.
     out
         Folder to write to; rows, pictures and truth that are there are replaced.
     unseen

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -19,13 +19,18 @@ from foundry.shapeworld.drawing import draw_scene
 from foundry.shapeworld.edit_truth import consistency_score, execution_score, unintended
 from foundry.shapeworld.edits import Edit, describe_requests, random_edit
 from foundry.shapeworld.gen_pictures import picture_scene
-from foundry.shapeworld.gen_prompts import random_wanted, write_prompt
+from foundry.shapeworld.gen_prompts import asks_for_unseen, random_wanted, write_prompt
 from foundry.shapeworld.gen_truth import Wanted, checklist, gen_score, verdict
 from foundry.shapeworld.instructions import write_instruction
 from foundry.shapeworld.scenes import Scene, is_unseen, random_scene
+from pipelines.replies import SCORES
 
-ROWS_A_GROUP = {"edit": 2, "gen": 4}
-SCORES = (1, 2, 3, 4, 5)
+Kind = Literal["gen", "edit"]
+ROWS_A_GROUP: dict[Kind, int] = {"edit": 2, "gen": 4}
+# Seeds from here on are never trained on: those of the learning curve, ShapeBench and the demo.
+FIRST_RESERVED_SEED = MEASURED_IN_TRAINING = 900_000
+MEASURED_BY_SHAPEBENCH = 2_000_000
+SHOWN_BY_THE_DEMO = 3_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +64,8 @@ class WorldRow:
         return {"source_image": self.case.source, "edited_image": self.case.edited}
 
 
-def make_group(kind: str, seed: int, index: int, *, unseen: bool) -> Iterator[WorldRow]:
-    """The rows of group `index`: `edit` or `gen`, scores aimed evenly at 1-5."""
+def make_group(kind: Kind, seed: int, index: int, *, unseen: bool) -> Iterator[WorldRow]:
+    """The rows of group `index`, scores aimed evenly at 1-5."""
     name = f"{kind}-{'unseen-' if unseen else ''}{seed}-{index:07d}"
     return (_edit_group if kind == "edit" else _gen_group)(Random(name), name, unseen)
 
@@ -130,7 +135,7 @@ def truth_of_picture(wanted: Wanted, scene: Scene) -> dict[str, Any]:
             for i, v in zip(items, verdicts, strict=True)
         ],
         "wanted": json.dumps(asdict(wanted)),
-        "unseen": is_unseen(scene),
+        "unseen": is_unseen(scene) or asks_for_unseen(wanted),
         "scene": scene_json(scene),
     }
     return {"scores": {"score": score}, "truth": truth}

@@ -1,0 +1,115 @@
+"""What ShapeBench found, as Markdown tables."""
+
+from __future__ import annotations
+
+from foundry.evals.shapebench_report import Found
+
+
+def markdown(found: Found) -> str:
+    """The tables of a report. In brackets: 95% intervals."""
+    parts = (_score_table, _ratio_table, _list_table, _verdict_table, _look_table, _cost_table)
+    return "\n".join("\n".join(part(found)) + "\n" for part in parts)
+
+
+def _score_table(found: Found) -> list[str]:
+    columns = ("MAE", "macro-MAE", "expected MAE", "Spearman", "kappa", "rejected", "worst MAE")
+    names = ("mae", "macro_mae", "expected_mae", "spearman", "kappa")
+    lines = [_row("axis", "mode", "votes", "rows scored", *columns), _rule(11)]
+    for s in found["scores"]:
+        cells = [_cell(s.get(name)) for name in names]
+        cells += [f"{s['rejected']:.1%}", _number(s["worst_mae"])]
+        of = f"{s['scored']} of {s['rows']}"
+        lines.append(_row(s["axis"], s["mode"], s["votes"], of, *cells))
+    for c in found["constants"]:
+        (by_mae, best), (by_macro, best_macro) = c["mae"], c["macro_mae"]
+        mode = f"always {by_mae} (macro: {by_macro})"
+        cells = (f"{best:.2f}", f"{best_macro:.2f}", "", "", "", "", "")
+        lines.append(_row(c["axis"], mode, "", "", *cells))
+    told = (
+        "A rejected reply has no score: a line measures the rows that have one, and in its last "
+        "column all rows, a missing score counted as the furthest from the truth that there is. "
+        "The expected MAE is over rows whose server gave probabilities."
+    )
+    return [*lines, "", told]
+
+
+def _ratio_table(found: Found) -> list[str]:
+    lines = [_row("axis", "votes", "rows scored by both", "MAE of the method / MAE of direct")]
+    lines.append(_rule(4))
+    for r in found["ratios"]:
+        lines.append(_row(r["axis"], r["votes"], r["rows"], _cell(r["mae_ratio"])))
+    return lines
+
+
+def _list_table(found: Found) -> list[str]:
+    lines = [_row("items", "lists", "precision", "recall", "F1", "rejected"), _rule(6)]
+    for one in found["lists"]:
+        cells = (_cell(one[name]) for name in ("precision", "recall", "f1"))
+        lines.append(_row(one["kind"], one["lists"], *cells, f"{one['rejected']:.1%}"))
+    told = (
+        "A rejected list counts as empty. Items are matched by their words, so these figures are "
+        "for judges that were taught ShapeWorld's."
+    )
+    return [*lines, "", told]
+
+
+def _verdict_table(found: Found) -> list[str]:
+    v = found["verdicts"]
+    cells = (_cell(v[name]) for name in ("accuracy", "macro_f1"))
+    return [
+        _row("verdicts", "of items matched", "accuracy", "macro-F1"),
+        _rule(4),
+        _row(v["verdicts"], f"{v['matched']:.1%}", *cells),
+    ]
+
+
+def _look_table(found: Found) -> list[str]:
+    lines = [
+        "Rows whose combinations of shape and colour were all trained on, and rows with others:",
+        "",
+        _row("axis", "mode", "combinations", "rows scored", "MAE", "macro-MAE"),
+        _rule(6),
+    ]
+    for s in found["looks"]:
+        cells = (_cell(s[name]) for name in ("mae", "macro_mae"))
+        which = "some new" if s["unseen"] else "known"
+        of = f"{s['scored']} of {s['rows']}"
+        lines.append(_row(s["axis"], s["mode"], which, of, *cells))
+    return lines
+
+
+def _cost_table(found: Found) -> list[str]:
+    """What a way of asking costs; the lists are asked for once a pair or prompt."""
+    lines = [
+        "Tokens of a reply or of all votes, refused ones among them, and how often one was asked "
+        "for again:",
+        "",
+        _row("asked for", "mode", "votes", "tokens", "asked again"),
+        _rule(5),
+    ]
+    for s in found["scores"]:
+        cells = (_number(s["tokens"], 0), f"{s['asked_again'] or 0:.1%}")
+        lines.append(_row(s["axis"], s["mode"], s["votes"], *cells))
+    for one in found["lists"]:
+        cells = (_number(one["tokens"], 0), f"{one['asked_again'] or 0:.1%}")
+        lines.append(_row(one["kind"], "", "", *cells))
+    return lines
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+def _cell(value: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    low, high = (f"{end:.2f}" for end in value[1:])
+    return f"{value[0]:.2f} ({low}{' to ' if low.startswith('-') else '-'}{high})"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
