@@ -18,6 +18,12 @@ def drawn(tmp_path_factory):
     return folder
 
 
+def test_a_folder_that_cannot_be_is_told_in_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "file")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 

@@ -111,8 +111,11 @@ def test_a_folder_of_rows_that_was_cut_short_is_written_anew(tmp_path):
 def test_the_command_refuses_what_it_cannot_do(tmp_path):
     neither = command(tmp_path, "--model", "stub")
     assert (neither.returncode, "--endpoint URL" in neither.stderr) == (2, True)
-    (tmp_path / "judge.json").write_text('{"model": "other", "weights": []}\n')
+    (tmp_path / "judge.json").write_text('{"model": "other", "weights": {}}\n')
     other = command(tmp_path, "--model", "stub", "--endpoint", "http://127.0.0.1:9/v1")
     assert other.returncode == 2
     assert "answers of another judge" in other.stderr
     assert "Traceback" not in other.stderr
+    (tmp_path / "judge.json").write_text("{")
+    half = command(tmp_path, "--model", "stub", "--endpoint", "http://127.0.0.1:9/v1")
+    assert (half.returncode, "Traceback" in half.stderr) == (2, False)

@@ -12,7 +12,13 @@ from PIL import Image, ImageChops, ImageStat
 from shapeworld_cases import scene
 
 from foundry.shapeworld.drawing import RGB, SIDE_PX, draw_scene, pattern_rgb
-from foundry.shapeworld.make import main, write_world
+from foundry.shapeworld.make import app, main, write_world
+from foundry.shapeworld.rows import (
+    FIRST_RESERVED_SEED,
+    MEASURED_BY_SHAPEBENCH,
+    MEASURED_IN_TRAINING,
+    SHOWN_BY_THE_DEMO,
+)
 from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -192,3 +198,18 @@ def test_pictures_of_another_kind_are_not_removed(tmp_path):
     with pytest.raises(FileExistsError, match="another kind"):
         write_world("gen", 10, 1, tmp_path)
     assert kept.exists()
+
+
+def test_seeds_that_are_for_measuring_are_refused(tmp_path, capsys):
+    words = ["--rows", "4", "--seed", str(FIRST_RESERVED_SEED), "--out", str(tmp_path / "x")]
+    with pytest.raises(SystemExit):
+        app(["gen", *words])
+    told = capsys.readouterr()
+    assert "--seed" in told.err + told.out
+    assert not (tmp_path / "x").exists()
+
+
+def test_rows_to_measure_and_to_show_are_not_those_of_training():
+    reserved = (MEASURED_IN_TRAINING, MEASURED_BY_SHAPEBENCH, SHOWN_BY_THE_DEMO)
+    assert len(set(reserved)) == 3
+    assert min(reserved) >= FIRST_RESERVED_SEED

@@ -42,8 +42,8 @@ def model_card(
         "## How good it is",
         "",
         "Rows never trained on, greedy replies without a grammar; reports and checklists that are "
-        "shown are the true ones, but for an item missing from one report in seven. A reply "
-        "without a score counts as wrong, and as 4 off.",
+        "shown are the true ones, but for an item missing from one report in ten, and one made up "
+        "in another. A reply without a score counts as wrong, and as 4 off.",
         "",
         "| asked | n | whole reply right | F1 of items | score right | score MAE |",
         "|---|---|---|---|---|---|",
