@@ -1,4 +1,4 @@
-"""The parts of a training that need no torch: plan, learning curve, card, how replies are measured."""
+"""The parts of a training that need no torch: plan, curve, card, how replies are measured."""
 
 import json
 
