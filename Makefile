@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 # Model of the demo's judge: the small bundled one, or any multimodal model that vLLM serves.
 BUNDLED := foundry/shapeworld/judge
 JUDGE ?= $(BUNDLED)
+# A folder of answers belongs to one judge.
+BENCHED = builds/shapebench-$(shell sha256sum $(BUNDLED)/model.safetensors | cut -c1-12)
 # Another index for torch wheels, such as PyTorch's own index of CPU wheels.
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
@@ -33,8 +35,8 @@ demo: setup
 	@.venv/bin/python -m flows.demo --judge $(JUDGE)
 
 proof-shapebench: setup
-	.venv/bin/python -m foundry.evals.run shapebench --launch --model $(BUNDLED)
-	mkdir -p docs/proof && cp builds/shapebench/shapebench-2000.md docs/proof/shapebench.md
+	.venv/bin/python -m foundry.evals.run shapebench --launch --model $(BUNDLED) --out $(BENCHED)
+	mkdir -p docs/proof && cp $(BENCHED)/shapebench-2000.md docs/proof/shapebench.md
 
 lint: .venv/.complete
 	.venv/bin/ruff check .

@@ -18,7 +18,7 @@ def has_gpu() -> bool:
 def cpu_has_bfloat16(info: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the processor multiplies in bfloat16 itself; where Linux does not tell, True.
 
-    One that does not takes 25 times as long as in float32 (measured on Zen 3, torch 2.13).
+    One that does not emulates it, tens of times slower than float32 (docs/adr/0005).
     """
     try:
         lines = info.read_text("utf-8", errors="replace").splitlines()

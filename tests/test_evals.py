@@ -17,7 +17,7 @@ from foundry.evals.metrics import (
     quadratic_kappa,
     spearman,
 )
-from foundry.evals.shapebench import Answers, Judged, Listed, Prediction
+from foundry.evals.shapebench import Answers, Cost, Judged, Listed, Prediction
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown
 
@@ -162,7 +162,8 @@ def test_word_f1_is_symmetric_and_bounded(a, b):
     assert 0 <= word_f1(a, b) <= 1
 
 
-COST = {"tokens": 20, "asked_again": False}
+def cost(*, again=False):
+    return Cost(prompt_tokens=100, reply_tokens=40 if again else 20, asked_again=again)
 
 
 def prediction(mode, axis, i, score, votes=1):
@@ -177,8 +178,7 @@ def prediction(mode, axis, i, score, votes=1):
         score=score,
         expected=None if score is None else score + 0.25,
         reason=None if score else "reply:schema",
-        tokens=20,
-        asked_again=score is None,
+        cost=cost(again=score is None),
     )
 
 
@@ -198,10 +198,20 @@ def test_a_report_counts_rejects_apart_and_compares_rows_that_both_scored():
         predictions=predictions,
         listed=[
             Listed(
-                kind="differences", group="g", given=[difference()], true=[difference()] * 2, **COST
+                kind="differences",
+                group="g",
+                given=[difference()],
+                true=[difference()] * 2,
+                cost=cost(),
             ),
-            Listed(kind="differences", group="h", given=None, true=[difference()], **COST),
-            Listed(kind="checklist", group="g", given=[check], true=[check], **COST),
+            Listed(
+                kind="differences",
+                group="h",
+                given=None,
+                true=[difference()],
+                cost=cost(again=True),
+            ),
+            Listed(kind="checklist", group="g", given=[check], true=[check], cost=cost()),
         ],
         judged=[Judged(group="g", given=[check | {"verdict": "no"}], true=[check])],
     )
@@ -217,7 +227,14 @@ def test_a_report_counts_rejects_apart_and_compares_rows_that_both_scored():
     assert (differences["precision"][0], differences["recall"][0]) == (1, pytest.approx(1 / 3))
     # The one that got no score has a true 1, so 5 would be the furthest from it.
     assert (first["scored"], first["worst_mae"]) == (9, pytest.approx(4 / 10))
-    assert (first["tokens"], first["asked_again"]) == (20, pytest.approx(0.1))
+    assert first["cost"]["reply_tokens"] == pytest.approx(22)
+    assert first["cost"]["asked_again"] == pytest.approx(0.1)
+    assert differences["cost"] == {
+        "asked": 2,
+        "prompt_tokens": 100,
+        "reply_tokens": 30,
+        "asked_again": 0.5,
+    }
     known, new = (
         next(s for s in found["looks"] if s["mode"] == "direct" and s["unseen"] is unseen)
         for unseen in (False, True)

@@ -41,6 +41,10 @@ def test_a_picture_alone_is_told_cell_by_cell():
         ({"add": ("lime cross top right",)}, "top right", ("new", "significant")),
         ({"t0": {"cell": 2}}, "top right", ("new", "moved", "significant")),
         ({"t0": {"cell": 2}}, "top left", ("gone", "significant")),
+        # Next door is minor, where it was and where it is.
+        ({"t0": {"cell": 1}}, "top left", ("gone", "minor")),
+        ({"t0": {"cell": 1}}, "top middle", ("new", "moved", "minor")),
+        ({"t0": {"cell": 1, "colour": "blue"}}, "top middle", ("new", "moved", "significant")),
         ({"background": "sky"}, "top right", ("nothing", "background", "significant")),
         ({"background": "sky"}, "top left", ("same",)),
     ],

@@ -2,13 +2,20 @@
 
 import json
 from collections import Counter
+from random import Random
 
 import pytest
 
-from foundry.shapeworld.differences import Difference
+from foundry.shapeworld.differences import Difference, differences, in_order
 from foundry.shapeworld.edits import Edit
-from foundry.shapeworld.lessons import changes_by_place, describe, split_report
+from foundry.shapeworld.lessons import (
+    _as_a_judge_may_report,
+    changes_by_place,
+    describe,
+    split_report,
+)
 from foundry.shapeworld.mixture import MIXTURE, every_lesson, lessons_of_groups
+from foundry.shapeworld.rows import make_group
 from foundry.shapeworld.scenes import Scene, Thing
 from prompts import load_prompt
 from schemas import request_schema, validator
@@ -159,3 +166,21 @@ def test_a_report_has_significant_differences_at_a_glance_while_they_fit():
     obvious, detailed = split_report(found)
     assert [d["subject"] for d in obvious] == [f"s{i}" for i in range(6)]
     assert [d["subject"] for d in detailed] == ["s6", "s7", "s8"]
+
+
+def test_a_report_that_a_judge_may_make_looks_like_any_other():
+    made_up = missed = 0
+    for i in range(400):
+        (first, _) = make_group("edit", 4, i, unseen=False)
+        true = differences(first.case.source, first.case.edited)
+        report = _as_a_judge_may_report(first.case, Random(i))
+        assert report == in_order(report)
+        extra = [d for d in report if d not in true]
+        made_up += bool(extra)
+        missed += any(d not in report for d in true)
+        keys = {d.key for d in report if d in true}
+        assert not any(d.key in keys for d in extra)
+        if any(d.category == "other" for d in report):
+            assert len(report) == 1
+    assert 10 < made_up < 60
+    assert 10 < missed < 60

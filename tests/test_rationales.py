@@ -204,7 +204,7 @@ def test_evidence_tells_what_decides_an_item():
         "circles to be small; circles small, medium",
         "one star to be there; one star",
         "star to be blue; star blue",
-        "to be above: star bottom right; circle top left, centre",
+        "star to be above circle; star bottom right, circle top left and centre",
         "the background to be mint; it is cream",
-        "nothing gold to be there; only blue, crimson, red",
+        "nothing gold to be there; there is blue, crimson, red",
     ]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from stub_process import stub_process
 
-from foundry.evals.shapebench import TEACHERS, VOTES, run_shapebench, write_rows
+from foundry.evals.shapebench import TEACHERS, VOTES, make_recipes, run_shapebench, write_rows
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown
 from pipelines.runtime import Servers
@@ -22,7 +22,8 @@ ROWS = 32
 def run(folder, stub, rows=ROWS):
     servers = Servers()
     endpoint = {"url": stub.url, "model": "stub"}
-    return run_shapebench(folder, rows=rows, endpoint=endpoint, servers=servers, say=lambda _: None)
+    recipes = make_recipes(folder, rows=rows, endpoint=endpoint)
+    return run_shapebench(folder, recipes, rows=rows, servers=servers, say=lambda _: None)
 
 
 def command(out, *words):
@@ -98,7 +99,12 @@ def test_a_rejected_reply_is_counted_and_never_scored(tmp_path):
         answers = run(tmp_path, stub, rows=16)
     assert {p.score for p in answers.predictions} == {None}
     assert all(p.reason for p in answers.predictions)
-    assert all(s["rejected"] == 1 and s["mae"] is None for s in measure(answers)["scores"])
+    found = measure(answers)
+    assert all(s["rejected"] == 1 and s["mae"] is None for s in found["scores"])
+    # Where there is no report or checklist, no score is asked for; every reply was asked for again.
+    for s in found["scores"]:
+        assert s["cost"]["asked"] == (s["rows"] if s["mode"] == "direct" else 0)
+    assert all(one["cost"]["asked_again"] == 1 for one in found["lists"])
 
 
 def test_a_folder_of_rows_that_was_cut_short_is_written_anew(tmp_path):
@@ -118,4 +124,10 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path):
     assert "Traceback" not in other.stderr
     (tmp_path / "judge.json").write_text("{")
     half = command(tmp_path, "--model", "stub", "--endpoint", "http://127.0.0.1:9/v1")
-    assert (half.returncode, "Traceback" in half.stderr) == (2, False)
+    assert (half.returncode, "cannot be read" in half.stderr) == (2, True)
+
+
+def test_an_endpoint_that_is_none_claims_no_folder(tmp_path):
+    done = command(tmp_path / "out", "--model", "stub", "--endpoint", "nonsense")
+    assert (done.returncode, "the endpoint is refused" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ from foundry.shapeworld.edit_truth import (
     unintended,
 )
 from foundry.shapeworld.edits import random_edit, random_requests
-from foundry.shapeworld.instructions import write_instruction
+from foundry.shapeworld.instructions import asks_for_unseen, write_instruction
 from foundry.shapeworld.scenes import COLOURS, PLACES, Scene, are_near, is_unseen, random_scene
 from foundry.shapeworld.wording import name_thing
 from schemas import load_schema
@@ -448,3 +448,15 @@ def test_what_goes_wrong_besides_may_hit_the_very_thing_that_was_named():
                 )
     assert gone > 0
     assert changed > 50
+
+
+def test_an_instruction_may_ask_for_what_was_never_trained_on():
+    assert asks_for_unseen(BASE, [request("recolour", 0, to="gold")])
+    assert not asks_for_unseen(BASE, [request("recolour", 0, to="green")])
+    assert asks_for_unseen(BASE, [request("add", shape="star", colour="green")])
+    assert asks_for_unseen(BASE, [request("replace", 2, shape="cross", colour="black")])
+    assert not asks_for_unseen(BASE, [request("remove", 0), request("background", to="mint")])
+    dice = Random(1)
+    for _ in range(400):
+        source = random_scene(dice, unseen=False)
+        assert not asks_for_unseen(source, random_requests(dice, source, unseen=False))

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from shapeworld_cases import scene
 
 from foundry.shapeworld.gen_pictures import picture_scene
-from foundry.shapeworld.gen_prompts import asks_for_unseen, random_wanted, write_prompt
+from foundry.shapeworld.gen_prompts import random_wanted, wants_unseen, write_prompt
 from foundry.shapeworld.gen_truth import (
     Absent,
     Group,
@@ -267,6 +267,6 @@ def test_a_prompt_says_everything_that_is_wanted(seed):
 
 def test_prompts_of_training_never_name_what_is_held_out():
     dice = Random(4)
-    assert not any(asks_for_unseen(random_wanted(dice, unseen=False)) for _ in range(1500))
+    assert not any(wants_unseen(random_wanted(dice, unseen=False)) for _ in range(1500))
     asked = [random_wanted(dice, unseen=True) for _ in range(1500)]
-    assert any(asks_for_unseen(replace(wanted, groups=())) for wanted in asked)
+    assert any(wants_unseen(replace(wanted, groups=())) for wanted in asked)

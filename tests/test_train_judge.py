@@ -17,11 +17,17 @@ ROOT = Path(__file__).parent.parent
 TINY = """
 import sys
 from pathlib import Path
-from foundry.shapeworld import judge_training as t
+from foundry.shapeworld import judge_evaluation, judge_training as t
+from foundry.shapeworld.judge_model import Size
 from foundry.shapeworld.judge_plan import Plan
+# Nobody has taught it yet to end a reply.
+judge_evaluation._LONGEST_REPLY = 8
+size = Size(
+    text_layers=2, text_width=64, text_inner=64, vision_layers=1, vision_width=64, vision_inner=64
+)
 plan = Plan(
     look_steps=16, base_steps=16, judge_steps=16, batch=8, warmup=2, evaluations=3,
-    evaluation_groups=1,
+    evaluation_groups=1, size=size,
 )
 t._SAVE_EVERY = 4
 t._SAMPLE_LESSONS = 256

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, validators
 from pydantic import ValidationError
 
-from foundry.evals.shapebench import run_shapebench
+from foundry.evals.shapebench import make_recipes, run_shapebench
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown
 from pipelines.build import BuildRefused
@@ -41,19 +41,19 @@ class OtherJudge(Exception):
     """A folder that holds the answers of another judge."""
 
 
-def _keep_judge(out: Path, model: str) -> dict[str, str]:
-    """Note whose answers a folder holds. Returns the digests of a local model's weights.
+def _keep_judge(out: Path, model: str, *, launch: bool) -> dict[str, str]:
+    """Note whose answers a folder holds. Returns the digests of the weights that are launched.
 
     Raises OtherJudge when they are another judge's, by its name or its weights.
     """
-    weights = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
+    weights = sorted(Path(model).glob("*.safetensors")) if launch else []
     judge = {"model": model, "weights": {w.name: file_sha256(w) for w in weights}}
     path = out / "judge.json"
     if path.exists():
         try:
             kept = json.loads(path.read_text("utf-8"))
         except ValueError:
-            kept = None
+            raise OtherJudge(f"{path} cannot be read; take another --out") from None
         if kept != judge:
             raise OtherJudge(f"{out}: holds the answers of another judge; take another --out")
     else:
@@ -99,10 +99,9 @@ def shapebench(
     servers = Servers()
     started = time.monotonic()
     try:
-        weights = _keep_judge(out, model)
-        answers = run_shapebench(
-            out, rows=rows, endpoint={"model": model, **reached}, servers=servers, say=say
-        )
+        recipes = make_recipes(out, rows=rows, endpoint={"model": model, **reached})
+        weights = _keep_judge(out, model, launch=launch)
+        answers = run_shapebench(out, recipes, rows=rows, servers=servers, say=say)
     except OtherJudge as error:
         say(str(error))
         return 2
@@ -133,7 +132,8 @@ def shapebench(
     )
     text = head + markdown(found)
     try:
-        write_json(report.with_suffix(".json"), found)
+        numbers = json.dumps(found, indent=1, allow_nan=False) + "\n"
+        write_bytes(report.with_suffix(".json"), numbers.encode())
         write_bytes(report, text.encode())
     except OSError as error:
         say(f"the report cannot be written: {error}")

@@ -29,9 +29,21 @@ from pipelines.runtime import Servers
 
 VOTES = (1, 4)
 VOTE_TEMPERATURE = 0.7
+Recipes = dict[tuple[Kind, int], AnyRecipe]
 KINDS: tuple[Kind, ...] = ("edit", "gen")
 TEACHERS = {"edit": "difference first", "gen": "plan then score"}
 AXES_OF = {"edit": AXES, "gen": ("gen",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What an answer took: tokens read and written, those of refused replies too, and whether
+    a reply was refused.
+    """
+
+    prompt_tokens: int
+    reply_tokens: int
+    asked_again: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +51,7 @@ class Prediction:
     """One score that a judge gave, or did not: `score` and `expected` are None when rejected.
 
     `expected` is the mean score under the label probabilities, None where the server gives none.
-    `tokens` is what the replies took, those that were refused too; `asked_again` whether one was.
+    `cost` is None where the judge was not asked, its report or checklist having been rejected.
     """
 
     mode: str
@@ -52,24 +64,21 @@ class Prediction:
     score: int | None
     expected: float | None
     reason: str | None
-    tokens: int
-    asked_again: bool
+    cost: Cost | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
     """The items that a judge listed about a pair or prompt, beside the true ones.
 
-    `kind` is differences or checklist; `given` is None where the reply was rejected. `tokens` and
-    `asked_again` as in a Prediction.
+    `kind` is differences or checklist; `given` is None where the reply was rejected.
     """
 
     kind: str
     group: str
     given: list[dict[str, Any]] | None
     true: list[dict[str, Any]]
-    tokens: int
-    asked_again: bool
+    cost: Cost | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,25 +117,36 @@ def write_rows(folder: Path, rows: int) -> dict[str, dict[str, Any]]:
     return truth
 
 
+def make_recipes(folder: Path, *, rows: int, endpoint: dict[str, Any]) -> Recipes:
+    """What will be asked, by kind and number of votes.
+
+    `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises pydantic's
+    ValidationError for one that is none.
+    """
+    return {
+        (kind, votes): _recipe(kind, folder, _world(folder, rows), votes, endpoint)
+        for kind in KINDS
+        for votes in VOTES
+    }
+
+
+def _world(folder: Path, rows: int) -> Path:
+    return folder / f"rows-{rows}"
+
+
 def run_shapebench(
     folder: Path,
+    recipes: Recipes,
     *,
     rows: int,
-    endpoint: dict[str, Any],
     servers: Servers,
     say: Callable[[str], None],
 ) -> Answers:
     """Ask a judge about everything in every way; what `folder` holds already is not asked again.
 
-    `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises as `run_teacher`.
+    `recipes` are those of `make_recipes` for the same folder and rows. Raises as `run_teacher`.
     """
-    world = folder / f"rows-{rows}"
-    recipes = {
-        (kind, votes): _recipe(kind, folder, world, votes, endpoint)
-        for kind in KINDS
-        for votes in VOTES
-    }
-    truth = write_rows(world, rows)
+    truth = write_rows(_world(folder, rows), rows)
     answers = Answers(predictions=[], listed=[], judged=[])
     for kind in KINDS:
         for votes in VOTES:
@@ -190,15 +210,20 @@ def _predictions(
                     score=answer["score"] if ok else None,
                     expected=answer["score_expected"] if ok else None,
                     reason=answer["reason"],
-                    **_cost(answer),
+                    cost=_cost(answer),
                 )
             )
     return predictions
 
 
-def _cost(answer: dict[str, Any]) -> dict[str, Any]:
-    tokens, attempts = (answer.get(name) or 0 for name in ("completion_tokens", "attempts"))
-    return {"tokens": tokens, "asked_again": attempts > 1}
+def _cost(answer: dict[str, Any]) -> Cost | None:
+    if "attempts" not in answer:
+        return None
+    return Cost(
+        prompt_tokens=answer["prompt_tokens"] or 0,
+        reply_tokens=answer["completion_tokens"] or 0,
+        asked_again=answer["attempts"] > 1,
+    )
 
 
 def _group(row_id: str) -> str:
@@ -218,7 +243,7 @@ def _add_lists(kind: str, outcomes: list[Any], truth: Any, answers: Answers) -> 
                 group=group,
                 given=given,
                 true=known["differences"],
-                **_cost(upstream),
+                cost=_cost(upstream),
             )
             continue
         given = upstream["items"] if ok else None
@@ -227,7 +252,7 @@ def _add_lists(kind: str, outcomes: list[Any], truth: Any, answers: Answers) -> 
             group=group,
             given=given,
             true=known["checklist"],
-            **_cost(upstream),
+            cost=_cost(upstream),
         )
         if given is not None and outcome.score and outcome.score["status"] == "ok":
             verdicts = [

@@ -19,7 +19,16 @@ from foundry.evals.metrics import (
     quadratic_kappa,
     spearman,
 )
-from foundry.evals.shapebench import AXES_OF, TEACHERS, VOTES, Answers, Judged, Listed, Prediction
+from foundry.evals.shapebench import (
+    AXES_OF,
+    TEACHERS,
+    VOTES,
+    Answers,
+    Cost,
+    Judged,
+    Listed,
+    Prediction,
+)
 from pipelines.replies import SCORES
 
 VERDICTS = ("yes", "partly", "no")
@@ -99,8 +108,7 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
         "rows": len(rows),
         "scored": len(given),
         "rejected": 1 - len(given) / max(1, len(rows)),
-        "tokens": _mean([row.tokens for row in rows]),
-        "asked_again": _mean([row.asked_again for row in rows]),
+        "cost": _cost([row.cost for row in rows]),
         "worst_mae": _mean([_miss(row) for row in rows]),
     }
     metrics = (mae, macro_mae, spearman, quadratic_kappa)
@@ -118,6 +126,13 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
 def _miss(row: Prediction) -> int:
     """How far off a score is; one that is missing counts as the furthest there is."""
     return max(abs(row.true - score) for score in (SCORES if row.score is None else (row.score,)))
+
+
+def _cost(costs: Sequence[Cost | None]) -> Found:
+    """Means over the answers that were asked for."""
+    asked = [cost for cost in costs if cost is not None]
+    names = ("prompt_tokens", "reply_tokens", "asked_again")
+    return {"asked": len(asked)} | {n: _mean([getattr(cost, n) for cost in asked]) for n in names}
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -182,8 +197,7 @@ def _lists(rows: Sequence[Listed], kind: str, same: Callable[..., bool]) -> Foun
         "kind": kind,
         "lists": len(rows),
         "rejected": _mean([row.given is None for row in rows]) or 0.0,
-        "tokens": _mean([row.tokens for row in rows]),
-        "asked_again": _mean([row.asked_again for row in rows]),
+        "cost": _cost([row.cost for row in rows]),
         **{
             name: _with_interval(partial(_of_counts, measure, counts), groups)
             for name, measure in measures.items()

@@ -79,20 +79,18 @@ def _look_table(found: Found) -> list[str]:
 
 
 def _cost_table(found: Found) -> list[str]:
-    """What a way of asking costs; the lists are asked for once a pair or prompt."""
     lines = [
-        "Tokens of a reply or of all votes, refused ones among them, and how often one was asked "
-        "for again:",
+        "Means over what was asked for, refused replies and all votes counted. A report is asked "
+        "for once a pair and a checklist once a prompt, beside the scores that rest on them:",
         "",
-        _row("asked for", "mode", "votes", "tokens", "asked again"),
-        _rule(5),
+        _row("asked for", "mode", "votes", "asked", "prompt tokens", "reply tokens", "asked again"),
+        _rule(7),
     ]
-    for s in found["scores"]:
-        cells = (_number(s["tokens"], 0), f"{s['asked_again'] or 0:.1%}")
-        lines.append(_row(s["axis"], s["mode"], s["votes"], *cells))
-    for one in found["lists"]:
-        cells = (_number(one["tokens"], 0), f"{one['asked_again'] or 0:.1%}")
-        lines.append(_row(one["kind"], "", "", *cells))
+    asked = [(s["axis"], s["mode"], s["votes"], s["cost"]) for s in found["scores"]]
+    asked += [(one["kind"], "", "", one["cost"]) for one in found["lists"]]
+    for *what, cost in asked:
+        tokens = (_number(cost[name], 0) for name in ("prompt_tokens", "reply_tokens"))
+        lines.append(_row(*what, cost["asked"], *tokens, f"{cost['asked_again'] or 0:.1%}"))
     return lines
 
 

@@ -53,7 +53,19 @@ def differences(source: Scene, edited: Scene) -> list[Difference]:
                 key=None,
             )
         ]
-    return sorted(found, key=lambda d: not d.significant)
+    return in_order(found)
+
+
+def in_order(found: Sequence[Difference]) -> list[Difference]:
+    """Differences as a report tells them: the significant first, each kind in order of its place.
+
+    The background comes before any place.
+    """
+    return sorted(found, key=lambda d: (not d.significant, _place_number(d.subject)))
+
+
+def _place_number(subject: str) -> int:
+    return next((i for i, place in enumerate(PLACES) if subject.startswith(f"{place} ")), -1)
 
 
 def all_differences(source: Scene, edited: Scene) -> list[Difference]:

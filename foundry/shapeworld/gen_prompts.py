@@ -15,7 +15,7 @@ from foundry.shapeworld.scenes import (
     SIZES,
     near_colour,
 )
-from foundry.shapeworld.wording import COUNT_WORDS, plural, with_article
+from foundry.shapeworld.wording import COUNT_WORDS, SIDE_WORDS, plural, with_article
 
 SIDES = ("left", "right", "above", "below")
 MOST_ITEMS = 12
@@ -79,7 +79,7 @@ def _random_absent(dice: Random, groups: Sequence[Group], taken: set[str], unsee
     return Absent(shape=shape, colour=dice.choice(allowed))
 
 
-def asks_for_unseen(wanted: Wanted) -> bool:
+def wants_unseen(wanted: Wanted) -> bool:
     """Whether a held-out combination of shape and colour is asked for, or to be left out."""
     return any((one.shape, one.colour) in HELD_OUT for one in (*wanted.groups, *wanted.absent))
 
@@ -95,14 +95,11 @@ def write_prompt(wanted: Wanted, dice: Random) -> str:
         text += dice.choice((f" on {ground}", f", with {ground}"))
     sentences = [text + "."]
     for relation in wanted.relations:
-        side = _SIDE_WORDS[relation.side]
+        side = SIDE_WORDS[relation.side]
         sentences.append(f"The {relation.shape} is {side} the {relation.other}.")
     for absent in wanted.absent:
         sentences.append(_write_absent(absent, dice))
     return " ".join(sentences)
-
-
-_SIDE_WORDS = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
 
 
 def _name_group(group: Group) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 from foundry.shapeworld.edit_truth import Request
-from foundry.shapeworld.scenes import Scene
+from foundry.shapeworld.scenes import HELD_OUT, Scene
 from foundry.shapeworld.wording import name_thing, place_phrase, plural, with_article
 
 _TEMPLATES = {
@@ -27,6 +27,16 @@ _TEMPLATES = {
 def write_instruction(source: Scene, requests: Sequence[Request], dice: Random) -> str:
     """One sentence a request, in words that fit the source scene and only the things meant."""
     return " ".join(_sentence(source, request, dice) for request in requests)
+
+
+def asks_for_unseen(source: Scene, requests: Sequence[Request]) -> bool:
+    """Whether a held-out combination of shape and colour is asked for."""
+    before = source.by_key()
+    return any(
+        (request.shape, request.colour) in HELD_OUT
+        or any((before[key].shape, request.to) in HELD_OUT for key in request.targets)
+        for request in requests
+    )
 
 
 def _sentence(source: Scene, request: Request, dice: Random) -> str:

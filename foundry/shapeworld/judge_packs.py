@@ -1,7 +1,8 @@
 """Lessons about the same pictures as one row of tokens, so that pictures are computed once.
 
 A row begins with what its lessons share, the system text and the pictures. Each lesson that follows
-sees this beginning and itself, at the positions it would have alone: its loss is the same.
+sees this beginning and itself, at the positions it would have alone: the loss of its reply is the
+same.
 """
 
 from __future__ import annotations

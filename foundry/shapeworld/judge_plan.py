@@ -11,6 +11,8 @@ from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 
 # Lessons are drawn ahead by so many batches, to batch them by length.
 POOL_BATCHES = 16
+# So that sets of lessons about the same pictures are many more than batches.
+SMALLEST_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Plan:
     def __post_init__(self) -> None:
         if any(n % POOL_BATCHES for n in (self.look_steps, self.base_steps, self.judge_steps)):
             raise ValueError(f"steps must be multiples of {POOL_BATCHES}")
+        if self.batch < SMALLEST_BATCH:
+            raise ValueError(f"batches of fewer than {SMALLEST_BATCH} cannot be filled evenly")
         if not 0 <= self.seed < FIRST_RESERVED_SEED:
             raise ValueError(f"seeds from {FIRST_RESERVED_SEED} on are for measuring")
 

@@ -24,6 +24,8 @@ from foundry.shapeworld.lessons import Lesson
 from pipelines.version import git_commit
 
 _CHECKPOINT = "checkpoint.pt"
+# To be raised with any change of the training by which a run would go on as another.
+_TRAINING = 2
 CURVE = "curve.jsonl"
 
 
@@ -70,12 +72,12 @@ def keep_plan(folder: Path, plan: Plan, sample: Sequence[Lesson]) -> None:
         taught.update("\0".join((lesson.kind, lesson.text, lesson.reply)).encode())
     for picture in sample[0].pictures:
         taught.update(picture.tobytes())
-    facts = asdict(plan) | {"lessons_sha256": taught.hexdigest()}
+    facts = asdict(plan) | {"training": _TRAINING, "lessons_sha256": taught.hexdigest()}
     path, text = folder / "plan.json", json.dumps(facts, indent=1) + "\n"
     if path.exists() and path.read_text("utf-8") != text:
         raise AnotherRun(
-            f"{path} is of another run, or prompts, schemas or the world have changed since; "
-            "take another folder, or remove this one"
+            f"{path} is of another run, or prompts, schemas, the world or the training have "
+            "changed since; take another folder, or remove this one"
         )
     path.write_text(text, "utf-8")
 

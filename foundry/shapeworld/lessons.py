@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from foundry.shapeworld.changes import Canvas, disturb
-from foundry.shapeworld.differences import Difference, as_item, differences
+from foundry.shapeworld.differences import Difference, as_item, differences, in_order
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import checklist, verdict
 from foundry.shapeworld.glimpses import Glimpses, change_at_place, glimpses
@@ -142,14 +142,15 @@ def _as_a_judge_may_report(edit: Edit, dice: Random) -> list[Difference]:
     found = differences(edit.source, edit.edited)
     if found and dice.random() < _MISSED:
         found.pop(dice.randrange(len(found)))
-    if dice.random() < _MADE_UP:
+    # "Whole picture" stands alone; of a thing that something is told of, nothing else is made up.
+    if dice.random() < _MADE_UP and all(d.category != "other" for d in found):
         canvas = Canvas(edit.source, dice, unseen=False)
         disturb(canvas, *dice.choice(((1, 0), (0, 1))))
         made_up = canvas.scene()
         others = differences(edit.source, made_up) if made_up else []
-        told = {(d.key, d.category) for d in found}
-        found += [d for d in others if (d.key, d.category) not in told]
-    return sorted(found, key=lambda d: not d.significant)
+        told = {d.key for d in found}
+        found += [d for d in others if d.key not in told]
+    return in_order(found)
 
 
 def score_edit_fast(row: WorldRow, dice: Random) -> list[Lesson]:

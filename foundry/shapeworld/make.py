@@ -146,7 +146,7 @@ def main(
     rows
         How many.
     seed
-        Other seeds, other rows. Those of seed 1 are what the bundled judge was trained on.
+        Other seeds, other rows. Training a judge draws those of seed 1.
     out
         Folder to write to; rows, pictures and truth that are there are replaced.
     unseen

@@ -14,6 +14,7 @@ from foundry.shapeworld.gen_truth import Absent, Group, Item, Relation
 from foundry.shapeworld.scenes import PLACES, Scene, Thing
 from foundry.shapeworld.wording import (
     COUNT_WORDS,
+    SIDE_WORDS,
     name_by_place,
     place_phrase,
     plural,
@@ -187,8 +188,8 @@ def evidence(item: Item, scene: Scene) -> str:
     if isinstance(about, Absent):
         return _forbidden(about, scene)
     if isinstance(about, Relation):
-        where = "; ".join(_places(shape, scene) for shape in (about.shape, about.other))
-        return f"to be {about.side}: {where}"
+        where = ", ".join(_places(shape, scene) for shape in (about.shape, about.other))
+        return f"{about.shape} to be {SIDE_WORDS[about.side]} {about.other}; {where}"
     noun = about.shape if about.count == 1 else plural(about.shape)
     things = [thing for thing in scene.things if thing.shape == about.shape]
     found = f"{COUNT_WORDS[len(things)]} {about.shape if len(things) == 1 else plural(about.shape)}"
@@ -203,13 +204,13 @@ def evidence(item: Item, scene: Scene) -> str:
 
 def _places(shape: str, scene: Scene) -> str:
     places = [PLACES[thing.cell] for thing in scene.things if thing.shape == shape]
-    return f"{shape} {', '.join(places)}" if places else f"no {shape}"
+    return f"{shape} {' and '.join(places)}" if places else f"no {shape}"
 
 
 def _forbidden(absent: Absent, scene: Scene) -> str:
     if absent.shape is None:
         found = sorted({thing.colour for thing in scene.things})
-        return f"nothing {absent.colour} to be there; only {', '.join(found)}"
+        return f"nothing {absent.colour} to be there; there is {', '.join(found)}"
     found = [t.colour for t in scene.things if t.shape == absent.shape]
     name = " ".join(word for word in (absent.colour, absent.shape) if word)
     there = f"{absent.shape} {', '.join(found)}" if found else f"no {absent.shape}"

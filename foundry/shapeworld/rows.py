@@ -19,9 +19,9 @@ from foundry.shapeworld.drawing import draw_scene
 from foundry.shapeworld.edit_truth import consistency_score, execution_score, unintended
 from foundry.shapeworld.edits import Edit, describe_requests, random_edit
 from foundry.shapeworld.gen_pictures import picture_scene
-from foundry.shapeworld.gen_prompts import asks_for_unseen, random_wanted, write_prompt
+from foundry.shapeworld.gen_prompts import random_wanted, wants_unseen, write_prompt
 from foundry.shapeworld.gen_truth import Wanted, checklist, gen_score, verdict
-from foundry.shapeworld.instructions import write_instruction
+from foundry.shapeworld.instructions import asks_for_unseen, write_instruction
 from foundry.shapeworld.scenes import Scene, is_unseen, random_scene
 from pipelines.replies import SCORES
 
@@ -116,7 +116,7 @@ def truth_of_edit(edit: Edit) -> dict[str, Any]:
         "requests": json.dumps(describe_requests(requests)),
         "unintended_significant": sum(d.significant for d in extra),
         "unintended_minor": sum(not d.significant for d in extra),
-        "unseen": is_unseen(source) or is_unseen(edited),
+        "unseen": is_unseen(source) or is_unseen(edited) or asks_for_unseen(source, requests),
         "source_scene": scene_json(source),
         "edited_scene": scene_json(edited),
     }
@@ -135,7 +135,7 @@ def truth_of_picture(wanted: Wanted, scene: Scene) -> dict[str, Any]:
             for i, v in zip(items, verdicts, strict=True)
         ],
         "wanted": json.dumps(asdict(wanted)),
-        "unseen": is_unseen(scene) or asks_for_unseen(wanted),
+        "unseen": is_unseen(scene) or wants_unseen(wanted),
         "scene": scene_json(scene),
     }
     return {"scores": {"score": score}, "truth": truth}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from foundry.shapeworld.scenes import PLACES, Scene, Thing
 
+SIDE_WORDS = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
