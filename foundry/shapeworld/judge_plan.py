@@ -27,13 +27,13 @@ class Plan:
     seed: int = 1
     look_steps: int = 112
     base_steps: int = 592
-    judge_steps: int = 1904
+    judge_steps: int = 1760
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
-    evaluations: int = 8
-    evaluation_groups: int = 40
+    evaluations: int = 6
+    evaluation_groups: int = 24
     size: Size = SMALL
 
     def __post_init__(self) -> None:
