@@ -83,6 +83,7 @@ with torch.no_grad():
 print(json.dumps({
     "packed": packed, "alone": alone, "parts": [len(p.parts) for p in chosen],
     "weights": sorted(set(weight.tolist())),
+    "told": len(told), "pictures": sum(len(p.lesson.pictures) for p in chosen),
 }))
 """
 
@@ -102,4 +103,6 @@ def test_lessons_in_one_row_have_the_loss_that_they_have_alone():
     assert found.parts[0] > 3
     assert found.parts[1] == 1
     assert found.weights == [1.0, 5.0]
+    # Each picture of a pack is told once, whatever the number of its lessons.
+    assert found.told == 36 * found.pictures == 72
     assert found.packed == pytest.approx(found.alone, rel=1e-4)
