@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from foundry.shapeworld.edit_truth import Request
 from foundry.shapeworld.scenes import (
     COLOURS,
     PATTERNS,
@@ -51,3 +52,31 @@ def after(source, *, remove=(), add=(), background=None, **changes):
     for i, words in enumerate(add):
         things[100 + i] = thing(words, 100 + i)
     return make_scene(background or source.background, list(things.values()))
+
+
+BASE = scene(
+    "white",
+    "red circle top left",
+    "small green star top",
+    "large blue square centre",
+    "striped navy cross bottom",
+    "gold diamond bottom right",
+)
+ALIKE = scene(
+    "sky", "red circle left", "small red circle right", "blue circle top", "grey star bottom"
+)
+
+
+def request(kind, *targets, **asked):
+    return Request(kind=kind, targets=targets, **asked)
+
+
+RECOLOUR = request("recolour", 0, to="green")
+RESIZE = request("resize", 1, to="large")
+MOVE = request("move", 4, to="middle left")
+ADD = request("add", shape="star", colour="purple", size="small", place="middle right")
+ADD_ANY = request("add", shape="star", colour="purple")
+REPLACE = request("replace", 2, shape="triangle", colour="lime")
+REMOVE = request("remove", 3)
+BACKGROUND = request("background", to="mint")
+ALL_GOLD = request("recolour", 0, 1, 2, to="gold")
