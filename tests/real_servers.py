@@ -16,6 +16,7 @@ from pipelines.recipe import Launch
 JUDGE = "foundry/shapeworld/judge"
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
+VLLM_PYTHON = str(ROOT / ".venv-vllm/bin/python")
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 
 
@@ -93,6 +94,14 @@ def run(command, env=None, cwd=ROOT, timeout_s=300):
     return subprocess.run(
         command, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
     )
+
+
+def with_torch(script):
+    """Run Python code in the environment that has torch, to a good end: its last printed line."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = run([VLLM_PYTHON, "-c", script], env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
 
 
 class VllmProcess:

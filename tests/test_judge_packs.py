@@ -1,14 +1,12 @@
 """Lessons packed by their pictures: what shares a row, where it stands, how rows are divided."""
 
 import json
-import os
-import subprocess
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_train_judge import PYTHON, ROOT
+from real_servers import with_torch
 
 from foundry.shapeworld.judge_packs import Pack, positions, segments, split_evenly
 
@@ -90,16 +88,7 @@ print(json.dumps({
 
 @pytest.mark.vllm
 def test_lessons_in_one_row_have_the_loss_that_they_have_alone():
-    done = subprocess.run(
-        [PYTHON, "-c", ALONE],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    found = SimpleNamespace(**json.loads(done.stdout.splitlines()[-1]))
+    found = SimpleNamespace(**json.loads(with_torch(ALONE)))
     assert found.parts[0] > 3
     assert found.parts[1] == 1
     assert found.weights == [1.0, 5.0]

@@ -220,9 +220,9 @@ def test_what_goes_wrong_besides_may_hit_the_very_thing_that_was_named():
 
 
 def test_an_instruction_may_ask_for_what_was_never_trained_on():
-    assert asks_for_unseen(BASE, [asked("recolour", 0, to="gold")])
-    assert not asks_for_unseen(BASE, [asked("recolour", 0, to="green")])
-    assert asks_for_unseen(BASE, [asked("add", shape="star", colour="green")])
+    assert asks_for_unseen(BASE, [request("recolour", 0, to="gold")])
+    assert not asks_for_unseen(BASE, [request("recolour", 0, to="green")])
+    assert asks_for_unseen(BASE, [request("add", shape="star", colour="green")])
     assert asks_for_unseen(BASE, [request("replace", 2, shape="cross", colour="black")])
     assert not asks_for_unseen(BASE, [request("remove", 0), request("background", to="mint")])
     dice = Random(1)

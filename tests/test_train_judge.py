@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from real_servers import ROOT, VLLM_PYTHON, with_torch
 
 from foundry.shapeworld.train_judge import main
 
-PYTHON = Path(".venv-vllm/bin/python").absolute()
-ROOT = Path(__file__).parent.parent
 TINY = """
 import sys
 from pathlib import Path
@@ -38,7 +36,7 @@ t.train(Path(sys.argv[1]), plan, lambda text: print(text, flush=True), command="
 
 def start(folder):
     return subprocess.Popen(
-        [PYTHON, "-c", TINY, str(folder)],
+        [VLLM_PYTHON, "-c", TINY, str(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,16 +83,7 @@ print(json.dumps({
 
 @pytest.mark.vllm
 def test_requests_are_short_and_written_as_the_server_writes_them():
-    done = subprocess.run(
-        [PYTHON, "-c", READ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    read = json.loads(done.stdout.splitlines()[-1])
+    read = json.loads(with_torch(READ))
     assert read["same"]
     assert read["whole"]
     assert read["mean"] < 80
@@ -127,17 +116,8 @@ print(max(((a - b).norm() / (a - 1).norm()).item() for a, b in zip(ours, theirs)
 
 @pytest.mark.vllm
 def test_muon_does_in_float32_what_torch_does_in_bfloat16():
-    done = subprocess.run(
-        [PYTHON, "-c", MUON],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
     # bfloat16 keeps eight bits.
-    assert float(done.stdout) < 0.03
+    assert float(with_torch(MUON)) < 0.03
 
 
 @pytest.mark.vllm
@@ -175,7 +155,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
 def test_a_folder_of_another_run_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text("{}\n")
     done = subprocess.run(
-        [PYTHON, "-m", "foundry.shapeworld.train_judge", str(tmp_path)],
+        [VLLM_PYTHON, "-m", "foundry.shapeworld.train_judge", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
