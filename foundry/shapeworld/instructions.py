@@ -7,7 +7,7 @@ from random import Random
 
 from foundry.shapeworld.edit_truth import Request
 from foundry.shapeworld.scenes import HELD_OUT, Scene
-from foundry.shapeworld.wording import name_thing, place_phrase, plural, with_article
+from foundry.shapeworld.wording import name_new, name_thing, place_phrase, plural
 
 _TEMPLATES = {
     "add": ("Add {new}{where}.", "Put {new} into the picture{where}.", "Draw {new}{where}."),
@@ -42,7 +42,7 @@ def asks_for_unseen(source: Scene, requests: Sequence[Request]) -> bool:
 def _sentence(source: Scene, request: Request, dice: Random) -> str:
     words = {
         "old": _targets(source, request),
-        "new": _new_thing(request),
+        "new": name_new(request.shape, request.colour, request.size, None),
         "where": f" {place_phrase(request.place)}" if request.place else "",
         "to": request.to or "",
     }
@@ -57,8 +57,3 @@ def _targets(source: Scene, request: Request) -> str:
         # A request for several is for all of one shape.
         return f"all {plural(things[0].shape)}"
     return f"the {name_thing(things[0], source)}"
-
-
-def _new_thing(request: Request) -> str:
-    words = [word for word in (request.size, request.colour, request.shape) if word]
-    return with_article(" ".join(words)) if words else ""

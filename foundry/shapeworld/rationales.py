@@ -16,6 +16,7 @@ from foundry.shapeworld.wording import (
     COUNT_WORDS,
     SIDE_WORDS,
     name_by_place,
+    name_new,
     place_phrase,
     plural,
     with_article,
@@ -100,15 +101,12 @@ def _now(request: Request, old: Thing, new: Thing | None) -> str:
 
 def _new(thing: Thing, request: Request) -> str:
     """A new thing, as far as a request says what it should be."""
-    size = f"{thing.size} " if request.size else ""
-    place = f" {place_phrase(PLACES[thing.cell])}" if request.place else ""
-    return with_article(f"{size}{thing.colour} {thing.shape}") + place
+    size, place = request.size and thing.size, request.place and PLACES[thing.cell]
+    return name_new(thing.shape, thing.colour, size, place)
 
 
 def _asked(request: Request) -> str:
-    size = f"{request.size} " if request.size else ""
-    place = f" {place_phrase(request.place)}" if request.place else ""
-    return with_article(f"{size}{request.colour} {request.shape}") + place
+    return name_new(request.shape, request.colour, request.size, request.place)
 
 
 def _capital(text: str) -> str:
@@ -192,14 +190,18 @@ def evidence(item: Item, scene: Scene) -> str:
         return f"{about.shape} to be {SIDE_WORDS[about.side]} {about.other}; {where}"
     noun = about.shape if about.count == 1 else plural(about.shape)
     things = [thing for thing in scene.things if thing.shape == about.shape]
-    found = f"{COUNT_WORDS[len(things)]} {about.shape if len(things) == 1 else plural(about.shape)}"
+    found = _counted(about.shape, len(things))
     if item.kind == "subject":
         return f"{noun} to be there; {found}"
     if item.kind == "count":
-        return f"{COUNT_WORDS[about.count]} {noun} to be there; {found}"
+        return f"{_counted(about.shape, about.count)} to be there; {found}"
     attribute = item.attribute or ""
     have = ", ".join(getattr(thing, attribute) for thing in things)
     return f"{noun} to be {getattr(about, attribute)}; " + (f"{noun} {have}" if things else found)
+
+
+def _counted(shape: str, count: int) -> str:
+    return f"{COUNT_WORDS[count]} {shape if count == 1 else plural(shape)}"
 
 
 def _places(shape: str, scene: Scene) -> str:

@@ -30,6 +30,16 @@ def look(thing: Thing) -> str:
     return " ".join(word for word in (size, pattern, thing.colour, thing.shape) if word)
 
 
+def name_new(shape: str | None, colour: str | None, size: str | None, place: str | None) -> str:
+    """A thing that is to come, as far as something is said of it: `a small red circle`.
+
+    With a place, where: `a red circle at the top left`. Nothing at all for nothing said.
+    """
+    words = " ".join(word for word in (size, colour, shape) if word)
+    where = f" {place_phrase(place)}" if place else ""
+    return with_article(words) + where if words else ""
+
+
 def name_by_place(thing: Thing) -> str:
     """A name that fits no other thing of its scene: `top left red circle`."""
     return f"{PLACES[thing.cell]} {thing.colour} {thing.shape}"
