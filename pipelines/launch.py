@@ -83,7 +83,7 @@ def start_server(launch: Launch, *, log_path: Path, folder: Path | None = None) 
     if launch.model.startswith(("/", "./", "../", "~")) and not (folder / launch.model).exists():
         raise LaunchFailed(
             f"cannot start a server: there is no model folder {launch.model}. "
-            "Correct launch.model; 'make setup' writes the bundled judge."
+            "Correct launch.model; the bundled judge is foundry/shapeworld/judge."
         )
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with open(log_path, "ab") as log:

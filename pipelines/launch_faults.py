@@ -47,7 +47,7 @@ _CURES = (
         r"Invalid repository ID|couldn't connect to|not a valid model identifier|"
         r"does not appear to have a file named|config\.json",
         "The model is not there: launch.model must be a folder with a config.json, or a name on "
-        "the Hub that this machine can download. 'make setup' writes the bundled judge.",
+        "the Hub that this machine can download.",
     ),
     (
         r"unrecognized arguments|invalid choice|the following arguments are required",

@@ -120,12 +120,11 @@ def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, weights: Any, t
     import torch
 
     inputs = dict(inputs)
-    segments = inputs.pop("segments")
+    seen = _what_is_seen(inputs.pop("segments"))
     kept: list[Any] = []
     layer = model.model.language_model.layers[_TELLING_LAYER]
     hook = layer.register_forward_hook(lambda _module, _given, out: kept.append(out))
-    seen = {"attention_mask": _what_is_seen(segments)}
-    hidden = model.model(**inputs, **seen).last_hidden_state[:, :-1]
+    hidden = model.model(**inputs, attention_mask=seen).last_hidden_state[:, :-1]
     hook.remove()
     asked = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[asked])

@@ -20,8 +20,8 @@ class Plan:
     """A training run.
 
     `look_steps` of captions, `base_steps` without any score, then `judge_steps` with all
-    kinds of lessons, of `batch` lessons each; all multiples of POOL_BATCHES. The learning rate
-    rises over `warmup` steps and falls as a cosine over the whole run.
+    kinds of lessons, `batch` a step on average; all steps multiples of POOL_BATCHES. The learning
+    rate rises over `warmup` steps and falls as a cosine over the whole run.
     """
 
     seed: int = 1

@@ -54,14 +54,15 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     hasten(model)
     # On a GPU where there is one.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    halves = model.device.type != "cpu" or cpu_has_bfloat16()
     optimizers = new_optimizers(model, plan)
     step, before_s, loss = restore(folder, model, optimizers)
     say(f"{count_parameters(model) / 1e6:.2f} M parameters, {len(processor.tokenizer)} tokens")
-    say(f"steps {step + 1} to {plan.steps}, {plan.batch} lessons each; curve: {folder / CURVE}")
+    say(f"steps {step + 1} to {plan.steps}, about {plan.batch} lessons each; {folder / CURVE}")
     began, first = time.monotonic(), step
     model.train()
     for batch in batch_stream(plan, processor, first_step=step):
-        now = _learn(model, optimizers, batch, rate=learning_rate(plan, step))
+        now = _learn(model, optimizers, batch, rate=learning_rate(plan, step), halves=halves)
         loss = 0.98 * loss + 0.02 * now if loss else now
         step += 1
         took_s = time.monotonic() - began
@@ -103,13 +104,12 @@ def new_optimizers(model: Any, plan: Plan) -> list[Any]:
     ]
 
 
-def _learn(model: Any, optimizers: list[Any], batch: Batch, *, rate: float) -> float:
-    """One step of the optimizers. Returns the loss before it."""
+def _learn(model: Any, optimizers: list[Any], batch: Batch, *, rate: float, halves: bool) -> float:
+    """One step of the optimizers, in bfloat16 with `halves`. Returns the loss before it."""
     import torch
 
     for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
-    halves = model.device.type != "cpu" or cpu_has_bfloat16()
     inputs = {name: value.to(model.device) for name, value in batch[0].items()}
     with torch.autocast(model.device.type, torch.bfloat16, enabled=halves):
         loss = lesson_loss(model, inputs, *(wanted.to(model.device) for wanted in batch[1:]))
