@@ -96,6 +96,19 @@ RECOLOUR = Request(kind="recolour", targets=(0,), to="blue")
             "The top left red circle should become a gold cross; it became a gold cross: as asked.",
         ),
         (
+            (CIRCLE, STAR, thing(2, "star", "gold", 8, size="medium")),
+            Request(kind="add", shape="cross", colour="gold", size="large", place="centre"),
+            "A large gold cross in the centre should be added; "
+            "a medium gold star at the bottom right was, shape wrong, place wrong, size near: "
+            "hardly what was asked.",
+        ),
+        (
+            (thing(0, "cross", "orange", 0), STAR),
+            Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
+            "The top left red circle should become a gold cross; "
+            "it became an orange cross, colour near: very close to what was asked.",
+        ),
+        (
             (STAR,),
             Request(kind="replace", targets=(0,), shape="cross", colour="gold"),
             "The top left red circle should become a gold cross; "
@@ -200,11 +213,47 @@ def test_evidence_tells_what_decides_an_item():
         "circles to be there; two circles",
         "star to be there; one star",
         "two circles to be there; two circles",
-        "circles to be red; circles red, crimson",
-        "circles to be small; circles small, medium",
+        "circles to be red; circles red, crimson near",
+        "circles to be small; circles small, medium wrong",
         "one star to be there; one star",
         "star to be blue; star blue",
-        "star to be above circle; star bottom right, circle top left and centre",
+        "star to be above circle; star bottom, circle top and middle",
         "the background to be mint; it is cream",
         "nothing gold to be there; there is blue, crimson, red",
     ]
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        (Absent(colour="red"), "nothing red to be there; there is blue, crimson near, red wrong"),
+        (Absent(shape="circle"), "no circle to be there; circle crimson wrong, red wrong"),
+        (Absent(shape="star", colour="navy"), "no navy star to be there; star blue near"),
+        (Absent(shape="cross", colour="navy"), "no navy cross to be there; no cross"),
+    ],
+)
+def test_evidence_tells_what_is_there_of_what_must_not_be(absent, said):
+    scene = make_scene(
+        "cream",
+        [
+            thing(0, "circle", "red", 0),
+            thing(1, "circle", "crimson", 4),
+            thing(2, "star", "blue", 8),
+        ],
+    )
+    wanted = Wanted(groups=(Group(shape="circle", count=2, colour="red"),), absent=(absent,))
+    assert evidence(checklist(wanted)[-1], scene) == said
+
+
+def test_a_relation_across_is_told_by_columns():
+    scene = make_scene("cream", [thing(0, "circle", "red", 3), thing(1, "star", "blue", 8)])
+    wanted = Wanted(
+        groups=(
+            Group(shape="circle", count=1, colour="red"),
+            Group(shape="star", count=1, colour="blue"),
+        ),
+        relations=(Relation(shape="circle", side="left", other="star"),),
+    )
+    assert evidence(checklist(wanted)[-1], scene) == (
+        "circle to be left of star; circle left, star right"
+    )

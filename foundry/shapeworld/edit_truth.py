@@ -120,18 +120,24 @@ def _likeness(thing: Thing, request: Request) -> int:
     return 5 - slight if wrong == 0 else max(2, 4 - wrong)
 
 
-def _misses(thing: Thing, request: Request) -> tuple[int, int]:
-    """How many stated attributes are plainly wrong, and how many slightly."""
-    wrong = slight = 0
-    wrong += request.shape is not None and thing.shape != request.shape
+def misses(thing: Thing, request: Request) -> tuple[list[str], list[str]]:
+    """Which of the attributes that a request states are plainly wrong, and which slightly off."""
+    wrong, near = [], []
+    if request.shape is not None and thing.shape != request.shape:
+        wrong.append("shape")
     if request.colour is not None and thing.colour != request.colour:
-        near = are_near(thing.colour, request.colour)
-        slight, wrong = slight + near, wrong + (not near)
-    wrong += request.place is not None and PLACES[thing.cell] != request.place
+        (near if are_near(thing.colour, request.colour) else wrong).append("colour")
+    if request.place is not None and PLACES[thing.cell] != request.place:
+        wrong.append("place")
     if request.size is not None and thing.size != request.size:
-        near = size_steps(thing.size, request.size) == 1
-        slight, wrong = slight + near, wrong + (not near)
-    return wrong, slight
+        (near if size_steps(thing.size, request.size) == 1 else wrong).append("size")
+    return wrong, near
+
+
+def _misses(thing: Thing, request: Request) -> tuple[int, int]:
+    """How many attributes `misses` names of either sort."""
+    wrong, near = misses(thing, request)
+    return len(wrong), len(near)
 
 
 def added_for(

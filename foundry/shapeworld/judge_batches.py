@@ -19,9 +19,11 @@ IGNORED = -100
 # the layers above can use what it tells.
 _TELLING_LAYER = 1
 _WEIGHT_OF_PICTURES = 0.5
-# A score or verdict is one token of a reply, and what the reply is for.
+# A score or verdict is one token of a reply, and what the reply is for; in reasoning, what follows
+# a colon says how what was found compares with what was asked.
 _WEIGHT_OF_DECISIONS = 5.0
 _DECISION_FOLLOWS = ('"score":', '"verdict":"')
+_COMPARED = ":"
 Batch = tuple[dict[str, Any], Any, Any, Any]
 
 
@@ -46,6 +48,7 @@ def make_batch(packs: Sequence[Pack], processor: Any) -> Batch:
     tokenizer = processor.tokenizer
     keys = tokenizer.get_added_vocab().items()
     deciding = {token for text, token in keys if text.endswith(_DECISION_FOLLOWS)}
+    deciding.add(tokenizer.convert_tokens_to_ids(_COMPARED))
     rows, labels = [], []
     for pack in packs:
         row, wanted = list(pack.shared), [IGNORED] * len(pack.shared)
@@ -113,7 +116,7 @@ def _table(rows: Sequence[list[Any]], fill: Any, *, left: bool = False) -> Any:
 def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, weights: Any, told: Any) -> Any:
     """Mean cross entropy, in nats a token, of the replies, and half of that of the picture words.
 
-    Scores and verdicts weigh more, as `weights` says. `told` is what `picture_words` gives.
+    Decisions weigh more, as `weights` says. `told` is what `picture_words` gives.
     Picture tokens are asked early on for the words for what they show, all of a token's words
     equally likely. So comparing is learnt where the pictures are, and replies find it there.
     """

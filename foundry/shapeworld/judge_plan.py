@@ -26,8 +26,8 @@ class Plan:
 
     seed: int = 1
     look_steps: int = 112
-    base_steps: int = 592
-    judge_steps: int = 1760
+    base_steps: int = 704
+    judge_steps: int = 3200
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60

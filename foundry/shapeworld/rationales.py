@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foundry.shapeworld.differences import Difference, is_another_scene
-from foundry.shapeworld.edit_truth import Request, added_for, request_levels, unintended
+from foundry.shapeworld.edit_truth import Request, added_for, misses, request_levels, unintended
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import Absent, Group, Item, Relation
-from foundry.shapeworld.scenes import PLACES, Scene, Thing
+from foundry.shapeworld.scenes import COLOURS, PLACES, Scene, Thing, are_near
 from foundry.shapeworld.wording import (
     COUNT_WORDS,
     SIDE_WORDS,
@@ -37,6 +37,8 @@ _HOW = {
     2: "hardly what was asked",
     1: "not as asked",
 }
+_ROWS = ("top", "middle", "bottom")
+_COLUMNS = ("left", "centre", "right")
 _HOW_MANY = {5: "as asked", 4: "nearly", 3: "only partly", 2: "hardly", 1: "not at all"}
 
 
@@ -55,7 +57,7 @@ def _came_of(edit: Edit, request: Request, claimed: set[int]) -> str:
         now = f"it is {still}{edited.background}"
         return f"The background should be {request.to}; {now}: {_HOW[levels[0]]}."
     if request.kind == "add":
-        now = f"{_new(added, request)} was" if added else "nothing was"
+        now = f"{_new(added, request)} was{_misses(added, request)}" if added else "nothing was"
         return f"{_capital(_asked(request))} should be added; {now}: {_HOW[levels[0]]}."
     before, after = source.by_key(), edited.by_key()
     olds = [before[key] for key in request.targets]
@@ -90,7 +92,7 @@ def _now(request: Request, old: Thing, new: Thing | None) -> str:
         case "replace" if (new.shape, new.colour) == (old.shape, old.colour):
             return "is still there"
         case "replace":
-            return f"became {_new(new, request)}"
+            return f"became {_new(new, request)}{_misses(new, request)}"
         case "move":
             still = "still " if new.cell == old.cell else ""
             return f"is {still}{place_phrase(PLACES[new.cell])}"
@@ -103,6 +105,13 @@ def _new(thing: Thing, request: Request) -> str:
     """A new thing, as far as a request says what it should be."""
     size, place = request.size and thing.size, request.place and PLACES[thing.cell]
     return name_new(thing.shape, thing.colour, size, place)
+
+
+def _misses(thing: Thing, request: Request) -> str:
+    wrong, near = misses(thing, request)
+    parts = [f"{attribute} wrong" for attribute in wrong]
+    parts += [f"{attribute} near" for attribute in near]
+    return ", " + ", ".join(parts) if parts else ""
 
 
 def _asked(request: Request) -> str:
@@ -186,7 +195,7 @@ def evidence(item: Item, scene: Scene) -> str:
     if isinstance(about, Absent):
         return _forbidden(about, scene)
     if isinstance(about, Relation):
-        where = ", ".join(_places(shape, scene) for shape in (about.shape, about.other))
+        where = ", ".join(_along(about, shape, scene) for shape in (about.shape, about.other))
         return f"{about.shape} to be {SIDE_WORDS[about.side]} {about.other}; {where}"
     noun = about.shape if about.count == 1 else plural(about.shape)
     things = [thing for thing in scene.things if thing.shape == about.shape]
@@ -196,24 +205,43 @@ def evidence(item: Item, scene: Scene) -> str:
     if item.kind == "count":
         return f"{_counted(about.shape, about.count)} to be there; {found}"
     attribute = item.attribute or ""
-    have = ", ".join(getattr(thing, attribute) for thing in things)
-    return f"{noun} to be {getattr(about, attribute)}; " + (f"{noun} {have}" if things else found)
+    wanted = getattr(about, attribute)
+    have = ", ".join(_against(wanted, getattr(thing, attribute)) for thing in things)
+    return f"{noun} to be {wanted}; " + (f"{noun} {have}" if things else found)
+
+
+def _against(wanted: str, found: str) -> str:
+    """What was found, with a word on how it compares unless it is what was wanted."""
+    if found == wanted:
+        return found
+    return f"{found} near" if found in COLOURS and are_near(found, wanted) else f"{found} wrong"
 
 
 def _counted(shape: str, count: int) -> str:
     return f"{COUNT_WORDS[count]} {shape if count == 1 else plural(shape)}"
 
 
-def _places(shape: str, scene: Scene) -> str:
-    places = [PLACES[thing.cell] for thing in scene.things if thing.shape == shape]
-    return f"{shape} {' and '.join(places)}" if places else f"no {shape}"
+def _along(relation: Relation, shape: str, scene: Scene) -> str:
+    """Rows or columns of the things of a shape, whichever the relation is about."""
+    across = relation.side in ("left", "right")
+    cells = [thing.cell for thing in scene.things if thing.shape == shape]
+    found = sorted({cell % 3 if across else cell // 3 for cell in cells})
+    names = _COLUMNS if across else _ROWS
+    return f"{shape} {' and '.join(names[i] for i in found)}" if found else f"no {shape}"
 
 
 def _forbidden(absent: Absent, scene: Scene) -> str:
+    things = [t for t in scene.things if absent.shape in (None, t.shape)]
+    colours = sorted({thing.colour for thing in things})
+    found = ", ".join(_beside_forbidden(absent.colour, colour) for colour in colours)
     if absent.shape is None:
-        found = sorted({thing.colour for thing in scene.things})
-        return f"nothing {absent.colour} to be there; there is {', '.join(found)}"
-    found = [t.colour for t in scene.things if t.shape == absent.shape]
+        return f"nothing {absent.colour} to be there; there is {found}"
     name = " ".join(word for word in (absent.colour, absent.shape) if word)
-    there = f"{absent.shape} {', '.join(found)}" if found else f"no {absent.shape}"
+    there = f"{absent.shape} {found}" if found else f"no {absent.shape}"
     return f"no {name} to be there; {there}"
+
+
+def _beside_forbidden(forbidden: str | None, found: str) -> str:
+    if forbidden is None or found == forbidden:
+        return f"{found} wrong"
+    return f"{found} near" if are_near(found, forbidden) else found
