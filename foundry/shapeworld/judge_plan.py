@@ -26,13 +26,13 @@ class Plan:
 
     seed: int = 1
     look_steps: int = 112
-    base_steps: int = 704
-    judge_steps: int = 3200
+    base_steps: int = 592
+    judge_steps: int = 1472
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
-    evaluations: int = 6
+    evaluations: int = 4
     evaluation_groups: int = 24
     size: Size = SMALL
 
