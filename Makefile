@@ -37,6 +37,8 @@ demo: setup
 proof-shapebench: setup
 	.venv/bin/python -m foundry.evals.run shapebench --launch --model $(BUNDLED) --out $(BENCHED)
 	mkdir -p docs/proof && cp $(BENCHED)/shapebench-2000.md docs/proof/shapebench.md
+	printf '\n' >> docs/proof/shapebench.md
+	sed -n '/^## Learning curve/,$$p' $(BUNDLED)/README.md >> docs/proof/shapebench.md
 
 lint: .venv/.complete
 	.venv/bin/ruff check .

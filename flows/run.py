@@ -167,6 +167,7 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         path,
         kind_of(recipe),
         stages,
+        gates=recipe.gates,
         n_buckets=n_buckets,
         rows_per_file=recipe.shard_rows,
         inside=recipe.images.originals == "inside",
@@ -293,10 +294,13 @@ def _check_sources_share(recipe: AnyRecipe, by_status: dict[str, int]) -> None:
 def _check_reject_share(recipe: AnyRecipe, manifest: dict[str, Any]) -> None:
     law = manifest["law"]
     unique = law["source"] - law["duplicates"]
-    if unique and law["rejected"] > recipe.reject_share * unique:
+    reasons = manifest["funnel"]["rejects"]
+    # What gates reject was answered well enough to be counted: no server's trouble.
+    rejected = sum(n for reason, n in reasons.items() if not reason.startswith("gate:"))
+    if unique and rejected > recipe.reject_share * unique:
         raise TooManyRejects(
-            f"{recipe.output}: {law['rejected']} of {unique} rows rejected, more than "
-            f"reject_share: {recipe.reject_share:g}; reasons: {manifest['funnel']['rejects']}. "
+            f"{recipe.output}: {rejected} of {unique} rows rejected, more than "
+            f"reject_share: {recipe.reject_share:g}; reasons: {reasons}. "
             "The dataset was written; see rejects/."
         )
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.chat import Chat, Question, RequestRefused
+from pipelines.gates.leaks import find_leak
 from pipelines.journal import Journal
 from pipelines.replies import Choice, Reply, ReplyInvalid, parse_choice
 from pipelines.stages import RETRY_PROMPT, Stage
@@ -71,9 +72,7 @@ async def get_answer(
         fault = bad = None
         for choice in reply.choices:
             try:
-                votes.append(
-                    (parse_choice(choice, stage.schema_id, question.exact_verdicts), choice)
-                )
+                votes.append((_read(choice, stage, question), choice))
             except ReplyInvalid as invalid:
                 if fault is None:
                     fault, bad = invalid, choice
@@ -86,6 +85,19 @@ async def get_answer(
         f", {len(votes)} of {stage.votes} votes usable)" if stage.votes > 1 else ")"
     )
     return _rejected(answer_id, stage, faults, entry, usage, reason, detail, bad)
+
+
+def _read(choice: Choice, stage: Stage, question: Question) -> dict[str, Any]:
+    """The value of a reply. Raises ReplyInvalid, also when its rationale cites what is hidden."""
+    value = parse_choice(choice, stage.schema_id, question.exact_verdicts)
+    if question.hidden is not None:
+        leak = find_leak(value["reasoning"], hidden=question.hidden, visible=question.visible)
+        if leak:
+            raise ReplyInvalid(
+                "reply:leak",
+                f"its reasoning mentions '{leak[:120]}', which its readers cannot see",
+            )
+    return value
 
 
 def _for_attempt(

@@ -87,7 +87,8 @@ class Question:
 
     Order on the wire: `system`, then `pictures`, then `text`, so that questions about the same
     pictures share their beginning. `n` replies are asked for. `sticky` names what follow-ups share
-    (a picture's sha256): they go to the server that has it.
+    (a picture's sha256): they go to the server that has it. `hidden` is the part of the text that
+    no rationale may cite, `visible` the part that it may; neither is sent.
     """
 
     text: str
@@ -102,6 +103,8 @@ class Question:
     n: int = 1
     logprobs: bool = False
     sticky: str | None = None
+    hidden: str | None = None
+    visible: str = ""
 
 
 class Chat:

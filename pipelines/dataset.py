@@ -24,7 +24,9 @@ from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.chains import run_chain
 from pipelines.funnel import add_answers
+from pipelines.gates.row_gates import first_fault
 from pipelines.gen_flow import Outcome
+from pipelines.recipe import Gates
 from pipelines.rendering import AXES
 from pipelines.rows import read_rows
 from pipelines.shard_run import ShardRun
@@ -197,11 +199,28 @@ def sort_outcomes(
     return kept, rejects
 
 
+def _through_gates(rows: list[Row], gates: Gates) -> tuple[list[Row], list[Row]]:
+    """The rows that every gate keeps, and rejects of the others."""
+    kept, rejects = [], []
+    for row in rows:
+        fault = first_fault(row, gates)
+        if fault is None:
+            kept.append(row)
+        else:
+            reason, detail = fault
+            # No faulty reply, but what was written: a person can judge the gate by it.
+            raw = json.dumps({"reasoning": row["reasoning"], "score": row["score"]})
+            found = {**row, "detail": detail, "raw_reply": raw}
+            rejects.append(_reject(row, row["axis"], "gates", found, reason))
+    return kept, rejects
+
+
 def write_dataset(
     build: Path,
     kind: Kind,
     stages: Mapping[str, Stage],
     *,
+    gates: Gates,
     n_buckets: int,
     rows_per_file: int,
     inside: bool,
@@ -220,6 +239,8 @@ def write_dataset(
         for bucket in range(n_buckets):
             rows, outcomes, used = bucket_outcomes(build, kind, bucket, stages)
             kept, rejects = sort_outcomes(kind, rows, outcomes)
+            kept, gated = _through_gates(kept, gates)
+            rejects += gated
             for table, found in used.items():
                 answers[table] = add_answers(answers.get(table), found.values())
             for split, writer in writers.items():

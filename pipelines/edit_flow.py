@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pipelines.answers import Row
@@ -40,7 +41,11 @@ async def score_edit(row: Row, differences: Row, axis: str, *, run: ShardRun, or
     """
     report = differences["report"]
     stage = run.stages[axis]
-    question = _question(row, run, axis, {"instruction": row["instruction"], "report": report})
+    question = replace(
+        _question(row, run, axis, {"instruction": row["instruction"], "report": report}),
+        hidden=report,
+        visible=row["instruction"],
+    )
     contents = (
         row["source_image"]["seen_sha256"],
         row["edited_image"]["seen_sha256"],

@@ -70,6 +70,8 @@ async def score_picture(row: Row, checklist: Row, *, run: ShardRun, order: int) 
         top_p=stage.sampling["top_p"],
         logprobs=True,
         sticky=picture["seen_sha256"],
+        hidden=items,
+        visible=row["prompt"],
     )
     about = {
         "prompt": row["prompt"],

@@ -205,12 +205,28 @@ class ScoreSettings(StageSettings):
         return self
 
 
+class Gates(Settings):
+    """Which scored rows may not stand in the dataset; a change asks nothing again.
+
+    `most_vote_spread` is the standard deviation of a row's votes in score points, at most 2;
+    `most_entropy` that of its `score_probs` in bits, at most 2.33. The defaults reject no row for
+    them.
+    """
+
+    leak: bool = True
+    degenerate: bool = True
+    contradiction: bool = True
+    most_vote_spread: float = Field(default=2.0, ge=0.0, le=2.0)
+    most_entropy: float = Field(default=2.33, ge=0.0, le=2.33)
+
+
 class Recipe(Settings):
     """What both flows need. Paths are relative to the folder that the run is started in."""
 
     output: str = Field(min_length=1, description="The build's folder.")
     sources: Sources
     images: ImageLimits = ImageLimits()
+    gates: Gates = Gates()
     shard_rows: int = Field(default=1000, ge=1, le=20_000)
     buckets: int | None = Field(
         default=None, ge=1, description="Fixed at the first run; empty: rows / shard_rows."

@@ -55,13 +55,13 @@ async def get(stub, path, stage, *, earlier=None, ask=None):
         )
 
 
-def answer(path, stage, *replies, earlier=None, behaviour=None):
+def answer(path, stage, *replies, earlier=None, behaviour=None, ask=None):
     """The row for these replies, and the bodies of the requests that asked for them."""
 
     async def run():
         async with serve_stub(behaviour) as stub:
             bodies = script(stub, *replies) if behaviour is None else []
-            return await get(stub, path, stage, earlier=earlier), bodies
+            return await get(stub, path, stage, earlier=earlier, ask=ask), bodies
 
     return asyncio.run(run())
 
@@ -121,6 +121,30 @@ def test_a_second_good_reply_is_ok_and_keeps_the_first_fault(path):
     assert row["raw_reply"] is None
     assert len(bodies) == 2
     assert "seed" not in bodies[1]
+
+
+LEAK = GOOD.replace("It is red.", "It is red, as the difference report says.")
+
+
+def test_a_rationale_that_cites_what_is_hidden_is_asked_again_with_the_words_named(path):
+    hiding = question(hidden="At a glance:\n- colour: car: blue -> red", visible="Make it red.")
+    row, bodies = answer(path, execution(attempts=3), LEAK, GOOD, ask=hiding)
+    assert (row["status"], row["reasoning"], row["attempts"]) == ("ok", "It is red.", 2)
+    assert row["faults"][0].startswith("reply:leak: ")
+    assert "'difference report'" in user_text(bodies[1])
+
+
+def test_one_that_keeps_citing_it_is_rejected_with_what_it_said(path):
+    hiding = question(hidden="- colour: car: blue -> red", visible="Make it red.")
+    row, _ = answer(path, execution(attempts=2), LEAK, LEAK, ask=hiding)
+    assert (row["status"], row["reason"], row["attempts"]) == ("rejected", "reply:leak", 2)
+    assert row["raw_reply"] == LEAK
+    assert row.get("score") is None
+
+
+def test_a_reply_to_a_question_that_hides_nothing_may_say_anything(path):
+    row, _ = answer(path, execution(), LEAK)
+    assert row["status"] == "ok"
 
 
 def test_a_higher_temperature_is_kept_when_asking_again(path):

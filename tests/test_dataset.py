@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from stub_server import Behaviour, serve_stub
 from pipelines.answers import NotAsked
 from pipelines.dataset import PICTURES, dataset_schema, write_dataset
 from pipelines.law import check_law
+from pipelines.recipe import Gates
 from pipelines.rendering import AXES
 
 # May be null: no checkout, a model without a revision, a stage without pictures, no seed.
@@ -70,7 +72,7 @@ def build(made, tmp_path, request):
 
 
 def write(build, kind="gen", **more):
-    settings = {"n_buckets": 2, "rows_per_file": 1000, "inside": True, **more}
+    settings = {"gates": Gates(), "n_buckets": 2, "rows_per_file": 1000, "inside": True, **more}
     return write_dataset(build, kind, make_stages(kind), **settings)
 
 
@@ -116,6 +118,31 @@ def test_datasets_opens_it_with_decoded_pictures(build, kind, tmp_path):
             for name in PICTURES[kind]:
                 assert isinstance(row[name], Image.Image)
                 assert row[name].size[1] == 16
+
+
+@both_kinds
+def test_what_a_gate_rejects_is_a_reject_with_what_was_written(build, kind, monkeypatch):
+    write(build, kind)
+    before, rejected = dataset_rows(build), check_law(build).rejected
+    gated = before[0]
+    key = (gated["row_id"], gated.get("axis"))
+
+    def fault(row, gates):
+        return ("gate:leak", "checklist") if (row["row_id"], row["axis"]) == key else None
+
+    monkeypatch.setattr("pipelines.dataset.first_fault", fault)
+    write(build, kind)
+    assert check_law(build).rejected == rejected + 1
+    assert len(dataset_rows(build)) == len(before) - 1
+    (reject,) = [reject for reject in rejects(build) if reject["stage"] == "gates"]
+    assert (reject["row_id"], reject["axis"]) == key
+    found = reject["stage"], reject["reason"], reject["detail"]
+    assert found == ("gates", "gate:leak", "checklist")
+    said = json.loads(reject["raw_reply"])
+    assert said == {"reasoning": gated["reasoning"], "score": gated["score"]}
+    monkeypatch.undo()
+    write(build, kind)
+    assert dataset_rows(build) == before
 
 
 @both_kinds

@@ -1,0 +1,64 @@
+"""Rationales that are no text: repetition, a word or two, another script, an echo of the form."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+
+_FEWEST_WORDS = 2
+_MOST_OF_ONE_SENTENCE = 2
+# Bytes of a text over those of its zlib stream; above it, Whisper (arXiv:2212.04356) calls a
+# transcript a loop. Short texts are not told by it.
+_MOST_COMPRESSION = 2.4
+_FOREIGN_LETTERS = 0.3
+# Of the forms in the prompts, what a judge copies instead of filling in.
+_ECHOES = re.compile(
+    r"\$\{?[a-z_]+|</?(?:instruction|prompt|image|think|answer)\b|reply with json|"
+    r'"(?:reasoning|score|verdicts|evidence)"\s*:|^\W*\.\.\.\W*$|\blorem ipsum\b|'
+    r"\b(?:insert|your|the) (?:reasoning|explanation|score) here\b|\bas an ai\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"\w+")
+_SENTENCE = re.compile(r"[.!?\n]+(?!$)")
+
+
+def find_degenerate(reasoning: str, *, visible: str) -> str | None:
+    """What is wrong with a rationale as a text, None for nothing.
+
+    `visible` is the instruction or prompt, whose script the rationale may use besides Latin.
+    """
+    words = [word.lower() for word in _WORD.findall(reasoning)]
+    if len(words) < _FEWEST_WORDS:
+        return f"too short: {len(words)} words"
+    echo = _ECHOES.search(reasoning)
+    if echo and echo[0].lower() not in visible.lower():
+        return f"an echo of the form: '{echo[0]}'"
+    sentence, times = Counter(_sentences(reasoning)).most_common(1)[0]
+    if times > _MOST_OF_ONE_SENTENCE:
+        return f"repetition: '{sentence}' {times} times"
+    data = reasoning.encode()
+    ratio = len(data) / len(zlib.compress(data))
+    if ratio > _MOST_COMPRESSION:
+        return f"repetition: its text compresses {ratio:.1f} times"
+    known = _scripts(visible) | {"LATIN"}
+    letters = [script for char in reasoning if (script := _script(char))]
+    foreign = sum(script not in known for script in letters)
+    if not letters or foreign > _FOREIGN_LETTERS * len(letters):
+        return f"another script: {foreign} of {len(letters)} letters"
+    return None
+
+
+def _sentences(text: str) -> list[str]:
+    return [" ".join(_WORD.findall(part.lower())) for part in _SENTENCE.split(text)]
+
+
+def _scripts(text: Iterable[str]) -> set[str]:
+    return {script for char in text if (script := _script(char))}
+
+
+def _script(char: str) -> str | None:
+    """The first word of a letter's Unicode name, such as LATIN or CJK; None for other signs."""
+    return unicodedata.name(char, "").split(" ")[0] if char.isalpha() else None

@@ -1,0 +1,261 @@
+"""Gates over scored rows, each against cases worked by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.gates.agreement import entropy_bits, find_disagreement
+from pipelines.gates.contradictions import find_contradiction, implied_scores
+from pipelines.gates.degenerate import find_degenerate
+from pipelines.gates.leaks import COPIED_WORDS, find_leak
+from pipelines.gates.row_gates import first_fault
+from pipelines.recipe import Gates
+
+REPORT = (
+    "At a glance:\n- colour: the car near the old stone bridge over the river: red -> blue\n"
+    "On a closer look:\n- presence: a small bird on the fence: absent -> sitting there"
+)
+NO_CHANGE = "No differences were found."
+
+
+def edit_row(**more):
+    row = {
+        "axis": "execution",
+        "instruction": "Make the car blue.",
+        "report": REPORT,
+        "reasoning": "The car is blue now and its shape is kept.",
+        "score": 5,
+        "vote_spread": 0.0,
+        "score_probs": [0.0, 0.0, 0.0, 0.1, 0.9],
+    }
+    return {**row, **more}
+
+
+def items(*kinds, critical=()):
+    return [{"kind": kind, "critical": i in critical} for i, kind in enumerate(kinds)]
+
+
+def found(*verdicts):
+    return [{"verdict": verdict} for verdict in verdicts]
+
+
+def gen_row(verdicts, score, **more):
+    checklist = items("subject", "subject", "attribute", "count", critical=(0, 1))
+    row = {
+        "prompt": "A dog and a cat.",
+        "checklist": [{**item, "question": "Is it there?"} for item in checklist],
+        "verdicts": found(*verdicts),
+        "reasoning": "A dog stands beside a cat on grass.",
+        "score": score,
+        "vote_spread": 0.0,
+        "score_probs": None,
+    }
+    return {**row, **more}
+
+
+@pytest.mark.parametrize(
+    "reasoning",
+    [
+        "According to the difference report, the car turned blue.",
+        "The list of changes mentions a bird.",
+        "The provided description says that the bird is new.",
+        "Item 2 is not met, so a point is lost.",
+        "c3 is missing from the picture.",
+        "All checklist items are met.",
+        "The reported differences show that only the car changed.",
+        "The bird, as noted above, was not asked for.",
+    ],
+)
+def test_a_rationale_that_cites_what_is_hidden_is_a_leak(reasoning):
+    assert find_leak(reasoning, hidden=REPORT, visible="Make the car blue.")
+
+
+@pytest.mark.parametrize(
+    "reasoning",
+    [
+        "The car is blue, as the instruction asks.",
+        "The differences between the two pictures are small.",
+        "She holds a shopping list in her hand.",
+        "The prompt describes a knight; the picture shows one.",
+        "Nothing else changed.",
+    ],
+)
+def test_a_rationale_about_the_pictures_is_no_leak(reasoning):
+    assert find_leak(reasoning, hidden=REPORT, visible="Make the car blue.") is None
+
+
+def test_what_the_prompt_itself_names_is_no_leak():
+    said = "The pilot reads a checklist."
+    assert find_leak(said, hidden="", visible="A pilot with a checklist") is None
+    assert find_leak(said, hidden="", visible="A pilot") == "checklist"
+
+
+def test_a_copy_of_the_hidden_text_is_a_leak_unless_the_prompt_says_it_too():
+    copied = "I see the car near the old stone bridge over the river."
+    leak = find_leak(copied, hidden=REPORT, visible="Make it blue.")
+    assert leak == "the car near the old stone bridge over"
+    assert len(leak.split()) == COPIED_WORDS
+    visible = "Paint the car near the old stone bridge over the river"
+    assert find_leak(copied, hidden=REPORT, visible=visible) is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "score"),
+    [
+        (("yes", "yes", "yes", "yes"), 5),
+        (("yes", "yes", "no", "partly"), 4),
+        (("yes", "yes", "no", "no"), 4),
+        (("yes", "no", "yes", "yes"), 3),
+        (("partly", "partly", "partly", "yes"), 3),
+        (("no", "yes", "yes", "yes"), 2),
+        (("no", "no", "yes", "yes"), 1),
+    ],
+)
+def test_verdicts_come_to_a_score_by_the_prompts_ladder(verdicts, score):
+    checklist = items("subject", "subject", "attribute", "count", critical=(0, 1))
+    assert implied_scores(checklist, found(*verdicts)) == (score, score)
+
+
+def test_an_unclear_verdict_leaves_a_range():
+    checklist = items("subject", "attribute", "count", critical=(0,))
+    assert implied_scores(checklist, found("unclear", "yes", "yes")) == (1, 5)
+
+
+def test_a_checklist_without_subjects_goes_by_what_is_critical():
+    checklist = items("style", "composition", critical=(0,))
+    assert implied_scores(checklist, found("no", "yes")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "score", "contradicts"),
+    [
+        (("yes", "yes", "yes", "yes"), 5, False),
+        (("yes", "yes", "yes", "yes"), 4, False),
+        (("yes", "yes", "yes", "yes"), 3, True),
+        (("no", "no", "no", "no"), 1, False),
+        (("no", "no", "no", "no"), 3, True),
+        (("yes", "yes", "no", "yes"), 2, True),
+    ],
+)
+def test_a_score_two_from_its_verdicts_contradicts_them(verdicts, score, contradicts):
+    assert bool(find_contradiction(gen_row(verdicts, score))) == contradicts
+
+
+VERDICTS = st.lists(st.sampled_from(["yes", "partly", "no"]), min_size=4, max_size=4)
+
+
+@given(VERDICTS, st.integers(0, 3))
+def test_a_worse_verdict_never_raises_what_they_come_to(verdicts, i):
+    checklist = items("subject", "subject", "attribute", "count", critical=(0, 1))
+    worse = [*verdicts[:i], "no", *verdicts[i + 1 :]]
+    before, after = (implied_scores(checklist, found(*v))[0] for v in (verdicts, worse))
+    assert after <= before
+
+
+@pytest.mark.parametrize(
+    ("axis", "score", "report", "contradicts"),
+    [
+        ("execution", 5, NO_CHANGE, True),
+        ("execution", 1, NO_CHANGE, False),
+        ("consistency", 5, NO_CHANGE, False),
+        ("consistency", 2, NO_CHANGE, True),
+        ("execution", 5, REPORT, False),
+    ],
+)
+def test_a_report_without_changes_bounds_both_axes(axis, score, report, contradicts):
+    row = edit_row(axis=axis, score=score, report=report, reasoning="It looks like that.")
+    assert bool(find_contradiction(row)) == contradicts
+
+
+@pytest.mark.parametrize(
+    ("axis", "score", "reasoning", "contradicts"),
+    [
+        ("execution", 5, "The instruction was not followed at all.", True),
+        ("execution", 5, "The car was painted exactly as asked.", False),
+        ("execution", 5, "The hat is gone as requested; nothing is still there of it.", False),
+        ("execution", 1, "The car was painted exactly as asked.", True),
+        ("execution", 1, "The car was not painted as asked.", False),
+        ("execution", 3, "The instruction was not followed at all.", False),
+        ("consistency", 5, "It is almost entirely another picture.", True),
+        ("consistency", 1, "Nothing else changed.", True),
+        ("consistency", 5, "Nothing else changed.", False),
+    ],
+)
+def test_a_rationale_that_says_the_opposite_contradicts_a_one_or_a_five(
+    axis, score, reasoning, contradicts
+):
+    row = edit_row(axis=axis, score=score, reasoning=reasoning)
+    assert bool(find_contradiction(row)) == contradicts
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "what"),
+    [
+        ("Good.", "too short"),
+        ("The car is blue. The car is blue! The car is blue.", "repetition"),
+        ("red car and " * 40, "repetition"),
+        ('{"reasoning": "the car is blue"', "echo"),
+        ("Insert the text: <instruction> goes here", "echo"),
+        ("车是蓝色的,其他一切都没有变化 但是鸟是新的", "another script"),
+        ("12 34 56", "another script"),
+    ],
+)
+def test_a_rationale_that_is_no_text_is_degenerate(reasoning, what):
+    assert what in (find_degenerate(reasoning, visible="Make the car blue.") or "")
+
+
+@pytest.mark.parametrize(
+    "reasoning",
+    [
+        "Nothing else changed.",
+        "The circles should be grey; one is grey, one is grey, one is grey: three as asked.",
+        "The sign reads 'Café 漢字', as asked; the letters are crisp.",
+    ],
+)
+def test_a_short_plain_rationale_is_not(reasoning):
+    assert find_degenerate(reasoning, visible="Write on the sign.") is None
+
+
+def test_a_rationale_may_be_in_the_script_of_the_prompt():
+    said = "Машина теперь синяя, остальное прежнее."
+    assert find_degenerate(said, visible="Сделай машину синей") is None
+    assert find_degenerate(said, visible="Make the car blue")
+
+
+def test_entropy_is_in_bits():
+    assert entropy_bits([1.0, 0, 0, 0, 0]) == 0
+    assert entropy_bits([0.5, 0.5, 0, 0, 0]) == 1
+    assert math.isclose(entropy_bits([0.2] * 5), math.log2(5))
+
+
+def test_a_judge_that_disagrees_with_itself_is_told_by_votes_or_probabilities():
+    even = {"vote_spread": 0.0, "score_probs": [0.5, 0.5, 0, 0, 0]}
+    assert find_disagreement(**even, most_spread=2, most_entropy=0.9) == (
+        "entropy 1.00 bits, allowed 0.9"
+    )
+    assert find_disagreement(**even, most_spread=2, most_entropy=1.0) is None
+    votes = {"vote_spread": 1.5, "score_probs": None}
+    assert (
+        find_disagreement(**votes, most_spread=1, most_entropy=0) == "votes spread 1.50, allowed 1"
+    )
+    assert find_disagreement(**votes, most_spread=1.5, most_entropy=0) is None
+
+
+def test_a_row_meets_the_gates_in_order_and_any_can_be_left_out():
+    leaking = edit_row(reasoning="The checklist was not followed at all.")
+    assert first_fault(leaking, Gates()) == ("gate:leak", "checklist")
+    reason, detail = first_fault(leaking, Gates(leak=False))
+    assert reason == "gate:contradiction"
+    assert "not followed" in detail or "at all" in detail
+    assert first_fault(leaking, Gates(leak=False, contradiction=False)) is None
+    assert first_fault(edit_row(), Gates()) is None
+    assert first_fault(edit_row(), Gates(most_entropy=0.1))[0] == "gate:agreement"
+    assert first_fault(gen_row(("yes",) * 4, 1), Gates())[0] == "gate:contradiction"
+
+
+@given(st.text(max_size=300), st.text(max_size=100))
+def test_no_text_upsets_a_gate(reasoning, visible):
+    first_fault(edit_row(reasoning=reasoning, instruction=visible), Gates())
+    first_fault(edit_row(axis="consistency", reasoning=reasoning), Gates())
