@@ -183,6 +183,7 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         "endpoints": runtime.probes,
         "requests": runtime.requests,
         "funnel": count_funnel(path, written.answers),
+        "sets_not_wholly_compared": written.capped,
         "law": {
             name: getattr(law, name) for name in ("source", "dataset", "rejected", "duplicates")
         },

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -24,7 +24,7 @@ from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.chains import run_chain
 from pipelines.funnel import add_answers
-from pipelines.gates.row_gates import first_fault
+from pipelines.gates.build_gates import make_judge, near_rows_of
 from pipelines.gen_flow import Outcome
 from pipelines.recipe import Gates
 from pipelines.rendering import AXES
@@ -65,13 +65,15 @@ REJECT_SCHEMA = pa.schema(
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """What was written: rows a split, rejects, the files with their rows, and counts of the answers
-    it rests on by table (see `funnel.add_answers`).
+    it rests on by table (see `funnel.add_answers`). `capped`: sets of rows with one text that were
+    too many to be compared wholly for near duplicates.
     """
 
     splits: dict[str, int] = field(default_factory=dict)
     rejects: int = 0
     files: dict[str, int] = field(default_factory=dict)
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    capped: int = 0
 
 
 def dataset_schema(kind: Kind) -> pa.Schema:
@@ -199,11 +201,13 @@ def sort_outcomes(
     return kept, rejects
 
 
-def _through_gates(rows: list[Row], gates: Gates) -> tuple[list[Row], list[Row]]:
+def _through_gates(
+    rows: list[Row], judge: Callable[[Row], tuple[str, str] | None]
+) -> tuple[list[Row], list[Row]]:
     """The rows that every gate keeps, and rejects of the others."""
     kept, rejects = [], []
     for row in rows:
-        fault = first_fault(row, gates)
+        fault = judge(row)
         if fault is None:
             kept.append(row)
         else:
@@ -233,13 +237,15 @@ def write_dataset(
     fresh, fresh_rejects = build / ".dataset.new", build / ".rejects.new"
     writers: dict[str, _SplitWriter] = {}
     n_rejects, answers = 0, {}
+    near = near_rows_of(build, kind, gates)
+    judge = make_judge(near, gates)
     with _made_anew(fresh, fresh_rejects):
         for split in ("train", "validation"):
             writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)
         for bucket in range(n_buckets):
             rows, outcomes, used = bucket_outcomes(build, kind, bucket, stages)
             kept, rejects = sort_outcomes(kind, rows, outcomes)
-            kept, gated = _through_gates(kept, gates)
+            kept, gated = _through_gates(kept, judge)
             rejects += gated
             for table, found in used.items():
                 answers[table] = add_answers(answers.get(table), found.values())
@@ -261,7 +267,9 @@ def write_dataset(
     _replace(fresh, build / "dataset")
     _replace(fresh_rejects, build / "rejects")
     splits = {split: writer.rows for split, writer in writers.items()}
-    return Written(splits=splits, rejects=n_rejects, files=files, answers=answers)
+    return Written(
+        splits=splits, rejects=n_rejects, files=files, answers=answers, capped=near.capped
+    )
 
 
 @contextmanager

@@ -32,7 +32,10 @@ def hash_distance(a: str, b: str) -> int:
     return (int(a, 16) ^ int(b, 16)).bit_count()
 
 
-def colour_distance(a: str, b: str) -> float:
-    """Mean absolute difference of two colour signatures, 0 to 255."""
+def colour_distance(a: str, b: str) -> int:
+    """Greatest difference of two colour signatures in any place and colour, 0 to 255.
+
+    Not the mean: one small thing in another colour is another picture.
+    """
     left, right = bytes.fromhex(a), bytes.fromhex(b)
-    return sum(abs(x - y) for x, y in zip(left, right, strict=True)) / len(left)
+    return max(abs(x - y) for x, y in zip(left, right, strict=True))

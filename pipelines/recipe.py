@@ -210,7 +210,8 @@ class Gates(Settings):
 
     `most_vote_spread` is the standard deviation of a row's votes in score points, at most 2;
     `most_entropy` that of its `score_probs` in bits, at most 2.33. The defaults reject no row for
-    them.
+    them. Two pictures are near with hashes at most `most_bits` of 256 apart, and no part of theirs
+    further than `most_colour` of 255 in any colour.
     """
 
     leak: bool = True
@@ -218,6 +219,9 @@ class Gates(Settings):
     contradiction: bool = True
     most_vote_spread: float = Field(default=2.0, ge=0.0, le=2.0)
     most_entropy: float = Field(default=2.33, ge=0.0, le=2.33)
+    duplicate: bool = True
+    most_bits: int = Field(default=7, ge=0, le=32)
+    most_colour: int = Field(default=12, ge=0, le=255)
 
 
 class Recipe(Settings):

@@ -130,7 +130,7 @@ def test_what_a_gate_rejects_is_a_reject_with_what_was_written(build, kind, monk
     def fault(row, gates):
         return ("gate:leak", "checklist") if (row["row_id"], row["axis"]) == key else None
 
-    monkeypatch.setattr("pipelines.dataset.first_fault", fault)
+    monkeypatch.setattr("pipelines.gates.build_gates.first_fault", fault)
     write(build, kind)
     assert check_law(build).rejected == rejected + 1
     assert len(dataset_rows(build)) == len(before) - 1

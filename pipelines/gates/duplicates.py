@@ -1,0 +1,109 @@
+"""Near duplicates: rows with one text whose pictures look the same.
+
+Pictures look the same when their perceptual hashes differ in few bits and their colours in little
+(picture_hash.py). Only rows that share one of eight 32-bit pieces of a hash are compared: two
+hashes that differ in at most seven bits always do, others the seldomer the more they differ.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+HASH_BYTES = 32
+COLOUR_BYTES = 48
+_BANDS = 8
+_PAIRS_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearRows:
+    """Which rows look like which.
+
+    `earlier`: for a row's id, the ids of those before it that it is near to, in order. `capped`:
+    sets of rows with one text and one piece of a hash that were too many to be compared wholly.
+    """
+
+    earlier: dict[str, list[str]]
+    capped: int
+
+
+def normalise_text(text: str) -> str:
+    """A text without what does not change its meaning: case, spacing, form of its characters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split()).rstrip(".!? ")
+
+
+def find_near_rows(
+    rows: pl.DataFrame,
+    roles: Sequence[str],
+    *,
+    most_bits: int,
+    most_colour: int,
+    most_compared: int = 64,
+) -> NearRows:
+    """Rows of one normalised text whose pictures are near in every role.
+
+    `rows` has `row_id`, `text` and for each role the hex digits `<role>_phash` and `<role>_colour`;
+    `most_bits` is of 256, `most_colour` a `colour_distance`. In a set that shares a text and a
+    piece of a hash, each row is compared with the `most_compared` after it. Time is linear in the
+    rows for a given `most_compared`.
+    """
+    texts = rows["text"].cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64)
+    hashes = {role: _unpack(rows[f"{role}_phash"], HASH_BYTES) for role in roles}
+    colours = {role: _unpack(rows[f"{role}_colour"], COLOUR_BYTES) for role in roles}
+    # The last role is what was made: sources are shared by many rows.
+    pieces = hashes[roles[-1]].view(np.uint32)
+    found: list[NDArray[np.int64]] = []
+    capped = 0
+    for band in range(_BANDS):
+        key = (texts << np.uint64(32)) | pieces[:, band]
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        for step in range(1, min(most_compared + 2, len(key))):
+            same = np.flatnonzero(key[step:] == key[:-step])
+            if not len(same):
+                break
+            if step > most_compared:
+                capped += len(np.unique(key[same]))
+                break
+            pairs = np.stack([order[same], order[same + step]], axis=1)
+            found.append(_near(pairs, hashes, colours, most_bits, most_colour))
+    pairs = np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), np.int64)
+    ids = rows["row_id"]
+    earlier: dict[str, list[str]] = {}
+    for first, second in pairs.tolist():
+        earlier.setdefault(ids[second], []).append(ids[first])
+    return NearRows(earlier=earlier, capped=capped)
+
+
+def _unpack(digits: pl.Series, width: int) -> NDArray[np.uint8]:
+    """Hex digits as bytes: a row of `width` each."""
+    data = bytes.fromhex("".join(digits.to_list()))
+    return np.frombuffer(data, np.uint8).reshape(len(digits), width)
+
+
+def _near(
+    pairs: NDArray[np.int64],
+    hashes: dict[str, NDArray[np.uint8]],
+    colours: dict[str, NDArray[np.uint8]],
+    most_bits: int,
+    most_colour: int,
+) -> NDArray[np.int64]:
+    """Those of the pairs that are near in every role, a million at a time to bound memory."""
+    kept = []
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        some = pairs[start : start + _PAIRS_AT_ONCE]
+        for role, hashed in hashes.items():
+            bits = np.bitwise_count(hashed[some[:, 0]] ^ hashed[some[:, 1]]).sum(axis=1)
+            some = some[bits <= most_bits]
+            first, second = (colours[role][some[:, i]].astype(np.int16) for i in (0, 1))
+            apart = np.abs(first - second).max(axis=1, initial=0)
+            some = some[apart <= most_colour]
+        kept.append(some)
+    return np.concatenate(kept)
