@@ -210,8 +210,9 @@ class Gates(Settings):
 
     `most_vote_spread` is the standard deviation of a row's votes in score points, at most 2;
     `most_entropy` that of its `score_probs` in bits, at most 2.33. The defaults reject no row for
-    them. Two pictures are near with hashes at most `most_bits` of 256 apart, and no part of theirs
-    further than `most_colour` of 255 in any colour.
+    them. `most_unreported` is the share of an edit's picture that may change under a report of no
+    change. Two pictures are near with hashes at most `most_bits` of 256 apart, and no part of
+    theirs further than `most_colour` of 255 in any colour.
     """
 
     leak: bool = True
@@ -219,6 +220,7 @@ class Gates(Settings):
     contradiction: bool = True
     most_vote_spread: float = Field(default=2.0, ge=0.0, le=2.0)
     most_entropy: float = Field(default=2.33, ge=0.0, le=2.33)
+    most_unreported: float = Field(default=0.3, ge=0.0, le=1.0)
     duplicate: bool = True
     most_bits: int = Field(default=7, ge=0, le=32)
     most_colour: int = Field(default=12, ge=0, le=255)

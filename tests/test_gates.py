@@ -1,14 +1,17 @@
 """Gates over scored rows, each against cases worked by hand."""
 
+import io
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
 
 from pipelines.gates.agreement import entropy_bits, find_disagreement
 from pipelines.gates.contradictions import find_contradiction, implied_scores
 from pipelines.gates.degenerate import find_degenerate
+from pipelines.gates.grounding import changed_share, find_ungrounded
 from pipelines.gates.leaks import COPIED_WORDS, find_leak
 from pipelines.gates.row_gates import first_fault
 from pipelines.recipe import Gates
@@ -29,6 +32,8 @@ def edit_row(**more):
         "score": 5,
         "vote_spread": 0.0,
         "score_probs": [0.0, 0.0, 0.0, 0.1, 0.9],
+        "source_image": {"seen_sha256": "a", "seen_path": "gone-a.png"},
+        "edited_image": {"seen_sha256": "b", "seen_path": "gone-b.png"},
     }
     return {**row, **more}
 
@@ -241,6 +246,69 @@ def test_a_judge_that_disagrees_with_itself_is_told_by_votes_or_probabilities():
         find_disagreement(**votes, most_spread=1, most_entropy=0) == "votes spread 1.50, allowed 1"
     )
     assert find_disagreement(**votes, most_spread=1.5, most_entropy=0) is None
+
+
+def fractal():
+    return Image.effect_mandelbrot((120, 90), (-2, -1, 1, 1), 60).convert("RGB")
+
+
+def saved_badly(image):
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=40)
+    return Image.open(data)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda image: image.copy(),
+        saved_badly,
+        lambda image: image.resize((60, 45)),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+        lambda image: image.transform(image.size, Image.Transform.AFFINE, (1, 0, 4, 0, 1, 3)),
+    ],
+)
+def test_what_a_viewer_overlooks_changes_little(spoil):
+    assert changed_share(fractal(), spoil(fractal())) < 0.1
+
+
+def test_the_share_that_changed_is_the_area_of_the_change():
+    half = fractal()
+    half.paste(Image.effect_noise((120, 45), 120).convert("RGB"), (0, 0))
+    assert 0.4 < changed_share(fractal(), half) < 0.6
+    noise = Image.effect_noise((120, 90), 80).convert("RGB")
+    assert changed_share(fractal(), noise) > 0.9
+
+
+def pair(folder, edited, report):
+    fractal().save(folder / "a.png")
+    edited.save(folder / "b.png")
+    return edit_row(
+        report=report,
+        source_image={"seen_sha256": "a", "seen_path": str(folder / "a.png")},
+        edited_image={"seen_sha256": "b", "seen_path": str(folder / "b.png")},
+    )
+
+
+def test_no_change_is_not_reported_of_pictures_that_changed(tmp_path):
+    noise = Image.effect_noise((120, 90), 80).convert("RGB")
+    found = find_ungrounded(pair(tmp_path, noise, NO_CHANGE), most_unreported=0.3)
+    assert found.startswith("the report found no change, and ")
+    assert find_ungrounded(pair(tmp_path, noise, REPORT), most_unreported=0.3) is None
+    assert find_ungrounded(pair(tmp_path, noise, NO_CHANGE), most_unreported=1.0) is None
+    assert find_ungrounded(pair(tmp_path, fractal(), NO_CHANGE), most_unreported=0.3) is None
+
+
+def test_no_change_is_there_to_be_reported_of_equal_pictures():
+    equal = {"edited_image": edit_row()["source_image"]}
+    assert find_ungrounded(edit_row(**equal), most_unreported=0.3)
+    assert find_ungrounded(edit_row(report=NO_CHANGE, **equal), most_unreported=0.3) is None
+
+
+def test_a_picture_that_is_gone_leaves_a_row_untold():
+    found = find_ungrounded(edit_row(report=NO_CHANGE), most_unreported=0.3)
+    assert found.startswith("cannot be told: ")
+    assert "gone-a.png" in found
 
 
 def test_a_row_meets_the_gates_in_order_and_any_can_be_left_out():

@@ -147,6 +147,8 @@ def scored(row_id, axis="execution", **more):
         "score": 4,
         "vote_spread": 0.0,
         "score_probs": None,
+        "source_image": {"seen_sha256": "a"},
+        "edited_image": {"seen_sha256": "b"},
     }
     return {**row, **more}
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.gates.agreement import find_disagreement
 from pipelines.gates.contradictions import find_contradiction
 from pipelines.gates.degenerate import find_degenerate
+from pipelines.gates.grounding import find_ungrounded
 from pipelines.gates.leaks import find_leak
 from pipelines.recipe import Gates
 from pipelines.rendering import render_checklist
@@ -19,19 +20,23 @@ def first_fault(row: dict[str, Any], gates: Gates) -> tuple[str, str] | None:
 
 
 def _faults(row: dict[str, Any], gates: Gates) -> Iterator[tuple[str, str]]:
-    axis = row.get("axis")
-    hidden = render_checklist(row["checklist"]) if axis is None else row["report"]
-    visible = row["prompt"] if axis is None else row["instruction"]
+    is_edit = row.get("axis") is not None
+    hidden = row["report"] if is_edit else render_checklist(row["checklist"])
+    visible = row["instruction"] if is_edit else row["prompt"]
     reasoning = row["reasoning"]
-    found = {
-        "leak": gates.leak and find_leak(reasoning, hidden=hidden, visible=visible),
-        "degenerate": gates.degenerate and find_degenerate(reasoning, visible=visible),
-        "contradiction": gates.contradiction and find_contradiction(row),
-        "agreement": find_disagreement(
-            vote_spread=row["vote_spread"],
-            score_probs=row["score_probs"],
-            most_spread=gates.most_vote_spread,
-            most_entropy=gates.most_entropy,
-        ),
-    }
-    yield from ((f"gate:{name}", detail) for name, detail in found.items() if detail)
+    if gates.leak and (found := find_leak(reasoning, hidden=hidden, visible=visible)):
+        yield "gate:leak", found
+    if gates.degenerate and (found := find_degenerate(reasoning, visible=visible)):
+        yield "gate:degenerate", found
+    if gates.contradiction and (found := find_contradiction(row)):
+        yield "gate:contradiction", found
+    if found := find_disagreement(
+        vote_spread=row["vote_spread"],
+        score_probs=row["score_probs"],
+        most_spread=gates.most_vote_spread,
+        most_entropy=gates.most_entropy,
+    ):
+        yield "gate:agreement", found
+    # Last: it may read pictures.
+    if is_edit and (found := find_ungrounded(row, most_unreported=gates.most_unreported)):
+        yield "gate:grounding", found
