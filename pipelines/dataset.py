@@ -25,6 +25,7 @@ from pipelines.build import Kind
 from pipelines.chains import run_chain
 from pipelines.funnel import add_answers
 from pipelines.gates.build_gates import make_judge, near_rows_of
+from pipelines.gates.contamination import read_benchmarks
 from pipelines.gen_flow import Outcome
 from pipelines.recipe import Gates
 from pipelines.rendering import AXES
@@ -238,7 +239,7 @@ def write_dataset(
     writers: dict[str, _SplitWriter] = {}
     n_rejects, answers = 0, {}
     near = near_rows_of(build, kind, gates)
-    judge = make_judge(near, gates)
+    judge = make_judge(near, read_benchmarks(gates.benchmarks), gates)
     with _made_anew(fresh, fresh_rejects):
         for split in ("train", "validation"):
             writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)

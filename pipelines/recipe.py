@@ -212,7 +212,8 @@ class Gates(Settings):
     `most_entropy` that of its `score_probs` in bits, at most 2.33. The defaults reject no row for
     them. `most_unreported` is the share of an edit's picture that may change under a report of no
     change. Two pictures are near with hashes at most `most_bits` of 256 apart, and no part of
-    theirs further than `most_colour` of 255 in any colour.
+    theirs further than `most_colour` of 255 in any colour. `benchmarks` are sources that no row may
+    share anything with; their `columns` say which of ours they have.
     """
 
     leak: bool = True
@@ -224,6 +225,18 @@ class Gates(Settings):
     duplicate: bool = True
     most_bits: int = Field(default=7, ge=0, le=32)
     most_colour: int = Field(default=12, ge=0, le=255)
+    benchmarks: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _benchmarks_name_columns_of_ours(self) -> Gates:
+        ours = {*GEN_COLUMNS, *EDIT_COLUMNS}
+        for i, benchmark in enumerate(self.benchmarks):
+            unknown = sorted(benchmark.columns.keys() - ours - {"id"})
+            if unknown or not ours & benchmark.columns.keys():
+                raise ValueError(
+                    f"benchmarks[{i}].columns: give one or more of {sorted(ours)}, got {unknown}"
+                )
+        return self
 
 
 class Recipe(Settings):

@@ -26,25 +26,33 @@ PICTURE_COLUMNS = frozenset({"image", "source_image", "edited_image"})
 
 
 def check_sources(recipe: Recipe) -> None:
-    """Open every source and look at its columns and first rows; nothing is asked of any network
-    but the Hub, and that only for a source that streams from it.
+    """Open every source and benchmark and look at its columns and first rows.
+
+    Nothing is asked of any network but the Hub, and that only for a source that streams from it.
 
     Raises: SourceError naming file and column: missing, of the wrong type, or no row at all.
     """
-    for source in recipe.sources:
+    sources = [(source, recipe.columns_needed()) for source in recipe.sources]
+    sources += [(source, columns_of(source)) for source in recipe.gates.benchmarks]
+    for source, needed in sources:
         if source.image_root is not None and not os.path.isdir(source.image_root):
             raise SourceError(f"{source.image_root}: image_root is not a folder")
         if source.kind == "parquet":
-            _check_parquet(source, recipe.columns_needed())
+            _check_parquet(source, needed)
         elif source.kind == "datasets":
             opened = open_dataset(source)
             types = dataset_types(source, opened)
             if not types or dataset_count(source, opened) == 0:
                 raise SourceError(f"{source.path}: no rows")
-            columns = column_map(source, recipe.columns_needed(), types, source.path)
+            columns = column_map(source, needed, types, source.path)
             _check_types(source, columns, types, source.path)
         else:
-            _check_jsonl(source, recipe.columns_needed())
+            _check_jsonl(source, needed)
+
+
+def columns_of(benchmark: Source) -> tuple[str, ...]:
+    """Our names of the columns that a benchmark has: those that it maps."""
+    return tuple(name for name in benchmark.columns if name != "id")
 
 
 def _check_parquet(source: Source, needed: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.gates.build_gates import make_judge, near_rows_of
+from pipelines.gates.contamination import read_benchmarks
 from pipelines.gates.duplicates import (
     COLOUR_BYTES,
     HASH_BYTES,
@@ -154,7 +155,7 @@ def scored(row_id, axis="execution", **more):
 
 
 def judged(rows, earlier):
-    judge = make_judge(NearRows(earlier=earlier, capped=0), Gates())
+    judge = make_judge(NearRows(earlier=earlier, capped=0), read_benchmarks([]), Gates())
     return [fault and fault[0] for fault in map(judge, rows)]
 
 

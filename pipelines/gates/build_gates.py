@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.build import Kind
+from pipelines.gates.contamination import Benchmarks, make_lookup
 from pipelines.gates.duplicates import NearRows, find_near_rows, normalise_text
 from pipelines.gates.row_gates import first_fault
 from pipelines.recipe import Gates
@@ -17,12 +18,15 @@ from pipelines.shards import shard_paths
 from pipelines.sources import PICTURE_COLUMNS
 
 
-def make_judge(near: NearRows, gates: Gates) -> Callable[[dict[str, Any]], tuple[str, str] | None]:
+def make_judge(
+    near: NearRows, benchmarks: Benchmarks, gates: Gates
+) -> Callable[[dict[str, Any]], tuple[str, str] | None]:
     """A function that tells of a dataset row why it may not stand, as reason and detail, or None.
 
     It must be given all rows in the order of the dataset: of rows that are near to each other, on
     one axis, the first that passes the other gates stands.
     """
+    lookup = make_lookup(benchmarks, most_bits=gates.most_bits, most_colour=gates.most_colour)
     watched = set(chain.from_iterable(near.earlier.values()))
     standing: set[tuple[str, str | None]] = set()
 
@@ -30,6 +34,9 @@ def make_judge(near: NearRows, gates: Gates) -> Callable[[dict[str, Any]], tuple
         fault = first_fault(row, gates)
         if fault is not None:
             return fault
+        match = lookup(row)
+        if match is not None:
+            return "gate:contamination", f"{match.what} of item {match.item} of {match.benchmark}"
         for other in near.earlier.get(row["row_id"], ()):
             if (other, row["axis"]) in standing:
                 return "gate:duplicate", f"nearly the same as row {other}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 HASH_BYTES = 32
 COLOUR_BYTES = 48
-_BANDS = 8
+_BANDS = HASH_BYTES // 4
 _PAIRS_AT_ONCE = 1_000_000
 
 

@@ -1,0 +1,113 @@
+"""Rows that a benchmark holds too, by their words and by their pictures."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from pipelines.gates.contamination import GRAM_WORDS, make_lookup, read_benchmarks
+from pipelines.picture_hash import colour_signature, perceptual_hash
+from pipelines.recipe import EditRecipe, Gates, Source
+from pipelines.sources import SourceError, check_sources
+
+LONG = "A red kite over nine green hills in the evening light"
+
+
+def benchmark(folder, *lines, **columns):
+    path = folder / "bench.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return Source(kind="jsonl", path=str(path), name="bench", columns=columns)
+
+
+def fractal():
+    return Image.effect_mandelbrot((96, 96), (-2, -1, 1, 1), 60).convert("RGB")
+
+
+def picture(image):
+    return {"phash": perceptual_hash(image), "colour": colour_signature(image)}
+
+
+def found(source, row):
+    return make_lookup(read_benchmarks([source]), most_bits=7, most_colour=12)(row)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "matches"),
+    [
+        ("A dog.", True),
+        ("a  DOG", True),
+        ("A dog on a lawn", False),
+        (LONG, True),
+        (f"Photo: {LONG.upper()}, 4k", True),
+        (" ".join(LONG.split()[:GRAM_WORDS]), True),
+        (" ".join(LONG.split()[: GRAM_WORDS - 1]), False),
+    ],
+)
+def test_a_prompt_matches_as_a_whole_or_by_eight_words_in_a_row(tmp_path, prompt, matches):
+    source = benchmark(tmp_path, {"t": "A dog"}, {"t": LONG}, prompt="t")
+    assert bool(found(source, {"prompt": prompt})) == matches
+
+
+def test_a_match_says_where_it_was_found(tmp_path):
+    source = benchmark(tmp_path, {"t": "A cat", "n": 7}, {"t": "A dog", "n": 8}, prompt="t", id="n")
+    match = found(source, {"prompt": "a dog"})
+    assert (match.benchmark, match.item, match.what) == ("bench", "8", "prompt")
+
+
+def test_a_short_instruction_is_no_match_and_a_long_one_is(tmp_path):
+    long = "Replace the small dog on the left by a cat"
+    source = benchmark(tmp_path, {"t": "Remove the dog"}, {"t": long}, instruction="t")
+    assert found(source, {"instruction": "Remove the dog"}) is None
+    assert found(source, {"instruction": long})
+
+
+def test_a_picture_matches_whatever_its_role(tmp_path):
+    fractal().save(tmp_path / "x.jpg", quality=85)
+    source = benchmark(tmp_path, {"p": "x.jpg"}, image="p")
+    other = Image.effect_noise((96, 96), 80).convert("RGB")
+    row = {"instruction": "Zoom in", "source_image": picture(other)}
+    assert found(source, {**row, "edited_image": picture(other)}) is None
+    match = found(source, {**row, "edited_image": picture(fractal())})
+    assert (match.item, match.what) == ("0", "image")
+
+
+def test_a_recoloured_picture_is_another_one(tmp_path):
+    fractal().save(tmp_path / "x.png")
+    source = benchmark(tmp_path, {"p": "x.png"}, image="p")
+    recoloured = fractal()
+    recoloured.paste((255, 0, 0), (0, 0, 24, 24))
+    assert found(source, {"prompt": "x", "image": picture(recoloured)}) is None
+
+
+def test_without_benchmarks_nothing_matches():
+    lookup = make_lookup(read_benchmarks([]), most_bits=7, most_colour=12)
+    assert lookup({"prompt": "a dog", "image": picture(fractal())}) is None
+
+
+def test_a_benchmark_that_cannot_be_read_is_refused_by_row(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    source = benchmark(tmp_path, {"p": "broken.png"}, image="p")
+    with pytest.raises(SourceError, match="bench, row 0, image"):
+        read_benchmarks([source])
+
+
+@pytest.mark.parametrize("columns", [{}, {"id": "n"}, {"text": "t"}])
+def test_a_benchmark_must_say_what_it_has(columns):
+    with pytest.raises(ValueError, match="columns"):
+        Gates(benchmarks=({"kind": "jsonl", "path": "x", "columns": columns},))
+
+
+def test_a_benchmark_is_checked_before_anything_starts(tmp_path):
+    picture_file = tmp_path / "x.png"
+    fractal().save(picture_file)
+    line = {"source_image": "x.png", "edited_image": "x.png", "instruction": "Zoom"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(line))
+    recipe = {
+        "output": "b",
+        "sources": {"kind": "jsonl", "path": str(tmp_path / "rows.jsonl")},
+        "endpoints": {"judge": {"url": "http://127.0.0.1:1/v1", "model": "none"}},
+    }
+    check_sources(EditRecipe.model_validate(recipe))
+    gone = {"kind": "jsonl", "path": str(tmp_path / "gone.jsonl"), "columns": {"prompt": "t"}}
+    with pytest.raises(SourceError, match=r"gone\.jsonl"):
+        check_sources(EditRecipe.model_validate(recipe | {"gates": {"benchmarks": [gone]}}))
