@@ -23,6 +23,7 @@ from pipelines.chains import expected_answers, run_chain
 from pipelines.chat import EndpointDown, RequestStuck
 from pipelines.dataset import stage_digests, write_dataset
 from pipelines.funnel import count_funnel
+from pipelines.gates.contamination import Benchmarks, read_benchmarks
 from pipelines.ingest import ingest
 from pipelines.launch import LaunchFailed
 from pipelines.law import LawBroken, check_law
@@ -45,6 +46,7 @@ R = TypeVar("R")
 SHARED_SERVERS: ContextVar[Servers | None] = ContextVar("SHARED_SERVERS", default=None)
 # Prefect tasks get plain arguments; the clients live here, one runtime a build and process.
 _RUNTIMES: dict[str, Runtime] = {}
+_BENCHMARKS: dict[str, Benchmarks] = {}
 
 
 class BuildFailed(Exception):
@@ -168,6 +170,7 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         kind_of(recipe),
         stages,
         gates=recipe.gates,
+        benchmarks=_BENCHMARKS[build],
         n_buckets=n_buckets,
         rows_per_file=recipe.shard_rows,
         inside=recipe.images.originals == "inside",
@@ -204,6 +207,7 @@ def run_build(
     """
     check_sources(recipe)
     check_keys(recipe)
+    benchmarks = read_benchmarks(recipe.gates.benchmarks)
     path = Path(recipe.output)
     build = str(path)
     counts = [count_rows(source) for source in recipe.sources]
@@ -227,6 +231,8 @@ def run_build(
         stack.enter_context(runtime)
         _RUNTIMES[build] = runtime
         stack.callback(_RUNTIMES.pop, build)
+        _BENCHMARKS[build] = benchmarks
+        stack.callback(_BENCHMARKS.pop, build)
         counts_of_rows = _call(ingest_sources, recipe, build, n_buckets, n_rows)["by_status"]
         _check_sources_share(recipe, counts_of_rows)
         _expect_answers(recipe, path, n_buckets, counters)

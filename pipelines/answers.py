@@ -1,7 +1,8 @@
 """One answer: asked, read, asked again after a bad reply, and in the end a row, ok or rejected.
 
 Every finished reply goes to the journal before it is read, so an answer interrupted anywhere goes
-on with the next attempt. A re-ask is triggered by structure alone, never by a score's value.
+on with the next attempt. A re-ask is triggered by structure or by a rationale that cites what its
+readers cannot see, never by a score's value.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ async def get_answer(
         fault = bad = None
         for choice in reply.choices:
             try:
-                votes.append((_read(choice, stage, question), choice))
+                value = _read(choice, stage, question, last=attempt == stage.attempts)
+                votes.append((value, choice))
             except ReplyInvalid as invalid:
                 if fault is None:
                     fault, bad = invalid, choice
@@ -87,10 +89,14 @@ async def get_answer(
     return _rejected(answer_id, stage, faults, entry, usage, reason, detail, bad)
 
 
-def _read(choice: Choice, stage: Stage, question: Question) -> dict[str, Any]:
-    """The value of a reply. Raises ReplyInvalid, also when its rationale cites what is hidden."""
+def _read(choice: Choice, stage: Stage, question: Question, *, last: bool) -> dict[str, Any]:
+    """The value of a reply.
+
+    Raises ReplyInvalid, also when its rationale cites what is hidden, unless it is the last one:
+    then it is an answer, and whether it may stand in a dataset is for a gate to say.
+    """
     value = parse_choice(choice, stage.schema_id, question.exact_verdicts)
-    if question.hidden is not None:
+    if question.hidden is not None and not last:
         leak = find_leak(value["reasoning"], hidden=question.hidden, visible=question.visible)
         if leak:
             raise ReplyInvalid(

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -24,8 +24,8 @@ from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.chains import run_chain
 from pipelines.funnel import add_answers
-from pipelines.gates.build_gates import make_judge, near_rows_of
-from pipelines.gates.contamination import read_benchmarks
+from pipelines.gates.build_gates import Judge, make_judge, near_rows_of
+from pipelines.gates.contamination import Benchmarks
 from pipelines.gen_flow import Outcome
 from pipelines.recipe import Gates
 from pipelines.rendering import AXES
@@ -202,9 +202,7 @@ def sort_outcomes(
     return kept, rejects
 
 
-def _through_gates(
-    rows: list[Row], judge: Callable[[Row], tuple[str, str] | None]
-) -> tuple[list[Row], list[Row]]:
+def _through_gates(rows: list[Row], judge: Judge) -> tuple[list[Row], list[Row]]:
     """The rows that every gate keeps, and rejects of the others."""
     kept, rejects = [], []
     for row in rows:
@@ -226,6 +224,7 @@ def write_dataset(
     stages: Mapping[str, Stage],
     *,
     gates: Gates,
+    benchmarks: Benchmarks,
     n_buckets: int,
     rows_per_file: int,
     inside: bool,
@@ -239,7 +238,7 @@ def write_dataset(
     writers: dict[str, _SplitWriter] = {}
     n_rejects, answers = 0, {}
     near = near_rows_of(build, kind, gates)
-    judge = make_judge(near, read_benchmarks(gates.benchmarks), gates)
+    judge = make_judge(near, benchmarks, gates)
     with _made_anew(fresh, fresh_rejects):
         for split in ("train", "validation"):
             writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)

@@ -221,10 +221,11 @@ class Gates(Settings):
     contradiction: bool = True
     most_vote_spread: float = Field(default=2.0, ge=0.0, le=2.0)
     most_entropy: float = Field(default=2.33, ge=0.0, le=2.33)
-    most_unreported: float = Field(default=0.3, ge=0.0, le=1.0)
+    grounding: bool = True
+    most_unreported: float = Field(default=0.6, ge=0.0, le=1.0)
     duplicate: bool = True
-    most_bits: int = Field(default=7, ge=0, le=32)
-    most_colour: int = Field(default=12, ge=0, le=255)
+    most_bits: int = Field(default=4, ge=0, le=32)
+    most_colour: int = Field(default=6, ge=0, le=255)
     benchmarks: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
@@ -234,7 +235,8 @@ class Gates(Settings):
             unknown = sorted(benchmark.columns.keys() - ours - {"id"})
             if unknown or not ours & benchmark.columns.keys():
                 raise ValueError(
-                    f"benchmarks[{i}].columns: give one or more of {sorted(ours)}, got {unknown}"
+                    f"benchmarks[{i}].columns: say which of {sorted(ours)} it has, such as "
+                    f"{{prompt: text}}; not {unknown or 'none'}"
                 )
         return self
 

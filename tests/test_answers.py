@@ -134,12 +134,13 @@ def test_a_rationale_that_cites_what_is_hidden_is_asked_again_with_the_words_nam
     assert "'difference report'" in user_text(bodies[1])
 
 
-def test_one_that_keeps_citing_it_is_rejected_with_what_it_said(path):
+def test_one_that_keeps_citing_it_is_an_answer_for_a_gate_to_reject(path):
     hiding = question(hidden="- colour: car: blue -> red", visible="Make it red.")
-    row, _ = answer(path, execution(attempts=2), LEAK, LEAK, ask=hiding)
-    assert (row["status"], row["reason"], row["attempts"]) == ("rejected", "reply:leak", 2)
-    assert row["raw_reply"] == LEAK
-    assert row.get("score") is None
+    row, bodies = answer(path, execution(attempts=2), LEAK, LEAK, ask=hiding)
+    assert (row["status"], row["score"], row["attempts"]) == ("ok", 4, 2)
+    assert "difference report" in row["reasoning"]
+    assert [fault.split(":")[1] for fault in row["faults"]] == ["leak"]
+    assert len(bodies) == 2
 
 
 def test_a_reply_to_a_question_that_hides_nothing_may_say_anything(path):

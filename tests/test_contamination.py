@@ -54,11 +54,26 @@ def test_a_match_says_where_it_was_found(tmp_path):
     assert (match.benchmark, match.item, match.what) == ("bench", "8", "prompt")
 
 
-def test_a_short_instruction_is_no_match_and_a_long_one_is(tmp_path):
-    long = "Replace the small dog on the left by a cat"
+def test_an_instruction_matches_when_most_of_it_is_long_and_the_same(tmp_path):
+    long = "Change the background of the image to a beach at sunset"
     source = benchmark(tmp_path, {"t": "Remove the dog"}, {"t": long}, instruction="t")
     assert found(source, {"instruction": "Remove the dog"}) is None
     assert found(source, {"instruction": long})
+    other = "Change the background of the image to a snowy street with many people"
+    assert found(source, {"instruction": other}) is None
+
+
+def test_words_are_counted_in_any_script(tmp_path):
+    hindi = "\u0932\u093e\u0932 \u0930\u0902\u0917 \u0915\u0940 \u0917\u093e\u0921\u093c\u0940"
+    chinese = "\u4e00\u53ea\u7ea2\u8272\u7684\u98ce\u7b5d\u98de\u8fc7\u5c71"
+    source = benchmark(tmp_path, {"t": f"{hindi} x"}, {"t": chinese}, prompt="t")
+    assert found(source, {"prompt": hindi}) is None
+    assert found(source, {"prompt": f"\u56fe\uff1a{chinese}"})
+
+
+def test_an_empty_value_of_a_benchmark_is_left_out(tmp_path):
+    source = benchmark(tmp_path, {"t": ""}, {"t": "A dog"}, prompt="t")
+    assert found(source, {"prompt": "a dog"})
 
 
 def test_a_picture_matches_whatever_its_role(tmp_path):

@@ -23,6 +23,7 @@ from stub_server import Behaviour, serve_stub
 
 from pipelines.answers import NotAsked
 from pipelines.dataset import PICTURES, dataset_schema, write_dataset
+from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
 from pipelines.recipe import Gates
 from pipelines.rendering import AXES
@@ -72,7 +73,14 @@ def build(made, tmp_path, request):
 
 
 def write(build, kind="gen", **more):
-    settings = {"gates": Gates(), "n_buckets": 2, "rows_per_file": 1000, "inside": True, **more}
+    settings = {
+        "gates": Gates(),
+        "benchmarks": read_benchmarks([]),
+        "n_buckets": 2,
+        "rows_per_file": 1000,
+        "inside": True,
+        **more,
+    }
     return write_dataset(build, kind, make_stages(kind), **settings)
 
 

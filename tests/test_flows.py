@@ -121,6 +121,35 @@ def test_too_many_rejects_fail_the_run_but_keep_the_dataset(tmp_path, prefect_en
         assert set(manifest["funnel"]["rejects"]) <= {"reply:schema", "upstream:checklists"}
 
 
+def test_rows_that_a_gate_rejects_are_counted_with_their_reason_and_fail_no_run(
+    tmp_path, prefect_env
+):
+    with stub_process() as stub:
+        source = gen_source(tmp_path / "in", prompts=3, pictures=2)
+        lines = (tmp_path / "in/rows.jsonl").read_text().splitlines()
+        held = json.loads(lines[0])["prompt"]
+        (tmp_path / "bench.jsonl").write_text(json.dumps({"text": held}))
+        path, columns = str(tmp_path / "bench.jsonl"), {"prompt": "text"}
+        benchmark = {"kind": "jsonl", "path": path, "name": "bench", "columns": columns}
+        gates = {"contradiction": False, "benchmarks": [benchmark]}
+        recipe = write_recipe(
+            tmp_path / "r.yaml",
+            "gen",
+            stub.url,
+            tmp_path / "out",
+            source,
+            gates=gates,
+            reject_share=0,
+        )
+        done = run(flow_command("gen", recipe), prefect_env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        law = check_law(tmp_path / "out")
+        assert (law.dataset, law.rejected) == (4, 2)
+        manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+        assert manifest["funnel"]["rejects"] == {"gate:contamination": 2}
+        assert manifest["sets_not_wholly_compared"] == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_soon_and_the_next_one_finishes_it(tmp_path, prefect_env, number):
     with stub_process(latency_s=(0.2, 0.4)) as stub:

@@ -1,19 +1,23 @@
 """Gates over scored rows, each against cases worked by hand."""
 
+import asyncio
 import io
 import math
 
 import pytest
+from chain_cases import make_stages
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from pipelines.edit_flow import score_edit
 from pipelines.gates.agreement import entropy_bits, find_disagreement
 from pipelines.gates.contradictions import find_contradiction, implied_scores
 from pipelines.gates.degenerate import find_degenerate
 from pipelines.gates.grounding import changed_share, find_ungrounded
 from pipelines.gates.leaks import COPIED_WORDS, find_leak
 from pipelines.gates.row_gates import first_fault
+from pipelines.gen_flow import score_picture
 from pipelines.recipe import Gates
 
 REPORT = (
@@ -71,6 +75,11 @@ def gen_row(verdicts, score, **more):
         "All checklist items are met.",
         "The reported differences show that only the car changed.",
         "The bird, as noted above, was not asked for.",
+        "Based on the information provided, the car is blue.",
+        "Both critical items are there.",
+        "As listed in the changes, a bird appeared.",
+        "car: red -> blue, as it should be.",
+        "The second entry is a bird.",
     ],
 )
 def test_a_rationale_that_cites_what_is_hidden_is_a_leak(reasoning):
@@ -85,6 +94,22 @@ def test_a_rationale_that_cites_what_is_hidden_is_a_leak(reasoning):
         "She holds a shopping list in her hand.",
         "The prompt describes a knight; the picture shows one.",
         "Nothing else changed.",
+        "Apart from the change of the car's colour, nothing else changed.",
+        "Apart from the requested change, the picture is the same.",
+        "Aside from the changes to the car, there are no obvious differences elsewhere.",
+        "Compared to the input image, the sky is darker.",
+        "A comparison of the two images shows a new hat.",
+        "The changes include the colour of the wheels, which nobody asked for.",
+        "The items above the counter are unchanged.",
+        "It is consistent with the context of the street.",
+        "All required items are present, and all of the mentioned details are right.",
+        "The picture satisfies all the criteria in the prompt.",
+        "The items one would expect in a kitchen are there; the arrow points one way.",
+        "It has a checker pattern.",
+        "The observation deck is crowded.",
+        "The differences between the source and the edited picture are limited to the hat.",
+        "As mentioned in the description of the scene, it rains.",
+        "The report cover shows a bar chart.",
     ],
 )
 def test_a_rationale_about_the_pictures_is_no_leak(reasoning):
@@ -101,6 +126,7 @@ def test_a_copy_of_the_hidden_text_is_a_leak_unless_the_prompt_says_it_too():
     copied = "I see the car near the old stone bridge over the river."
     leak = find_leak(copied, hidden=REPORT, visible="Make it blue.")
     assert leak == "the car near the old stone bridge over"
+    assert find_leak(copied[6:], hidden=REPORT, visible="Make it blue.")
     assert len(leak.split()) == COPIED_WORDS
     visible = "Paint the car near the old stone bridge over the river"
     assert find_leak(copied, hidden=REPORT, visible=visible) is None
@@ -115,12 +141,18 @@ def test_a_copy_of_the_hidden_text_is_a_leak_unless_the_prompt_says_it_too():
         (("yes", "no", "yes", "yes"), 3),
         (("partly", "partly", "partly", "yes"), 3),
         (("no", "yes", "yes", "yes"), 2),
-        (("no", "no", "yes", "yes"), 1),
+        (("no", "no", "no", "no"), 1),
     ],
 )
 def test_verdicts_come_to_a_score_by_the_prompts_ladder(verdicts, score):
     checklist = items("subject", "subject", "attribute", "count", critical=(0, 1))
     assert implied_scores(checklist, found(*verdicts)) == (score, score)
+
+
+def test_without_its_subjects_a_picture_may_have_the_rest_of_what_was_asked_for():
+    checklist = items("subject", "style", "negative", critical=(0,))
+    assert implied_scores(checklist, found("no", "yes", "yes")) == (1, 2)
+    assert implied_scores(checklist, found("no", "no", "yes")) == (1, 1)
 
 
 def test_an_unclear_verdict_leaves_a_range():
@@ -130,7 +162,7 @@ def test_an_unclear_verdict_leaves_a_range():
 
 def test_a_checklist_without_subjects_goes_by_what_is_critical():
     checklist = items("style", "composition", critical=(0,))
-    assert implied_scores(checklist, found("no", "yes")) == (1, 1)
+    assert implied_scores(checklist, found("no", "no")) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +211,14 @@ def test_a_report_without_changes_bounds_both_axes(axis, score, report, contradi
     [
         ("execution", 5, "The instruction was not followed at all.", True),
         ("execution", 5, "The car was painted exactly as asked.", False),
-        ("execution", 5, "The hat is gone as requested; nothing is still there of it.", False),
+        ("execution", 5, "The car is blue. The background was not changed.", False),
+        ("execution", 5, "The dog was removed. The bench it sat on is still there.", False),
+        ("execution", 5, "The dog is gone and the editor did not leave a trace of it.", False),
+        ("execution", 1, "The car wasn't painted exactly as asked.", False),
+        ("execution", 1, "No part of it was done exactly as asked.", False),
+        ("consistency", 5, "The hat is completely different, and the rest is untouched.", False),
+        ("consistency", 1, "Everything else is different: new background, new people.", False),
+        ("consistency", 1, "The car is preserved, yet the scene around it was replaced.", False),
         ("execution", 1, "The car was painted exactly as asked.", True),
         ("execution", 1, "The car was not painted as asked.", False),
         ("execution", 3, "The instruction was not followed at all.", False),
@@ -217,6 +256,8 @@ def test_a_rationale_that_is_no_text_is_degenerate(reasoning, what):
         "Nothing else changed.",
         "The circles should be grey; one is grey, one is grey, one is grey: three as asked.",
         "The sign reads 'Café 漢字', as asked; the letters are crisp.",
+        "The sign reads U.S. Mail, the truck has a U.S. flag, and a U.S. soldier waves.",
+        "It rains.\n \nIt is dark.\n \nThe street is wet and empty.\n \nA dog barks.",
     ],
 )
 def test_a_short_plain_rationale_is_not(reasoning):
@@ -227,6 +268,8 @@ def test_a_rationale_may_be_in_the_script_of_the_prompt():
     said = "Машина теперь синяя, остальное прежнее."
     assert find_degenerate(said, visible="Сделай машину синей") is None
     assert find_degenerate(said, visible="Make the car blue")
+    chinese = "汽车已变成蓝色而其他部分保持不变"
+    assert find_degenerate(chinese, visible="把汽车变成蓝色") is None
 
 
 def test_entropy_is_in_bits():
@@ -278,6 +321,8 @@ def test_the_share_that_changed_is_the_area_of_the_change():
     assert 0.4 < changed_share(fractal(), half) < 0.6
     noise = Image.effect_noise((120, 90), 80).convert("RGB")
     assert changed_share(fractal(), noise) > 0.9
+    grey, dark = (Image.new("L", (64, 64), level).convert("RGB") for level in (200, 90))
+    assert changed_share(grey, dark) == 1
 
 
 def pair(folder, edited, report):
@@ -305,19 +350,54 @@ def test_no_change_is_there_to_be_reported_of_equal_pictures():
     assert find_ungrounded(edit_row(report=NO_CHANGE, **equal), most_unreported=0.3) is None
 
 
-def test_a_picture_that_is_gone_leaves_a_row_untold():
-    found = find_ungrounded(edit_row(report=NO_CHANGE), most_unreported=0.3)
-    assert found.startswith("cannot be told: ")
-    assert "gone-a.png" in found
+def test_a_picture_that_is_gone_is_no_fault_of_the_report():
+    row = edit_row(report=NO_CHANGE, score=2)
+    reason, detail = first_fault(row, Gates())
+    assert reason == "picture:vanished"
+    assert "gone-a.png" in detail
+    assert first_fault(row, Gates(grounding=False)) is None
+
+
+@pytest.mark.parametrize("kind", ["gen", "edit"])
+def test_a_judge_is_held_to_hide_what_it_was_shown(kind):
+    asked = []
+
+    class Run:
+        stages = make_stages(kind)
+
+        async def answer(self, stage, question, **_):
+            asked.append(question)
+            return {}
+
+    seen = {"sha256": "a", "seen_sha256": "a", "seen_path": "a.png", "seen_format": "PNG"}
+    if kind == "edit":
+        row = {"instruction": "Make it red.", "source_image": seen, "edited_image": seen}
+        differences = {"report": REPORT, "answer_id": "d"}
+        work = score_edit(row, differences, "execution", run=Run(), order=0)
+    else:
+        item = {"kind": "subject", "critical": True, "question": "Is there a dog?"}
+        row = {"prompt": "A dog.", "image": seen}
+        work = score_picture(row, {"items": [item], "answer_id": "c"}, run=Run(), order=0)
+    asyncio.run(work)
+    (question,) = asked
+    assert question.hidden in question.text
+    assert question.visible == row["instruction" if kind == "edit" else "prompt"]
+    assert question.hidden in (REPORT, "c1 (subject, critical): Is there a dog?")
 
 
 def test_a_row_meets_the_gates_in_order_and_any_can_be_left_out():
-    leaking = edit_row(reasoning="The checklist was not followed at all.")
+    said = "Per the checklist the instruction was not followed. " * 3
+    leaking = edit_row(reasoning=said)
     assert first_fault(leaking, Gates()) == ("gate:leak", "checklist")
-    reason, detail = first_fault(leaking, Gates(leak=False))
-    assert reason == "gate:contradiction"
-    assert "not followed" in detail or "at all" in detail
-    assert first_fault(leaking, Gates(leak=False, contradiction=False)) is None
+    degenerate = first_fault(leaking, Gates(leak=False))
+    assert degenerate[0] == "gate:degenerate"
+    contradiction = first_fault(leaking, Gates(leak=False, degenerate=False))
+    assert contradiction == (
+        "gate:contradiction",
+        "score 5, where the reasoning says 'the instruction was not followed'",
+    )
+    off = Gates(leak=False, degenerate=False, contradiction=False)
+    assert first_fault(leaking, off) is None
     assert first_fault(edit_row(), Gates()) is None
     assert first_fault(edit_row(), Gates(most_entropy=0.1))[0] == "gate:agreement"
     assert first_fault(gen_row(("yes",) * 4, 1), Gates())[0] == "gate:contradiction"

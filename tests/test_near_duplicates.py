@@ -16,8 +16,8 @@ from pipelines.gates.duplicates import (
     HASH_BYTES,
     NearRows,
     find_near_rows,
-    normalise_text,
 )
+from pipelines.gates.words import normalise_text
 from pipelines.ingest import ingest
 from pipelines.picture_hash import colour_distance, hash_distance
 from pipelines.recipe import Gates, GenRecipe
@@ -42,31 +42,44 @@ def row(i, text="a dog", phash="0" * 2 * HASH_BYTES, colour=100):
     }
 
 
-def near(*rows, most_bits=BITS, **more):
+def found(*rows, most_bits=BITS, **more):
     roles = [name.removesuffix("_phash") for name in rows[0] if name.endswith("_phash")]
     return find_near_rows(
         pl.DataFrame(list(rows)), roles, most_bits=most_bits, most_colour=COLOUR, **more
     )
 
 
+def near(*rows, **more):
+    """For each row that is like another, the names of all that it is like."""
+    result = found(*rows, **more)
+    return {
+        row_id: sorted(
+            other
+            for other, its_set in result.sets.items()
+            if its_set in result.near[ours] and other != row_id
+        )
+        for row_id, ours in result.sets.items()
+    }
+
+
 def test_a_picture_a_few_bits_off_is_near():
     rows = row(0), row(1, phash=flip(row(0)["image_phash"], range(0, 224, 32)))
-    assert near(*rows).earlier == {"r1": ["r0"]}
+    assert near(*rows) == {"r0": ["r1"], "r1": ["r0"]}
 
 
 def test_more_bits_than_allowed_are_another_picture():
     rows = row(0), row(1, phash=flip(row(0)["image_phash"], range(8)))
-    assert near(*rows).earlier == {}
-    assert near(*rows, most_bits=8).earlier == {"r1": ["r0"]}
+    assert near(*rows) == {}
+    assert near(*rows, most_bits=8) == {"r0": ["r1"], "r1": ["r0"]}
 
 
 def test_another_colour_is_another_picture():
-    assert near(row(0), row(1, colour=108)).earlier == {"r1": ["r0"]}
-    assert near(row(0), row(1, colour=109)).earlier == {}
+    assert near(row(0), row(1, colour=108)) == {"r0": ["r1"], "r1": ["r0"]}
+    assert near(row(0), row(1, colour=109)) == {}
 
 
 def test_another_text_is_another_row():
-    assert near(row(0), row(1, text="a cat")).earlier == {}
+    assert near(row(0), row(1, text="a cat")) == {}
 
 
 def test_every_role_must_be_near():
@@ -74,25 +87,29 @@ def test_every_role_must_be_near():
         {**row(i), "edited_image_phash": edited, "edited_image_colour": row(i)["image_colour"]}
         for i, edited in enumerate(("0" * 64, "0" * 64, "f" * 64))
     ]
-    assert near(*rows).earlier == {"r1": ["r0"]}
+    assert near(*rows) == {"r0": ["r1"], "r1": ["r0"]}
 
 
-def test_a_third_is_near_to_both_before_it():
-    assert near(row(0), row(1), row(2)).earlier == {"r1": ["r0"], "r2": ["r0", "r1"]}
+def test_equal_rows_are_one_set_however_many():
+    rows = [row(i) for i in range(200)]
+    result = found(*rows, row(200, phash=flip(row(0)["image_phash"], [3])))
+    assert (len(set(result.sets.values())), result.capped) == (2, 0)
+    assert len(near(*rows)["r0"]) == 199
 
 
-def test_sets_too_large_are_compared_in_part_and_counted():
-    found = near(*map(row, range(6)), most_compared=2)
-    assert found.earlier["r5"] == ["r3", "r4"]
-    assert found.capped == 8
-    assert near(*map(row, range(3)), most_compared=2).capped == 0
+def test_groups_too_large_are_compared_in_part_and_counted():
+    rows = [row(i, colour=10 + i) for i in range(6)]
+    result = near(*rows, most_compared=2)
+    assert result["r5"] == ["r3", "r4"]
+    assert found(*rows, most_compared=2).capped == 8
+    assert found(*rows[:3], most_compared=2).capped == 0
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_to_compare(n):
     empty = pl.DataFrame([row(0)])[:n]
-    found = find_near_rows(empty, ["image"], most_bits=BITS, most_colour=COLOUR)
-    assert (found.earlier, found.capped) == ({}, 0)
+    result = find_near_rows(empty, ["image"], most_bits=BITS, most_colour=COLOUR)
+    assert (result.sets, result.near, result.capped) == ({}, {}, 0)
 
 
 @given(st.integers(0, 2**32), st.integers(2, 30))
@@ -109,15 +126,16 @@ def test_up_to_seven_bits_it_finds_what_comparing_all_finds(seed, n):
         for i in range(n)
     ]
     expected = {}
-    for j, later in enumerate(rows):
-        for earlier in rows[:j]:
+    for one in rows:
+        for other in rows:
             if (
-                earlier["text"] == later["text"]
-                and hash_distance(earlier["image_phash"], later["image_phash"]) <= BITS
-                and colour_distance(earlier["image_colour"], later["image_colour"]) <= COLOUR
+                one is not other
+                and one["text"] == other["text"]
+                and hash_distance(one["image_phash"], other["image_phash"]) <= BITS
+                and colour_distance(one["image_colour"], other["image_colour"]) <= COLOUR
             ):
-                expected.setdefault(later["row_id"], []).append(earlier["row_id"])
-    assert near(*rows).earlier == expected
+                expected.setdefault(one["row_id"], []).append(other["row_id"])
+    assert near(*rows) == {row_id: sorted(others) for row_id, others in expected.items()}
 
 
 @pytest.mark.parametrize(
@@ -154,24 +172,35 @@ def scored(row_id, axis="execution", **more):
     return {**row, **more}
 
 
-def judged(rows, earlier):
-    judge = make_judge(NearRows(earlier=earlier, capped=0), read_benchmarks([]), Gates())
+def judged(rows, near):
+    sets = {name: i for i, name in enumerate("abc")}
+    near = {i: frozenset((i, *others)) for i, others in near.items()}
+    known = NearRows(sets=sets, near=near, capped=0)
+    judge = make_judge(known, read_benchmarks([]), Gates())
     return [fault and fault[0] for fault in map(judge, rows)]
+
+
+ALL_NEAR = {0: {1, 2}, 1: {0, 2}, 2: {0, 1}}
 
 
 def test_of_near_rows_the_first_stands_on_each_axis():
     rows = [scored(i, axis) for i in ("a", "b") for axis in ("execution", "consistency")]
-    assert judged(rows, {"b": ["a"]}) == [None, None, "gate:duplicate", "gate:duplicate"]
+    assert judged(rows, ALL_NEAR) == [None, None, "gate:duplicate", "gate:duplicate"]
 
 
 def test_the_first_that_passes_the_other_gates_stands():
     rows = [scored("a", reasoning="Red, as the checklist says."), scored("b"), scored("c")]
-    assert judged(rows, {"b": ["a"], "c": ["a", "b"]}) == ["gate:leak", None, "gate:duplicate"]
+    assert judged(rows, ALL_NEAR) == ["gate:leak", None, "gate:duplicate"]
 
 
 def test_what_is_near_to_a_rejected_duplicate_alone_stands():
     rows = [scored("a"), scored("b"), scored("c")]
-    assert judged(rows, {"b": ["a"], "c": ["b"]}) == [None, "gate:duplicate", None]
+    assert judged(rows, {0: {1}, 1: {0, 2}, 2: {1}}) == [None, "gate:duplicate", None]
+
+
+def test_near_rows_with_different_scores_both_stand():
+    rows = [scored("a"), scored("b", score=1), scored("c", score=1)]
+    assert judged(rows, ALL_NEAR) == [None, None, "gate:duplicate"]
 
 
 def test_a_picture_saved_anew_is_found_in_a_build_and_a_recoloured_one_is_not(tmp_path):
@@ -204,8 +233,7 @@ def test_a_picture_saved_anew_is_found_in_a_build_and_a_recoloured_one_is_not(tm
     build = tmp_path / "build"
     ingest(recipe, build, n_buckets=2, validation_share=0)
     ids = {row["source_index"]: row["row_id"] for b in (0, 1) for row in read_rows(build, b)}
-    near = near_rows_of(build, "gen", Gates()).earlier
-    assert {frozenset((later, *earlier)) for later, earlier in near.items()} == {
-        frozenset((ids[0], ids[1]))
-    }
-    assert near_rows_of(build, "gen", Gates(duplicate=False)).earlier == {}
+    result = near_rows_of(build, "gen", Gates())
+    assert result.sets.keys() == {ids[0], ids[1]}
+    assert result.sets[ids[1]] in result.near[result.sets[ids[0]]]
+    assert near_rows_of(build, "gen", Gates(duplicate=False)).sets == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.gates.duplicates import COLOUR_BYTES, HASH_BYTES, normalise_text
+from pipelines.gates.duplicates import COLOUR_BYTES, HASH_BYTES
+from pipelines.gates.words import normalise_text, word_runs
 from pipelines.picture_hash import colour_signature, perceptual_hash
 from pipelines.picture_refs import PictureRef
 from pipelines.pictures import PictureRejected, prepare_picture
@@ -22,7 +22,7 @@ from pipelines.sources import SourceError, read_source
 
 # GPT-3 (arXiv:2005.14165) looked for 13 words in a row; prompts are shorter.
 GRAM_WORDS = 8
-_WORD = re.compile(r"\w+")
+_NOTHING_THERE = ("source:missing_value", "text:empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +64,14 @@ def read_benchmarks(sources: Sequence[Source]) -> Benchmarks:
     for source in sources:
         name = source.name or source.path
         for raw in read_source(source, columns_of(source)):
-            if raw.fault is not None and raw.fault[0] != "source:missing_value":
+            if raw.fault is not None and raw.fault[0] not in _NOTHING_THERE:
                 raise SourceError(f"{name}, row {raw.index}: {raw.fault[0]}: {raw.fault[1]}")
             for column, value in raw.values.items():
                 match = Match(benchmark=name, item=raw.source_id or str(raw.index), what=column)
                 if isinstance(value, PictureRef):
                     seen.append(_look_at(value, f"{name}, row {raw.index}, {column}"))
                     pictures.append(match)
-                elif value is not None:
+                elif value:
                     for gram in _grams(value):
                         grams.setdefault(gram, match)
                     if column == "prompt":
@@ -107,7 +107,8 @@ def make_lookup(
 ) -> Callable[[dict[str, Any]], Match | None]:
     """A function from a row, with its pictures as in `rows/`, to the first match found.
 
-    A text matches with eight words in a row, a prompt also as a whole; a picture when it is near to
+    A prompt matches with eight words in a row or as a whole, an instruction when more than half of
+    its runs of eight words do; a picture when it is near to
     one of a benchmark, whatever their roles.
     """
 
@@ -131,14 +132,17 @@ def make_lookup(
 
 
 def _text_matches(row: dict[str, Any], benchmarks: Benchmarks) -> Iterator[Match]:
-    for column in ("prompt", "instruction"):
-        if (text := row.get(column)) is None:
-            continue
-        if column == "prompt" and (match := benchmarks.prompts.get(normalise_text(text))):
+    if (prompt := row.get("prompt")) is not None:
+        if match := benchmarks.prompts.get(normalise_text(prompt)):
             yield match
-        yield from (benchmarks.grams[g] for g in _grams(text) if g in benchmarks.grams)
+        yield from (benchmarks.grams[g] for g in _grams(prompt) if g in benchmarks.grams)
+    if (instruction := row.get("instruction")) is not None:
+        grams = _grams(instruction)
+        found = [benchmarks.grams[gram] for gram in grams if gram in benchmarks.grams]
+        # "Change the background of the image to a" begins too many to be anybody's.
+        if 2 * len(found) > len(grams):
+            yield from found
 
 
 def _grams(text: str) -> list[str]:
-    words = _WORD.findall(normalise_text(text))
-    return [" ".join(words[i : i + GRAM_WORDS]) for i in range(len(words) - GRAM_WORDS + 1)]
+    return word_runs(normalise_text(text), GRAM_WORDS)

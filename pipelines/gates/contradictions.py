@@ -15,27 +15,32 @@ from pipelines.rendering import render_report
 _ROOM = 1
 _NO_CHANGE = render_report([], [])
 
-# A whole rationale turns on these, at the ends of the scale alone.
+# What is said of a whole edit or picture, and so decides it at the ends of the scale.
 _BAD = {
-    None: r"not at all|nothing to do with|unrelated to|none of the|completely (?:wrong|different)|"
-    r"is missing|are missing|fails? to|failed to|does not (?:show|contain|match|follow|include)",
-    "execution": r"not (?:followed|carried out|done|made|applied|executed|performed|as asked|as "
-    r"requested)|was not (?:\w+ed)|were not (?:\w+ed)|nothing (?:was )?(?:changed|done)|"
-    r"still there|fails? to|failed to|ignored|did not (?:\w+)",
-    "consistency": r"(?:many|several|numerous|multiple|most) (?:\w+ )?(?:unintended|unasked|"
-    r"unwanted|unrequested)|completely (?:different|another)|"
-    r"(?:entirely|almost) (?:\w+ )?(?:another|different) (?:picture|image|scene)",
+    None: r"nothing to do with the prompt|unrelated to the prompt|"
+    r"(?:ignores|does not (?:follow|match)|fails to (?:follow|match)) the prompt",
+    "execution": r"(?:the )?(?:instruction|edit|request) (?:was|is|has been) (?:\w+ )?"
+    r"(?:not (?:followed|carried out|done|made|applied|executed|performed)|ignored)|"
+    r"no (?:requested|visible) (?:change|edit) (?:was|is|has been)|"
+    r"(?:fails?|failed) to (?:follow|carry out|apply) the (?:instruction|edit|request)|"
+    r"none of the requested changes",
+    "consistency": r"(?:many|several|numerous) (?:\w+ )?(?:unintended|unasked|unwanted|"
+    r"unrequested) (?:\w+ )?changes|(?:entirely|completely|almost entirely) "
+    r"(?:another|a different) (?:picture|image|scene)",
 }
 _GOOD = {
-    None: r"everything|all (?:of )?(?:the )?(?:\w+ )?(?:requirements|elements|details|subjects)|"
-    r"perfectly|exactly as|fully (?:matches|follows)|faithfully",
-    "execution": r"exactly as|perfectly|fully (?:carried out|followed|executed)|"
-    r"as (?:asked|requested)|successfully|correctly",
-    "consistency": r"nothing else (?:was )?changed|everything else|all else|perfectly|"
-    r"no unintended|"
-    r"(?:is|are|was|were|remains?) (?:fully |perfectly )?(?:unchanged|preserved|identical)",
+    None: r"(?:fully|perfectly|exactly) (?:matches|follows) the prompt|"
+    r"everything (?:that )?(?:the prompt|was) ask\w+ (?:for )?(?:is there|is present|is right)",
+    "execution": r"(?:exactly|fully|perfectly|precisely) as (?:asked|requested|instructed)|"
+    r"(?:fully|perfectly) (?:carried out|followed|executed)",
+    "consistency": r"nothing else (?:was |has |is )?changed|"
+    r"everything else (?:is|was|remains?|stays?) (?:\w+ )?(?:unchanged|preserved|the same)",
 }
-_NEGATED = re.compile(r"\b(?:not|n't|never|hardly|far from|nearly|almost|except|but|only)\b", re.I)
+_NEGATED = re.compile(
+    r"n['\u2019]t\b|\b(?:not|no|none|nothing|never|without|hardly|far from|nearly|almost|except|"
+    r"but|only|if|would)\b",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"[.!?;:]\s+")
 
 
@@ -44,29 +49,33 @@ def implied_scores(
 ) -> tuple[int, int]:
     """The lowest and highest gen score that the verdicts allow, by the ladder of the prompt.
 
-    They differ where a verdict is `unclear`: it counts once as a no and once as a yes.
+    They differ where a verdict is `unclear`: it counts once as a no and once as a yes; and where
+    every subject is missing, but not everything else.
     """
     found = [verdict["verdict"] for verdict in verdicts]
     readings = ([other if v == "unclear" else v for v in found] for other in ("no", "yes"))
-    low, high = (_by_ladder(checklist, reading) for reading in readings)
+    (low, _), (_, high) = (_by_ladder(checklist, reading) for reading in readings)
     return low, high
 
 
-def _by_ladder(checklist: Sequence[dict[str, Any]], found: Sequence[str]) -> int:
+def _by_ladder(checklist: Sequence[dict[str, Any]], found: Sequence[str]) -> tuple[int, int]:
     off = sum(v != "yes" for v in found)
     if not off:
-        return 5
+        return 5, 5
     pairs = list(zip(checklist, found, strict=True))
     # The main subjects; a checklist without any is told by what is critical.
     subjects = [v for item, v in pairs if item["kind"] == "subject"]
     subjects = subjects or [v for item, v in pairs if item["critical"]] or list(found)
     missing = sum(v == "no" for v in subjects)
     if missing == len(subjects):
-        return 1
+        # Without its subjects a picture may still be in the style or place that was asked for.
+        rest = any(item["kind"] != "negative" and v != "no" for item, v in pairs)
+        return 1, 2 if rest else 1
     if 2 * missing > len(subjects) or subjects[0] == "no":
-        return 2
+        return 2, 2
     unmet = any(item["critical"] and v == "no" for item, v in pairs)
-    return 4 if off <= 2 and not unmet else 3
+    score = 4 if off <= 2 and not unmet else 3
+    return score, score
 
 
 def find_contradiction(row: dict[str, Any]) -> str | None:

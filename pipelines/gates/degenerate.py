@@ -8,7 +8,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 
+from pipelines.gates.words import words_of
+
 _FEWEST_WORDS = 2
+_SENTENCE_WORDS = 3
 _MOST_OF_ONE_SENTENCE = 2
 # Bytes of a text over those of its zlib stream; above it, Whisper (arXiv:2212.04356) calls a
 # transcript a loop. Short texts are not told by it.
@@ -21,8 +24,7 @@ _ECHOES = re.compile(
     r"\b(?:insert|your|the) (?:reasoning|explanation|score) here\b|\bas an ai\b",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"[.!?\n]+(?!$)")
+_SENTENCE = re.compile(r"[.!?]+(?:\s|$)|\n|[\u3002\uff01\uff1f]")
 
 
 def find_degenerate(reasoning: str, *, visible: str) -> str | None:
@@ -30,15 +32,15 @@ def find_degenerate(reasoning: str, *, visible: str) -> str | None:
 
     `visible` is the instruction or prompt, whose script the rationale may use besides Latin.
     """
-    words = [word.lower() for word in _WORD.findall(reasoning)]
+    words = words_of(reasoning)
     if len(words) < _FEWEST_WORDS:
         return f"too short: {len(words)} words"
     echo = _ECHOES.search(reasoning)
     if echo and echo[0].lower() not in visible.lower():
         return f"an echo of the form: '{echo[0]}'"
-    sentence, times = Counter(_sentences(reasoning)).most_common(1)[0]
-    if times > _MOST_OF_ONE_SENTENCE:
-        return f"repetition: '{sentence}' {times} times"
+    for sentence, times in Counter(_sentences(reasoning)).most_common(1):
+        if times > _MOST_OF_ONE_SENTENCE:
+            return f"repetition: '{sentence}' {times} times"
     data = reasoning.encode()
     ratio = len(data) / len(zlib.compress(data))
     if ratio > _MOST_COMPRESSION:
@@ -52,7 +54,9 @@ def find_degenerate(reasoning: str, *, visible: str) -> str | None:
 
 
 def _sentences(text: str) -> list[str]:
-    return [" ".join(_WORD.findall(part.lower())) for part in _SENTENCE.split(text)]
+    """Sentences as words; what is shorter than three words is an abbreviation's."""
+    parts = [words_of(part) for part in _SENTENCE.split(text)]
+    return [" ".join(words) for words in parts if len(words) >= _SENTENCE_WORDS]
 
 
 def _scripts(text: Iterable[str]) -> set[str]:

@@ -1,13 +1,13 @@
 """Near duplicates: rows with one text whose pictures look the same.
 
 Pictures look the same when their perceptual hashes differ in few bits and their colours in little
-(picture_hash.py). Only rows that share one of eight 32-bit pieces of a hash are compared: two
-hashes that differ in at most seven bits always do, others the seldomer the more they differ.
+(picture_hash.py). Rows that are alike in all of this are one set. Of different sets, those are
+compared that share one of eight 32-bit pieces of a hash: two hashes that differ in at most seven
+bits always do, others the seldomer the more they differ.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,18 +25,17 @@ _PAIRS_AT_ONCE = 1_000_000
 class NearRows:
     """Which rows look like which.
 
-    `earlier`: for a row's id, the ids of those before it that it is near to, in order. `capped`:
-    sets of rows with one text and one piece of a hash that were too many to be compared wholly.
+    `sets`: the number of the set of each row that is like another, by row id. `near`: for a set the
+    sets that are near to it, and itself. `capped`: groups of sets with one text and one piece of a
+    hash that were too many to be compared wholly.
     """
 
-    earlier: dict[str, list[str]]
+    sets: dict[str, int]
+    near: dict[int, frozenset[int]]
     capped: int
 
 
-def normalise_text(text: str) -> str:
-    """A text without what does not change its meaning: case, spacing, form of its characters."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split()).rstrip(".!? ")
+NOTHING_NEAR = NearRows(sets={}, near={}, capped=0)
 
 
 def find_near_rows(
@@ -47,19 +46,39 @@ def find_near_rows(
     most_colour: int,
     most_compared: int = 64,
 ) -> NearRows:
-    """Rows of one normalised text whose pictures are near in every role.
+    """Rows of one text whose pictures are near in every role.
 
     `rows` has `row_id`, `text` and for each role the hex digits `<role>_phash` and `<role>_colour`;
-    `most_bits` is of 256, `most_colour` a `colour_distance`. In a set that shares a text and a
-    piece of a hash, each row is compared with the `most_compared` after it. Time is linear in the
-    rows for a given `most_compared`.
+    `most_bits` is of 256, `most_colour` a `colour_distance`. Of sets that share a text and a piece
+    of a hash, each is compared with the `most_compared` after it. Time is linear in the rows for a
+    given `most_compared`.
     """
-    texts = rows["text"].cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64)
-    hashes = {role: _unpack(rows[f"{role}_phash"], HASH_BYTES) for role in roles}
-    colours = {role: _unpack(rows[f"{role}_colour"], COLOUR_BYTES) for role in roles}
+    looks = ["text", *(f"{role}_{what}" for role in roles for what in ("phash", "colour"))]
+    sets = rows.group_by(looks, maintain_order=True).agg("row_id")
+    pairs, capped = _near_sets(sets, roles, most_bits, most_colour, most_compared)
+    near: dict[int, set[int]] = {}
+    for first, second in pairs.tolist():
+        near.setdefault(first, {first}).add(second)
+        near.setdefault(second, {second}).add(first)
+    for one in np.flatnonzero(sets["row_id"].list.len().to_numpy() > 1).tolist():
+        near.setdefault(one, {one})
+    return NearRows(
+        sets={row_id: one for one in near for row_id in sets["row_id"][one]},
+        near={one: frozenset(others) for one, others in near.items()},
+        capped=capped,
+    )
+
+
+def _near_sets(
+    sets: pl.DataFrame, roles: Sequence[str], most_bits: int, most_colour: int, most_compared: int
+) -> tuple[NDArray[np.int64], int]:
+    """Pairs of near sets, each once, and how many groups were not compared wholly."""
+    texts = sets["text"].cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64)
+    hashes = {role: _unpack(sets[f"{role}_phash"], HASH_BYTES) for role in roles}
+    colours = {role: _unpack(sets[f"{role}_colour"], COLOUR_BYTES) for role in roles}
     # The last role is what was made: sources are shared by many rows.
     pieces = hashes[roles[-1]].view(np.uint32)
-    found: list[NDArray[np.int64]] = []
+    found = [np.empty((0, 2), np.int64)]
     capped = 0
     for band in range(_BANDS):
         key = (texts << np.uint64(32)) | pieces[:, band]
@@ -73,13 +92,10 @@ def find_near_rows(
                 capped += len(np.unique(key[same]))
                 break
             pairs = np.stack([order[same], order[same + step]], axis=1)
-            found.append(_near(pairs, hashes, colours, most_bits, most_colour))
-    pairs = np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), np.int64)
-    ids = rows["row_id"]
-    earlier: dict[str, list[str]] = {}
-    for first, second in pairs.tolist():
-        earlier.setdefault(ids[second], []).append(ids[first])
-    return NearRows(earlier=earlier, capped=capped)
+            # Those that share an earlier piece were compared for it.
+            new = ~(pieces[pairs[:, 0], :band] == pieces[pairs[:, 1], :band]).any(axis=1)
+            found.append(_near(pairs[new], hashes, colours, most_bits, most_colour))
+    return np.concatenate(found), capped
 
 
 def _unpack(digits: pl.Series, width: int) -> NDArray[np.uint8]:
@@ -106,4 +122,4 @@ def _near(
             apart = np.abs(first - second).max(axis=1, initial=0)
             some = some[apart <= most_colour]
         kept.append(some)
-    return np.concatenate(kept)
+    return np.concatenate([pairs[:0], *kept])

@@ -38,5 +38,9 @@ def _faults(row: dict[str, Any], gates: Gates) -> Iterator[tuple[str, str]]:
     ):
         yield "gate:agreement", found
     # Last: it may read pictures.
-    if is_edit and (found := find_ungrounded(row, most_unreported=gates.most_unreported)):
-        yield "gate:grounding", found
+    if is_edit and gates.grounding:
+        try:
+            if found := find_ungrounded(row, most_unreported=gates.most_unreported):
+                yield "gate:grounding", found
+        except OSError as error:
+            yield "picture:vanished", f"{error}; put the picture back and run again"
