@@ -1,8 +1,8 @@
 """The bundled judge on real vLLM: what it has learnt of ShapeWorld so far (docs/shapeworld.md).
 
 Bounds well under its figures (docs/proof/shapebench.md): a judge that no longer understands a
-prompt or a schema falls through them. Execution and generated pictures are not bounded: it has not
-learnt to score those.
+prompt or a schema falls through them. Execution, and generated pictures scored directly, are not
+bounded: it has not learnt to score those well.
 """
 
 import json
@@ -13,7 +13,7 @@ from real_servers import JUDGE, PYTHON, run
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
-def test_it_lists_what_differs_and_scores_consistency_near_the_truth(vllm, tmp_path):
+def test_it_lists_what_differs_and_scores_near_the_truth(vllm, tmp_path):
     command = [PYTHON, "-m", "foundry.evals.run", "shapebench", "--endpoint", vllm.url]
     done = run([*command, "--model", JUDGE, "--rows", "160", "--out", str(tmp_path)], timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -23,5 +23,7 @@ def test_it_lists_what_differs_and_scores_consistency_near_the_truth(vllm, tmp_p
         assert scores["rejected"] <= 0.02, scores
         if scores["axis"] == "consistency":
             assert scores["mae"][0] <= 0.5 * constant["consistency"], scores
+        if scores["mode"] == "plan then score":
+            assert scores["mae"][0] <= 0.65 * constant["gen"], scores
     for listed in found["lists"]:
         assert listed["f1"][0] >= 0.7, listed
