@@ -24,7 +24,7 @@ from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.chains import run_chain
 from pipelines.funnel import add_answers
-from pipelines.gates.build_gates import Judge, make_judge, near_rows_of
+from pipelines.gates.build_gates import Gate, make_gate, near_rows_of
 from pipelines.gates.contamination import Benchmarks
 from pipelines.gen_flow import Outcome
 from pipelines.recipe import Gates
@@ -202,16 +202,16 @@ def sort_outcomes(
     return kept, rejects
 
 
-def _through_gates(rows: list[Row], judge: Judge) -> tuple[list[Row], list[Row]]:
+def _through_gates(rows: list[Row], gate: Gate) -> tuple[list[Row], list[Row]]:
     """The rows that every gate keeps, and rejects of the others."""
     kept, rejects = [], []
     for row in rows:
-        fault = judge(row)
+        fault = gate(row)
         if fault is None:
             kept.append(row)
         else:
             reason, detail = fault
-            # No faulty reply, but what was written: a person can judge the gate by it.
+            # No faulty reply, but what was written: a person can tell by it how the gate decides.
             raw = json.dumps({"reasoning": row["reasoning"], "score": row["score"]})
             found = {**row, "detail": detail, "raw_reply": raw}
             rejects.append(_reject(row, row["axis"], "gates", found, reason))
@@ -238,14 +238,14 @@ def write_dataset(
     writers: dict[str, _SplitWriter] = {}
     n_rejects, answers = 0, {}
     near = near_rows_of(build, kind, gates)
-    judge = make_judge(near, benchmarks, gates)
+    gate = make_gate(near, benchmarks, gates)
     with _made_anew(fresh, fresh_rejects):
         for split in ("train", "validation"):
             writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)
         for bucket in range(n_buckets):
             rows, outcomes, used = bucket_outcomes(build, kind, bucket, stages)
             kept, rejects = sort_outcomes(kind, rows, outcomes)
-            kept, gated = _through_gates(kept, judge)
+            kept, gated = _through_gates(kept, gate)
             rejects += gated
             for table, found in used.items():
                 answers[table] = add_answers(answers.get(table), found.values())

@@ -11,6 +11,8 @@ from PIL.Image import Resampling
 
 HASH_SIDE = 16
 COLOUR_SIDE = 4
+HASH_BYTES = HASH_SIDE**2 // 8
+COLOUR_BYTES = COLOUR_SIDE**2 * 3
 
 
 def perceptual_hash(image: Image.Image) -> str:
@@ -35,7 +37,7 @@ def hash_distance(a: str, b: str) -> int:
 def colour_distance(a: str, b: str) -> int:
     """Greatest difference of two colour signatures in any place and colour, 0 to 255.
 
-    Not the mean: one small thing in another colour is another picture.
+    Not the mean, which a thing in another colour hardly moves.
     """
     left, right = bytes.fromhex(a), bytes.fromhex(b)
     return max(abs(x - y) for x, y in zip(left, right, strict=True))

@@ -9,17 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.gates.build_gates import make_judge, near_rows_of
+from pipelines.gates.build_gates import make_gate, near_rows_of
 from pipelines.gates.contamination import read_benchmarks
-from pipelines.gates.duplicates import (
-    COLOUR_BYTES,
-    HASH_BYTES,
-    NearRows,
-    find_near_rows,
-)
+from pipelines.gates.duplicates import NearRows, find_near_rows
 from pipelines.gates.words import normalise_text
 from pipelines.ingest import ingest
-from pipelines.picture_hash import colour_distance, hash_distance
+from pipelines.picture_hash import COLOUR_BYTES, HASH_BYTES, colour_distance, hash_distance
 from pipelines.recipe import Gates, GenRecipe
 from pipelines.rows import read_rows
 
@@ -176,8 +171,8 @@ def judged(rows, near):
     sets = {name: i for i, name in enumerate("abc")}
     near = {i: frozenset((i, *others)) for i, others in near.items()}
     known = NearRows(sets=sets, near=near, capped=0)
-    judge = make_judge(known, read_benchmarks([]), Gates())
-    return [fault and fault[0] for fault in map(judge, rows)]
+    gate = make_gate(known, read_benchmarks([]), Gates())
+    return [fault and fault[0] for fault in map(gate, rows)]
 
 
 ALL_NEAR = {0: {1, 2}, 1: {0, 2}, 2: {0, 1}}

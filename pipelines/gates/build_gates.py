@@ -16,10 +16,10 @@ from pipelines.gates.words import normalise_text
 from pipelines.recipe import Gates
 from pipelines.shards import shard_paths
 
-Judge = Callable[[dict[str, Any]], tuple[str, str] | None]
+Gate = Callable[[dict[str, Any]], tuple[str, str] | None]
 
 
-def make_judge(near: NearRows, benchmarks: Benchmarks, gates: Gates) -> Judge:
+def make_gate(near: NearRows, benchmarks: Benchmarks, gates: Gates) -> Gate:
     """A function that tells of a dataset row why it may not stand, as reason and detail, or None.
 
     It must be given all rows in the order of the dataset: of rows that are near to each other and
@@ -28,7 +28,7 @@ def make_judge(near: NearRows, benchmarks: Benchmarks, gates: Gates) -> Judge:
     lookup = make_lookup(benchmarks, most_bits=gates.most_bits, most_colour=gates.most_colour)
     standing: dict[tuple[int, str | None, int], str] = {}
 
-    def judge(row: dict[str, Any]) -> tuple[str, str] | None:
+    def gate(row: dict[str, Any]) -> tuple[str, str] | None:
         fault = first_fault(row, gates)
         if fault is not None:
             return fault
@@ -45,7 +45,7 @@ def make_judge(near: NearRows, benchmarks: Benchmarks, gates: Gates) -> Judge:
         standing[ours, row["axis"], row["score"]] = row["row_id"]
         return None
 
-    return judge
+    return gate
 
 
 def near_rows_of(build: Path, kind: Kind, gates: Gates) -> NearRows:

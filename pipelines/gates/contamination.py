@@ -8,12 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipelines.gates.duplicates import COLOUR_BYTES, HASH_BYTES
 from pipelines.gates.words import normalise_text, word_runs
-from pipelines.picture_hash import colour_signature, perceptual_hash
+from pipelines.picture_hash import (
+    colour_distance,
+    colour_signature,
+    hash_distance,
+    perceptual_hash,
+)
 from pipelines.picture_refs import PictureRef
 from pipelines.pictures import PictureRejected, prepare_picture
 from pipelines.recipe import Source
@@ -22,6 +23,8 @@ from pipelines.sources import SourceError, read_source
 
 # GPT-3 (arXiv:2005.14165) looked for 13 words in a row; prompts are shorter.
 GRAM_WORDS = 8
+# Hex digits: 32 bits, as in duplicates.py.
+_PIECE_DIGITS = 8
 _NOTHING_THERE = ("source:missing_value", "text:empty")
 
 
@@ -38,17 +41,15 @@ class Match:
 class Benchmarks:
     """What is looked up of benchmarks: texts by their words, pictures by pieces of their hashes.
 
-    `grams`: eight words in a row, `prompts`: whole prompts, each with where it stands. `bands`: for
-    each 32-bit piece of a hash and its position, the pictures that have it there, as indices into
-    `hashes` (n, 32), `colours` (n, 48) and `pictures`.
+    `grams`: eight words in a row, `prompts`: whole prompts, each with where it stands. `pictures`:
+    perceptual hash, colour signature, and where it stands; `pieces`: for each 32-bit piece of a
+    hash and its position, the indices of the pictures that have it there.
     """
 
     grams: dict[str, Match]
     prompts: dict[str, Match]
-    bands: dict[tuple[int, int], list[int]]
-    hashes: NDArray[np.uint8]
-    colours: NDArray[np.uint8]
-    pictures: list[Match]
+    pictures: list[tuple[str, str, Match]]
+    pieces: dict[tuple[int, str], list[int]]
 
 
 def read_benchmarks(sources: Sequence[Source]) -> Benchmarks:
@@ -59,8 +60,8 @@ def read_benchmarks(sources: Sequence[Source]) -> Benchmarks:
     """
     grams: dict[str, Match] = {}
     prompts: dict[str, Match] = {}
-    pictures: list[Match] = []
-    seen: list[tuple[bytes, bytes]] = []
+    pictures: list[tuple[str, str, Match]] = []
+    pieces: dict[tuple[int, str], list[int]] = {}
     for source in sources:
         name = source.name or source.path
         for raw in read_source(source, columns_of(source)):
@@ -69,37 +70,32 @@ def read_benchmarks(sources: Sequence[Source]) -> Benchmarks:
             for column, value in raw.values.items():
                 match = Match(benchmark=name, item=raw.source_id or str(raw.index), what=column)
                 if isinstance(value, PictureRef):
-                    seen.append(_look_at(value, f"{name}, row {raw.index}, {column}"))
-                    pictures.append(match)
+                    phash, colour = _look_at(value, f"{name}, row {raw.index}, {column}")
+                    for piece in _pieces(phash):
+                        pieces.setdefault(piece, []).append(len(pictures))
+                    pictures.append((phash, colour, match))
                 elif value:
                     for gram in _grams(value):
                         grams.setdefault(gram, match)
                     if column == "prompt":
                         prompts.setdefault(normalise_text(value), match)
-    hashes = np.frombuffer(b"".join(h for h, _ in seen), np.uint8).reshape(-1, HASH_BYTES)
-    colours = np.frombuffer(b"".join(c for _, c in seen), np.uint8).reshape(-1, COLOUR_BYTES)
-    bands: dict[tuple[int, int], list[int]] = {}
-    for i, pieces in enumerate(hashes.view(np.uint32).tolist()):
-        for key in enumerate(pieces):
-            bands.setdefault(key, []).append(i)
-    return Benchmarks(
-        grams=grams,
-        prompts=prompts,
-        bands=bands,
-        hashes=hashes,
-        colours=colours,
-        pictures=pictures,
-    )
+    return Benchmarks(grams=grams, prompts=prompts, pictures=pictures, pieces=pieces)
 
 
-def _look_at(ref: PictureRef, where: str) -> tuple[bytes, bytes]:
+def _look_at(ref: PictureRef, where: str) -> tuple[str, str]:
     """Hash and colours of a benchmark's picture."""
     try:
         data = ref.data if ref.data is not None else Path(str(ref.path)).read_bytes()
         image = prepare_picture(data).image
     except (OSError, PictureRejected) as error:
         raise SourceError(f"{where}: {error}") from error
-    return bytes.fromhex(perceptual_hash(image)), bytes.fromhex(colour_signature(image))
+    return perceptual_hash(image), colour_signature(image)
+
+
+def _pieces(phash: str) -> Iterator[tuple[int, str]]:
+    """The 32-bit pieces of a hash, each with its position."""
+    starts = range(0, len(phash), _PIECE_DIGITS)
+    return ((start, phash[start : start + _PIECE_DIGITS]) for start in starts)
 
 
 def make_lookup(
@@ -107,9 +103,9 @@ def make_lookup(
 ) -> Callable[[dict[str, Any]], Match | None]:
     """A function from a row, with its pictures as in `rows/`, to the first match found.
 
-    A prompt matches with eight words in a row or as a whole, an instruction when more than half of
-    its runs of eight words do; a picture when it is near to
-    one of a benchmark, whatever their roles.
+    A prompt matches with eight words in a row or as a whole, an instruction when more than half
+    of its runs of eight words do; a picture when it is near to one of a benchmark, whatever their
+    roles.
     """
 
     def find(row: dict[str, Any]) -> Match | None:
@@ -118,15 +114,11 @@ def make_lookup(
     def _picture_matches(row: dict[str, Any]) -> Iterator[Match]:
         for column in sorted(PICTURE_COLUMNS & row.keys()) if benchmarks.pictures else ():
             picture = row[column]
-            hashed = np.frombuffer(bytes.fromhex(picture["phash"]), np.uint8)
-            colour = np.frombuffer(bytes.fromhex(picture["colour"]), np.uint8).astype(np.int16)
-            pieces = hashed.view(np.uint32).tolist()
-            alike = {i for key in enumerate(pieces) for i in benchmarks.bands.get(key, ())}
-            for i in sorted(alike):
-                bits = int(np.bitwise_count(benchmarks.hashes[i] ^ hashed).sum())
-                apart = int(np.abs(benchmarks.colours[i] - colour).max())
-                if bits <= most_bits and apart <= most_colour:
-                    yield benchmarks.pictures[i]
+            alike = {i for key in _pieces(picture["phash"]) for i in benchmarks.pieces.get(key, ())}
+            for phash, colour, match in (benchmarks.pictures[i] for i in sorted(alike)):
+                bits = hash_distance(phash, picture["phash"])
+                if bits <= most_bits and colour_distance(colour, picture["colour"]) <= most_colour:
+                    yield match
 
     return find
 

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-HASH_BYTES = 32
-COLOUR_BYTES = 48
+from pipelines.picture_hash import COLOUR_BYTES, HASH_BYTES
+
 _BANDS = HASH_BYTES // 4
 _PAIRS_AT_ONCE = 1_000_000
 
