@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from pipelines.answers import Row
@@ -41,11 +40,7 @@ async def score_edit(row: Row, differences: Row, axis: str, *, run: ShardRun, or
     """
     report = differences["report"]
     stage = run.stages[axis]
-    question = replace(
-        _question(row, run, axis, {"instruction": row["instruction"], "report": report}),
-        hidden=report,
-        visible=row["instruction"],
-    )
+    question = _question(row, run, axis, {"instruction": row["instruction"], "report": report})
     contents = (
         row["source_image"]["seen_sha256"],
         row["edited_image"]["seen_sha256"],
@@ -72,6 +67,8 @@ def _question(row: Row, run: ShardRun, stage_name: str, values: dict[str, str]) 
         top_p=stage.sampling["top_p"],
         logprobs=stage_name in AXES,
         sticky=row["source_image"]["seen_sha256"],
+        hidden=values.get("report"),
+        visible=values.get("instruction", ""),
     )
 
 

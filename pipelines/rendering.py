@@ -15,10 +15,14 @@ Difference = dict[str, str]
 Checklist = list[dict[str, Any]]
 
 
+# What the judge reads where a report has no item.
+NO_DIFFERENCES = "No differences were found."
+
+
 def render_report(obvious: Sequence[Difference], detailed: Sequence[Difference]) -> str:
     """The difference report as the judge reads it: a line an item, obvious ones first."""
     if not obvious and not detailed:
-        return "No differences were found."
+        return NO_DIFFERENCES
     lines = []
     for title, items in (("At a glance:", obvious), ("On a closer look:", detailed)):
         if items:

@@ -10,10 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.rendering import render_report
+from pipelines.rendering import NO_DIFFERENCES
 
 _ROOM = 1
-_NO_CHANGE = render_report([], [])
 
 # What is said of a whole edit or picture, and so decides it at the ends of the scale.
 _BAD = {
@@ -91,7 +90,7 @@ def find_contradiction(row: dict[str, Any]) -> str | None:
         if not low - _ROOM <= score <= high + _ROOM:
             implied = str(low) if low == high else f"{low} to {high}"
             return f"score {score}, where the verdicts come to {implied}"
-    elif row["report"] == _NO_CHANGE:
+    elif row["report"] == NO_DIFFERENCES:
         if axis == "execution" and score >= 4:
             return f"execution {score}, where the report found no change"
         if axis == "consistency" and score <= 2:

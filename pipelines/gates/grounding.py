@@ -11,14 +11,13 @@ from PIL.Image import Resampling
 from skimage.metrics import structural_similarity
 from skimage.registration import phase_cross_correlation
 
-from pipelines.rendering import render_report
+from pipelines.rendering import NO_DIFFERENCES
 
 # Small: noise and compression average out, and a pair takes milliseconds.
 SIDE_PX = 64
 _CHANGED_BELOW = 0.5
 _ANOTHER_COLOUR = 64
 _LONGEST_SHIFT = SIDE_PX // 8
-_NO_CHANGE = render_report([], [])
 
 
 def changed_share(source: Image.Image, edited: Image.Image) -> float:
@@ -57,7 +56,7 @@ def find_ungrounded(row: dict[str, Any], *, most_unreported: float) -> str | Non
     """
     source, edited = row["source_image"], row["edited_image"]
     equal = source["seen_sha256"] == edited["seen_sha256"]
-    if row["report"] != _NO_CHANGE:
+    if row["report"] != NO_DIFFERENCES:
         return "the report names changes, and the pictures are equal" if equal else None
     if equal:
         return None

@@ -67,14 +67,6 @@ _PHRASES = (
     r"(?:above|preceding|foregoing) (?:list|report|description|differences|changes)",
 )
 _LEAK = re.compile(rf"(?<!\w)(?:{'|'.join(_PHRASES)})(?!\w)", re.IGNORECASE)
-# One of these is in every phrase, so most rationales need no more than a look for them.
-_HINT = re.compile(
-    r"list|report|note|finding|verdict|assess|analys|summar|breakdown|differen|change|descri|"
-    r"question|criteri|observ|compar|information|data|annotat|answer|diff\b|item|entry|bullet|"
-    r"\bcheck|\bc\d|critical|glance:|look:|truth|rubric|evaluat|verificat|scoring|->|→|=>|told|"
-    r"given|handed|supplied|provided|available|state|mention",
-    re.IGNORECASE,
-)
 # Said of these, a citation is of what the student sees too.
 _OF_WHAT_IS_SEEN = re.compile(
     r"\b(?:instructions?|prompt|request|caption|images?|pictures?|photos?|scenes?|signs?|user)\b",
@@ -94,12 +86,11 @@ def find_leak(reasoning: str, *, hidden: str, visible: str) -> str | None:
     `hidden` is the report or checklist as the judge read it, `visible` the instruction or prompt:
     a phrase whose words are all in that is no leak, and neither is a citation of the pictures.
     """
-    if _HINT.search(reasoning):
-        seen = {_singular(word) for word in words_of(visible)}
-        for found in _LEAK.finditer(reasoning):
-            content = {_singular(word) for word in words_of(found[0])} - _NO_CONTENT
-            if not content <= seen and not _is_of_what_is_seen(reasoning, found):
-                return found[0]
+    seen = {_singular(word) for word in words_of(visible)}
+    for found in _LEAK.finditer(reasoning):
+        content = {_singular(word) for word in words_of(found[0])} - _NO_CONTENT
+        if not content <= seen and not _is_of_what_is_seen(reasoning, found):
+            return found[0]
     return _copied(reasoning, hidden, visible)
 
 
