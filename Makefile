@@ -47,6 +47,7 @@ lint: .venv/.complete
 	.venv/bin/lint-imports
 
 test: setup
+	@bash scripts/install_chromium.sh
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 clean:

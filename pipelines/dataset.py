@@ -103,6 +103,7 @@ def dataset_schema(kind: Kind) -> pa.Schema:
             ("source", pa.string()),
             ("source_index", pa.int64()),
             ("source_id", pa.string()),
+            ("license", pa.string()),
             ("metadata", pa.string()),
             ("answer_id", pa.string()),
             *PROVENANCE_COLUMNS,

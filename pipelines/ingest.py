@@ -65,6 +65,7 @@ class _Waiting:
     """A row in the window."""
 
     source: str
+    license: str | None
     raw: RawRow
     pictures: dict[str, _Asked]
     held_bytes: int
@@ -183,7 +184,11 @@ def _in_window(recipe: Recipe, learner: _Learner) -> Iterator[_Waiting]:
             size = sum(len(ref.data or b"") for ref in refs.values())
             window.append(
                 _Waiting(
-                    source=source.name or source.path, raw=raw, pictures=asked, held_bytes=size
+                    source=source.name or source.path,
+                    license=source.license,
+                    raw=raw,
+                    pictures=asked,
+                    held_bytes=size,
                 )
             )
             held += size
@@ -219,6 +224,7 @@ def _finish(
         "source": waiting.source,
         "source_index": raw.index,
         "source_id": raw.source_id,
+        "license": waiting.license,
         "notes": [
             f"{name}:{note}"
             for name, found in learnt.items()

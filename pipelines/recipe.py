@@ -55,7 +55,8 @@ class Source(Settings):
     `path` is a file, a glob or a folder; for `kind: datasets` a folder written by
     `save_to_disk` or a dataset's name on the Hub, which is streamed. `columns` maps our column
     names to the source's; one that is left out has the same name there. `keep` names further
-    columns carried into the dataset as `metadata`. `limit` takes the first rows only.
+    columns carried into the dataset as `metadata`. `license` is the Hub's short name of the licence
+    that the source's rows are under, such as `cc-by-4.0`. `limit` takes the first rows only.
     """
 
     kind: Literal["parquet", "jsonl", "imagefolder", "datasets"]
@@ -67,6 +68,7 @@ class Source(Settings):
     config: str | None = None
     split: str = "train"
     revision: str | None = None
+    license: str | None = Field(default=None, pattern="^[a-z0-9][a-z0-9.+-]*$")
     limit: int | None = Field(default=None, ge=1)
 
 

@@ -22,7 +22,7 @@ from pipelines.shards import file_sha256, read_manifest, read_shard, shard_paths
 from pipelines.sources import PICTURE_COLUMNS
 
 # Raised when the columns or the making of ids change: every shard is then written anew.
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 SPOOL_BYTES = 16 * 1024 * 1024
 
 
@@ -44,6 +44,7 @@ def rows_schema(kind: Kind) -> pa.Schema:
             ("source", pa.string()),
             ("source_index", pa.int64()),
             ("source_id", pa.string()),
+            ("license", pa.string()),
             *((c, PICTURE_TYPE if c in PICTURE_COLUMNS else pa.string()) for c in columns),
             ("notes", pa.list_(pa.string())),
             ("metadata", pa.string()),

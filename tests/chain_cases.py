@@ -102,7 +102,13 @@ def picture(path):
 
 def make_row(number, **columns):
     row = {"row_id": f"{number:020x}", "status": "ok", "split": "train", "source": "drawn"}
-    row |= {"source_index": number, "source_id": None, "notes": [], "metadata": None}
+    row |= {
+        "source_index": number,
+        "source_id": None,
+        "license": None,
+        "notes": [],
+        "metadata": None,
+    }
     return {**row, "reason": None, "detail": None, "duplicate_of": None, **columns}
 
 

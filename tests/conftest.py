@@ -1,6 +1,9 @@
 """Fixtures of the real servers; each starts once a test run, when the first test asks for it."""
 
+import shutil
+
 import pytest
+from playwright.sync_api import sync_playwright
 from real_servers import VllmProcess, prefect_server
 
 
@@ -18,3 +21,29 @@ def vllm(tmp_path_factory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser, headless."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("no chromium on this machine: bash scripts/install_chromium.sh")
+    with sync_playwright() as playwright:
+        # A sandbox needs kernel rights that containers and root do not have.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A new page of the browser; what its console reports as an error fails the test."""
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    errors = []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []

@@ -197,6 +197,7 @@ def test_every_row_can_be_asked_again_from_what_stands_in_it(build, kind):
         nulls = {name for name, value in row.items() if value is None}
         assert nulls <= {
             "source_id",
+            "license",
             "metadata",
             *MAY_BE_NULL,
             *(f"{upstream}_{name}" for name in MAY_BE_NULL),

@@ -308,15 +308,22 @@ def test_fewer_buckets_leave_no_shard_behind(folder: Path):
     assert len(all_rows(folder / "build", 2)) == 20
 
 
-def test_kept_columns_and_ids_reach_the_rows(folder: Path):
+def test_kept_columns_ids_and_the_licence_reach_the_rows(folder: Path):
     path = write_jsonl(folder / "x.jsonl", [{"prompt": "p", "image": "red.png", "id": 5, "w": 2}])
     recipe = gen_recipe(path)
     recipe = recipe.model_copy(
-        update={"sources": (recipe.sources[0].model_copy(update={"keep": ("w",), "name": "mine"}),)}
+        update={
+            "sources": (
+                recipe.sources[0].model_copy(
+                    update={"keep": ("w",), "name": "mine", "license": "cc0-1.0"}
+                ),
+            )
+        }
     )
     run(recipe, folder / "build")
     (row,) = all_rows(folder / "build")
     assert (row["source"], row["source_id"], row["metadata"]) == ("mine", "5", '{"w": 2}')
+    assert row["license"] == "cc0-1.0"
 
 
 def test_progress_is_told_and_ends_at_the_total(folder: Path):
