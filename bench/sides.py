@@ -42,6 +42,7 @@ def write_recipe(path: Path, kind: str, rows: Path, output: Path, target: Target
         "endpoints": dict.fromkeys(roles, judge),
         # A model whose scores mean nothing may also break more replies than a good one.
         "reject_share": 1.0,
+        "control_share": 0.0,
     }
     path.write_text(json.dumps(recipe, indent=1))
 

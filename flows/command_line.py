@@ -118,6 +118,29 @@ def print_funnel(recipe: Recipe, manifest: Mapping[str, Any]) -> None:
         f"+ {law['rejected']} rejected + {law['duplicates']} duplicates"
         + (" (an edit row counts once an axis)" if manifest["kind"] == "edit" else "")
     )
+    lines += [_control_line(count) for count in manifest["controls"]]
+    lines += [_balance_line(one) for one in manifest["balance"] or []]
     splits = ", ".join(f"{split} {rows}" for split, rows in manifest["splits"].items())
     lines.append(f"{recipe.output}/dataset: {splits}")
     print("\n".join(lines))  # noqa: T201 - a command's own output
+
+
+def _control_line(count: Mapping[str, Any]) -> str:
+    what = f"control {count['control']}" + (f", {count['axis']}" if count["axis"] else "")
+    mean = "" if count["mean_score"] is None else f", mean {count['mean_score']:.2f}"
+    if count["expected"] is None:
+        return f"{what}: {count['n']} scored{mean}"
+    low, high = count["expected"]
+    wanted = f"{low}" if low == high else f"{low} or {high}"
+    total = count["n"] + count["rejected"]
+    return f"{what}: {count['as_expected']} of {total} scored {wanted}, as expected{mean}"
+
+
+def _balance_line(one: Mapping[str, Any]) -> str:
+    what = f"balance {one['split']}" + (f", {one['axis']}" if one["axis"] else "")
+    return (
+        f"{what}: {sum(one['after'])} of {sum(one['before'])} rows kept ({one['kept_share']:.0%}), "
+        f"scores 1-5 {one['before']} -> {one['after']}, furthest from its share "
+        f"{one['largest_deviation']:.3f}; effective rows "
+        f"{one['effective_before']:.0f} -> {one['effective_after']:.0f}"
+    )

@@ -21,6 +21,7 @@ from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, run_chain
 from pipelines.chat import EndpointDown, RequestStuck
+from pipelines.controls import rows_and_controls
 from pipelines.dataset import stage_digests, write_dataset
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import Benchmarks, read_benchmarks
@@ -30,7 +31,7 @@ from pipelines.law import LawBroken, check_law
 from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
-from pipelines.rows import kind_of, read_rows
+from pipelines.rows import kind_of
 from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun, run_and_finish
 from pipelines.shards import ShardDamaged, write_json
@@ -134,14 +135,15 @@ def run_shard(recipe: AnyRecipe, build: str, bucket: int) -> dict[str, int]:
 
 
 def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]:
-    rows = read_rows(runtime.build, bucket)
+    kind = kind_of(recipe)
+    rows, controls = rows_and_controls(runtime.build, kind, bucket, recipe.control_share)
     stages = stages_of(recipe)
     at_once = sum(e.max_in_flight for e in recipe.endpoints.judge)
     # Made here, in the shard's own thread: reading a bucket's tables must not hold up the loop.
     run = ShardRun(
         runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
     )
-    work = partial(run_chain, kind_of(recipe), rows, run, at_once=at_once)
+    work = partial(run_chain, kind, [*rows, *controls], run, at_once=at_once)
     future = runtime.submit(run_and_finish(work, run))
     try:
         _, new = future.result()
@@ -166,14 +168,7 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
     """Write `dataset/` and `rejects/`, check the build law, write the manifest. Returns it."""
     runtime, path, stages = _RUNTIMES[build], Path(build), stages_of(recipe)
     written = write_dataset(
-        path,
-        kind_of(recipe),
-        stages,
-        gates=recipe.gates,
-        benchmarks=_BENCHMARKS[build],
-        n_buckets=n_buckets,
-        rows_per_file=recipe.shard_rows,
-        inside=recipe.images.originals == "inside",
+        path, recipe, stages, benchmarks=_BENCHMARKS[build], n_buckets=n_buckets
     )
     law = check_law(path)
     manifest = {
@@ -186,6 +181,9 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         "endpoints": runtime.probes,
         "requests": runtime.requests,
         "funnel": count_funnel(path, written.answers),
+        "scores": written.scores,
+        "balance": written.balance or None,
+        "controls": written.controls,
         "sets_not_wholly_compared": written.capped,
         "law": {
             name: getattr(law, name) for name in ("source", "dataset", "rejected", "duplicates")
@@ -280,7 +278,9 @@ def _expect_answers(recipe: AnyRecipe, build: Path, n_buckets: int, counters: Co
     """Tell the progress bars how many answers each stage needs at most."""
     expected = {stage.table: 0 for stage in stages_of(recipe).values()}
     for bucket in range(n_buckets):
-        found = expected_answers(kind_of(recipe), read_rows(build, bucket))
+        kind = kind_of(recipe)
+        rows, controls = rows_and_controls(build, kind, bucket, recipe.control_share)
+        found = expected_answers(kind, [*rows, *controls])
         for table, answers in found.items():
             expected[table] += answers
     for table, answers in expected.items():
@@ -302,8 +302,8 @@ def _check_reject_share(recipe: AnyRecipe, manifest: dict[str, Any]) -> None:
     law = manifest["law"]
     unique = law["source"] - law["duplicates"]
     reasons = manifest["funnel"]["rejects"]
-    # What gates reject was answered well enough to be counted: no server's trouble.
-    rejected = sum(n for reason, n in reasons.items() if not reason.startswith("gate:"))
+    # What gates and balance leave out was answered well enough: no server's trouble.
+    rejected = sum(n for r, n in reasons.items() if not r.startswith(("gate:", "balance:")))
     if unique and rejected > recipe.reject_share * unique:
         raise TooManyRejects(
             f"{recipe.output}: {rejected} of {unique} rows rejected, more than "

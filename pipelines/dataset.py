@@ -1,206 +1,192 @@
 """From finished tables to `dataset/` and `rejects/`: written anew by each run, from disk alone.
 
-`datasets.load_dataset("parquet", data_dir=...)` opens it with decoded pictures: the Parquet
-metadata names the picture columns' `Image` feature.
+Twice through: first what became of every row, then, once all scores are known, which of them
+balance keeps. `datasets.load_dataset("parquet", data_dir=...)` opens the result with decoded
+pictures: the Parquet metadata names the picture columns' `Image` feature.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.answers import Row
+from pipelines.balance import choose_rows
 from pipelines.build import Kind
-from pipelines.chains import run_chain
+from pipelines.controls import CONTROL_SCHEMA, control_result, count_controls
+from pipelines.dataset_files import SplitWriter, with_pictures
+from pipelines.dataset_rows import (
+    REJECT_SCHEMA,
+    bucket_outcomes,
+    gated_schema,
+    make_reject,
+    sort_outcomes,
+)
 from pipelines.funnel import add_answers
 from pipelines.gates.build_gates import Gate, make_gate, near_rows_of
 from pipelines.gates.contamination import Benchmarks
-from pipelines.gen_flow import Outcome
-from pipelines.recipe import Gates
-from pipelines.rendering import AXES
-from pipelines.rows import read_rows
-from pipelines.shard_run import ShardRun
+from pipelines.recipe import Recipe
+from pipelines.replies import SCORES
+from pipelines.rows import kind_of
 from pipelines.shards import ROWS_PER_GROUP, sync_folder
 from pipelines.stages import Stage
-from pipelines.tables import PROVENANCE_COLUMNS, SCORE_COLUMNS, output_columns
 
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-PICTURES: Mapping[Kind, tuple[str, ...]] = {
-    "gen": ("image",),
-    "edit": ("source_image", "edited_image"),
-}
-_UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
-_SCORES: Mapping[Kind, str] = {"gen": "gen_scores", "edit": "edit_scores"}
-REJECT_SCHEMA = pa.schema(
-    [
-        ("row_id", pa.string()),
-        ("axis", pa.string()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("raw_reply", pa.string()),
-        ("attempts", pa.int32()),
-        ("faults", pa.list_(pa.string())),
-        ("answer_id", pa.string()),
-        ("source", pa.string()),
-        ("source_index", pa.int64()),
-        ("source_id", pa.string()),
-        ("prompt", pa.string()),
-        ("instruction", pa.string()),
-        ("metadata", pa.string()),
-    ]
-)
+FOLDERS = ("dataset", "rejects", "controls")
+_INDEX = {"bucket": pl.Int32, "row_id": pl.String, "split": pl.String, "axis": pl.String}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What was written: rows a split, rejects, the files with their rows, and counts of the answers
-    it rests on by table (see `funnel.add_answers`). `capped`: sets of rows with one text that were
-    too many to be compared wholly for near duplicates.
+    """What was written, for the manifest.
+
+    `splits` and `files` count rows; `answers` are counts of those that it rests on, by table (see
+    `funnel.add_answers`); `scores` has the rows of each score before and after balance; `balance`
+    and `controls` are `Balanced` and `ControlCount` as dicts; `capped` counts sets of rows with one
+    text that were too many to be compared wholly for near duplicates.
     """
 
-    splits: dict[str, int] = field(default_factory=dict)
-    rejects: int = 0
-    files: dict[str, int] = field(default_factory=dict)
-    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    capped: int = 0
+    splits: dict[str, int]
+    rejects: int
+    files: dict[str, int]
+    answers: dict[str, dict[str, Any]]
+    scores: list[dict[str, Any]]
+    balance: list[dict[str, Any]]
+    controls: list[dict[str, Any]]
+    capped: int
 
 
-def dataset_schema(kind: Kind) -> pa.Schema:
-    """Arrow schema of `dataset/`, with the `datasets` features in its metadata."""
-    texts = ["prompt"] if kind == "gen" else ["instruction", "axis"]
-    upstream = [
-        (f"{_UPSTREAM[kind]}_{name}", dtype)
-        for name, dtype in (("answer_id", pa.string()), *PROVENANCE_COLUMNS)
-    ]
-    inherited = output_columns(_UPSTREAM[kind])
-    if kind == "edit":
-        inherited = [*inherited, ("report", pa.string())]
-    else:
-        inherited = [("checklist", inherited[0][1])]
-    schema = pa.schema(
-        [
-            ("row_id", pa.string()),
-            *((name, IMAGE) for name in PICTURES[kind]),
-            *((name, pa.string()) for name in texts),
-            *(c for c in output_columns(_SCORES[kind]) if c not in SCORE_COLUMNS),
-            *SCORE_COLUMNS,
-            *inherited,
-            *((f"{name}_sha256", pa.string()) for name in PICTURES[kind]),
-            *((f"{name}_seen_sha256", pa.string()) for name in PICTURES[kind]),
-            ("notes", pa.list_(pa.string())),
-            ("source", pa.string()),
-            ("source_index", pa.int64()),
-            ("source_id", pa.string()),
-            ("license", pa.string()),
-            ("metadata", pa.string()),
-            ("answer_id", pa.string()),
-            *PROVENANCE_COLUMNS,
-            *upstream,
-        ]
-    )
-    return _with_image_features(schema, PICTURES[kind])
+def write_dataset(
+    build: Path,
+    recipe: Recipe,
+    stages: Mapping[str, Stage],
+    *,
+    benchmarks: Benchmarks,
+    n_buckets: int,
+) -> Written:
+    """Write `dataset/`, `rejects/` and `controls/` beside the old ones, then put them in place.
 
-
-def _with_image_features(schema: pa.Schema, pictures: tuple[str, ...]) -> pa.Schema:
-    from datasets import Features, Image
-
-    plain = pa.schema([f for f in schema if f.name not in pictures])
-    features = {**Features.from_arrow_schema(plain), **{name: Image() for name in pictures}}
-    ordered = Features({name: features[name] for name in schema.names})
-    return schema.with_metadata(ordered.arrow_schema.metadata)
-
-
-def bucket_outcomes(
-    build: Path, kind: Kind, bucket: int, stages: Mapping[str, Stage]
-) -> tuple[list[Row], list[Outcome], dict[str, dict[str, Row]]]:
-    """The rows of a bucket, what became of each, and the answers used by table and id.
-
-    From disk alone: it is the chain that made the answers, run with nobody to ask, so no second
-    rule says which answer belongs to which row. Raises NotAsked when one is missing.
+    Raises NotAsked, OSError (disk full); the old ones then stand untouched.
     """
-    used: dict[str, dict[str, Row]] = {stage.table: {} for stage in stages.values()}
-
-    def note(stage: Stage, row: Row, asked: bool) -> None:
-        used[stage.table][row["answer_id"]] = row
-
-    rows = read_rows(build, bucket)
-    run = ShardRun(build, bucket, stages, chat_of=None, on_answer=note)
-    return rows, asyncio.run(run_chain(kind, rows, run, at_once=1)), used
-
-
-def _dataset_row(kind: Kind, outcome: Outcome, score: Row) -> Row:
-    row, upstream = outcome.row, outcome.upstream
-    prefix = _UPSTREAM[kind]
-    inherited = (
-        {"checklist": upstream["items"]}
-        if kind == "gen"
-        else {name: upstream[name] for name in ("obvious", "detailed", "report")}
+    kind = kind_of(recipe)
+    near = near_rows_of(build, kind, recipe.gates)
+    gate = make_gate(near, benchmarks, recipe.gates)
+    fresh = {name: build / f".{name}.new" for name in (*FOLDERS, "gated")}
+    with _made_anew(*fresh.values()):
+        passed = _pass_gates(
+            build, kind, stages, gate, fresh, recipe.control_share, n_buckets=n_buckets
+        )
+        kept, balanced = choose_rows(
+            passed.index,
+            recipe.balance.shares(),
+            tolerance=recipe.balance.tolerance,
+            least_kept=recipe.balance.least_kept,
+            seed=recipe.balance.seed,
+        )
+        chosen = passed.index.with_columns(kept)
+        writers = {
+            split: SplitWriter(fresh["dataset"], split, kind, recipe.shard_rows)
+            for split in ("train", "validation")
+        }
+        inside = recipe.images.originals == "inside"
+        after: Counter[tuple[str, str | None, int]] = Counter()
+        n_rejects = passed.rejects
+        for (bucket,), some in chosen.group_by("bucket", maintain_order=True):
+            gone = []
+            for batch in _kept_batches(fresh["gated"], int(str(bucket)), some["kept"], gone):
+                filled, changed = with_pictures(batch, kind, inside=inside)
+                gone += changed
+                for split, writer in writers.items():
+                    writer.write([row for row in filled if row["split"] == split])
+                after.update((row["split"], row["axis"], row["score"]) for row in filled)
+            _add_rejects(fresh["rejects"], int(str(bucket)), gone)
+            n_rejects += len(gone)
+        files: dict[str, int] = {}
+        for writer in writers.values():
+            files |= writer.close()
+        shutil.rmtree(fresh["gated"])
+    # The old manifest must not vouch for the new files; the new one comes last.
+    (build / "manifest.json").unlink(missing_ok=True)
+    for name in FOLDERS:
+        _replace(fresh[name], build / name)
+    return Written(
+        splits={split: writer.rows for split, writer in writers.items()},
+        rejects=n_rejects,
+        files=files,
+        answers=passed.answers,
+        scores=_histograms(passed.index, after),
+        balance=[asdict(one) for one in balanced],
+        controls=count_controls(passed.controls),
+        capped=near.capped,
     )
-    hashes = {
-        f"{name}_{what}": row[name][what]
-        for name in PICTURES[kind]
-        for what in ("sha256", "seen_sha256")
-    }
-    earlier = {f"{prefix}_{name}": upstream.get(name) for name, _ in PROVENANCE_COLUMNS}
-    return {
-        **row,
-        **score,
-        **inherited,
-        **hashes,
-        **earlier,
-        f"{prefix}_answer_id": upstream["answer_id"],
-        "axis": outcome.axis,
-    }
 
 
-def _reject(row: Row, axis: str | None, stage: str, found: Row | None, reason: str) -> Row:
-    found = found or {}
-    names = ("source", "source_index", "source_id", "prompt", "instruction", "metadata")
-    about = {name: row.get(name) for name in names}
-    keys = ("detail", "raw_reply", "attempts", "faults", "answer_id")
-    return {
-        "row_id": row["row_id"],
-        "axis": axis,
-        "stage": stage,
-        "reason": reason,
-        **{name: found.get(name) for name in keys},
-        **about,
-    }
+@dataclass(frozen=True, kw_only=True)
+class _Passed:
+    """What came through the gates: an index of the rows in order, and what else was counted."""
+
+    index: pl.DataFrame
+    answers: dict[str, dict[str, Any]]
+    controls: list[Row]
+    rejects: int
 
 
-def sort_outcomes(
-    kind: Kind, rows: list[Row], outcomes: list[Outcome]
-) -> tuple[list[Row], list[Row]]:
-    """Split a bucket into dataset rows and rejects; duplicates stay in `rows/` alone."""
-    kept, rejects = [], []
-    axes = AXES if kind == "edit" else (None,)
-    for row in rows:
-        if row["status"] == "rejected":
-            rejects += [_reject(row, axis, "rows", row, row["reason"]) for axis in axes]
-    for outcome in sorted(outcomes, key=lambda o: (o.row["order"], axes.index(o.axis))):
-        if outcome.score is None:
-            stage = _UPSTREAM[kind]
-            rejects.append(
-                _reject(outcome.row, outcome.axis, stage, outcome.upstream, f"upstream:{stage}")
+def _pass_gates(
+    build: Path,
+    kind: Kind,
+    stages: Mapping[str, Stage],
+    gate: Gate,
+    fresh: Mapping[str, Path],
+    control_share: float,
+    *,
+    n_buckets: int,
+) -> _Passed:
+    """Every bucket through the gates: kept rows to `gated`, the others to `rejects`."""
+    answers: dict[str, dict[str, Any]] = {}
+    controls: list[Row] = []
+    frames, n_rejects = [pl.DataFrame(schema={**_INDEX, "score": pl.Int64})], 0
+    schema = gated_schema(kind)
+    for bucket in range(n_buckets):
+        found = bucket_outcomes(build, kind, bucket, stages, control_share=control_share)
+        kept, rejects = sort_outcomes(kind, found.rows, found.outcomes)
+        kept, gated = _through_gates(kept, gate)
+        for table, some in found.used.items():
+            answers[table] = add_answers(answers.get(table), some.values())
+        if kept:
+            table = pa.Table.from_pylist(kept, schema=schema)
+            pq.write_table(
+                table,
+                fresh["gated"] / _name(bucket),
+                compression="zstd",
+                row_group_size=ROWS_PER_GROUP,
             )
-        elif outcome.score["status"] != "ok":
-            stage, reason = _SCORES[kind], outcome.score["reason"]
-            rejects.append(_reject(outcome.row, outcome.axis, stage, outcome.score, reason))
-        else:
-            kept.append(_dataset_row(kind, outcome, outcome.score))
-    return kept, rejects
+        rows = [
+            {**{name: row.get(name) for name in (*_INDEX, "score")}, "bucket": bucket}
+            for row in kept
+        ]
+        frames.append(pl.DataFrame(rows, schema=frames[0].schema))
+        results = [control_result(kind, outcome) for outcome in found.controls]
+        if results:
+            table = pa.Table.from_pylist(results, schema=CONTROL_SCHEMA)
+            pq.write_table(table, fresh["controls"] / _name(bucket), compression="zstd")
+            controls += results
+        _add_rejects(fresh["rejects"], bucket, rejects + gated)
+        n_rejects += len(rejects) + len(gated)
+    return _Passed(index=pl.concat(frames), answers=answers, controls=controls, rejects=n_rejects)
+
+
+def _name(bucket: int) -> str:
+    return f"{bucket:05d}.parquet"
 
 
 def _through_gates(rows: list[Row], gate: Gate) -> tuple[list[Row], list[Row]]:
@@ -211,66 +197,61 @@ def _through_gates(rows: list[Row], gate: Gate) -> tuple[list[Row], list[Row]]:
         if fault is None:
             kept.append(row)
         else:
-            reason, detail = fault
-            # No faulty reply, but what was written: a person can tell by it how the gate decides.
-            raw = json.dumps({"reasoning": row["reasoning"], "score": row["score"]})
-            found = {**row, "detail": detail, "raw_reply": raw}
-            rejects.append(_reject(row, row["axis"], "gates", found, reason))
+            rejects.append(_leave_out(row, "gates", *fault))
     return kept, rejects
 
 
-def write_dataset(
-    build: Path,
-    kind: Kind,
-    stages: Mapping[str, Stage],
-    *,
-    gates: Gates,
-    benchmarks: Benchmarks,
-    n_buckets: int,
-    rows_per_file: int,
-    inside: bool,
-) -> Written:
-    """Write `dataset/` and `rejects/` anew beside the old ones, then put them in their place.
+def _leave_out(row: Row, stage: str, reason: str, detail: str) -> Row:
+    """The reject of a row that has a score."""
+    # No faulty reply, but what was written: a person can tell by it how the gate decides.
+    raw = json.dumps({"reasoning": row["reasoning"], "score": row["score"]})
+    return make_reject(row, row["axis"], stage, {**row, "detail": detail, "raw_reply": raw}, reason)
 
-    `inside`: original picture bytes go into the rows; else their path does.
-    Raises NotAsked, OSError (disk full); the old `dataset/` then stands untouched.
+
+def _kept_batches(
+    folder: Path, bucket: int, kept: pl.Series, gone: list[Row]
+) -> Iterator[list[Row]]:
+    """The rows of a bucket that balance keeps, a row group at a time; the others go to `gone`.
+
+    Picture bytes are held for one batch at a time.
     """
-    fresh, fresh_rejects = build / ".dataset.new", build / ".rejects.new"
-    writers: dict[str, _SplitWriter] = {}
-    n_rejects, answers = 0, {}
-    near = near_rows_of(build, kind, gates)
-    gate = make_gate(near, benchmarks, gates)
-    with _made_anew(fresh, fresh_rejects):
-        for split in ("train", "validation"):
-            writers[split] = _SplitWriter(fresh, split, kind, rows_per_file)
-        for bucket in range(n_buckets):
-            rows, outcomes, used = bucket_outcomes(build, kind, bucket, stages)
-            kept, rejects = sort_outcomes(kind, rows, outcomes)
-            kept, gated = _through_gates(kept, gate)
-            rejects += gated
-            for table, found in used.items():
-                answers[table] = add_answers(answers.get(table), found.values())
-            for split, writer in writers.items():
-                mine = [row for row in kept if row["split"] == split]
-                for batch in _batches(mine):
-                    filled, gone = _with_pictures(batch, kind, inside=inside)
-                    writer.write(filled)
-                    rejects += gone
-            n_rejects += len(rejects)
-            if rejects:
-                table = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
-                pq.write_table(table, fresh_rejects / f"{bucket:05d}.parquet", compression="zstd")
-        files: dict[str, int] = {}
-        for writer in writers.values():
-            files |= writer.close()
-    # The old manifest must not vouch for the new files; the new one comes last.
-    (build / "manifest.json").unlink(missing_ok=True)
-    _replace(fresh, build / "dataset")
-    _replace(fresh_rejects, build / "rejects")
-    splits = {split: writer.rows for split, writer in writers.items()}
-    return Written(
-        splits=splits, rejects=n_rejects, files=files, answers=answers, capped=near.capped
-    )
+    file, start = pq.ParquetFile(folder / _name(bucket)), 0
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group).to_pylist()
+        stands = kept.slice(start, len(rows)).to_list()
+        start += len(rows)
+        yield [row for row, keep in zip(rows, stands, strict=True) if keep]
+        for row, keep in zip(rows, stands, strict=True):
+            if not keep:
+                detail = f"there are enough rows scored {row['score']}"
+                gone.append(_leave_out(row, "balance", "balance:quota", detail))
+
+
+def _add_rejects(folder: Path, bucket: int, rejects: list[Row]) -> None:
+    if not rejects:
+        return
+    path = folder / _name(bucket)
+    table = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
+    if path.exists():
+        table = pa.concat_tables([pq.read_table(path, schema=REJECT_SCHEMA), table])
+    pq.write_table(table, path, compression="zstd")
+
+
+def _histograms(
+    index: pl.DataFrame, after: Mapping[tuple[str, str | None, int], int]
+) -> list[dict[str, Any]]:
+    """Rows of each score 1 to 5, a split and axis, before and after balance."""
+    before = Counter(index.select("split", "axis", "score").iter_rows())
+    groups = sorted({key[:2] for key in before}, key=str)
+    return [
+        {
+            "split": split,
+            "axis": axis,
+            "before": [before[split, axis, score] for score in SCORES],
+            "after": [after.get((split, axis, score), 0) for score in SCORES],
+        }
+        for split, axis in groups
+    ]
 
 
 @contextmanager
@@ -285,92 +266,6 @@ def _made_anew(*folders: Path) -> Iterator[None]:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _batches(rows: list[Row]) -> Iterator[list[Row]]:
-    # Picture bytes are held for one row group at a time.
-    for start in range(0, len(rows), ROWS_PER_GROUP):
-        yield rows[start : start + ROWS_PER_GROUP]
-
-
-def _with_pictures(rows: list[Row], kind: Kind, *, inside: bool) -> tuple[list[Row], list[Row]]:
-    """The rows with their original pictures, and rejects where a picture is not the same."""
-    filled, gone = [], []
-    for row in rows:
-        try:
-            images = {name: _image(row[name], inside=inside) for name in PICTURES[kind]}
-        except (OSError, ValueError) as error:
-            found = {**row, "detail": f"{error}; put the picture back and run again"}
-            gone.append(_reject(row, row["axis"], "dataset", found, "picture:changed"))
-        else:
-            filled.append({**row, **images})
-    return filled, gone
-
-
-def _image(picture: dict[str, Any], *, inside: bool) -> dict[str, Any]:
-    path = Path(picture["path"])
-    if not inside:
-        # Its size alone is looked at: whoever refers to pictures has too many to read them all.
-        if path.stat().st_size != picture["bytes_size"]:
-            raise ValueError(f"{path} is not the picture that was judged")
-        return {"bytes": None, "path": str(path)}
-    data = path.read_bytes()
-    if sha256(data).hexdigest() != picture["sha256"]:
-        raise ValueError(f"{path} is not the picture that was judged")
-    return {"bytes": data, "path": path.name}
-
-
-class _SplitWriter:
-    """Writes one split into files of about `rows_per_file` rows; names are known at the end."""
-
-    def __init__(self, folder: Path, split: str, kind: Kind, rows_per_file: int) -> None:
-        self._folder, self._split, self._rows_per_file = folder, split, rows_per_file
-        self._schema = dataset_schema(kind)
-        self._open: pq.ParquetWriter | None = None
-        self._counts: list[int] = []
-        self.rows = 0
-
-    def _part(self, i: int) -> Path:
-        return self._folder / f".{self._split}-{i:05d}.part"
-
-    def write(self, rows: list[Row]) -> None:
-        if not rows:
-            return
-        if self._open is None:
-            self._counts.append(0)
-            self._open = pq.ParquetWriter(
-                self._part(len(self._counts) - 1),
-                self._schema,
-                compression="zstd",
-                write_page_index=True,
-            )
-        columns: dict[str, list[Any]] = {
-            name: [row.get(name) for row in rows] for name in self._schema.names
-        }
-        self._open.write_table(
-            pa.table(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP
-        )
-        self._counts[-1] += len(rows)
-        self.rows += len(rows)
-        if self._counts[-1] >= self._rows_per_file:
-            self._close_file()
-
-    def _close_file(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-
-    def close(self) -> dict[str, int]:
-        """Give the files their final names. Returns rows a file."""
-        self._close_file()
-        files = {}
-        for i, rows in enumerate(self._counts):
-            name = f"{self._split}-{i:05d}-of-{len(self._counts):05d}.parquet"
-            with open(self._part(i), "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(self._part(i), self._folder / name)
-            files[name] = rows
-        return files
 
 
 def _replace(fresh: Path, final: Path) -> None:

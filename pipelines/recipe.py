@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pipelines.rendering import AXES, GEN_AXIS
+
 GEN_COLUMNS = ("prompt", "image")
 EDIT_COLUMNS = ("source_image", "edited_image", "instruction")
 
@@ -243,6 +245,35 @@ class Gates(Settings):
         return self
 
 
+Target = Literal["uniform"] | tuple[float, float, float, float, float]
+
+
+class Balance(Settings):
+    """How many rows of each score stand in the dataset; empty `targets` leave it as it is.
+
+    `targets` maps an axis (`execution`, `consistency`; `gen` for generated pictures) to `uniform`
+    or to the shares of the scores 1 to 5. A share may be off by `tolerance`; at least `least_kept`
+    of an axis's rows stay, even if the shares are then further off. `seed` draws the rows.
+    """
+
+    targets: dict[str, Target] = {}
+    tolerance: float = Field(default=0.02, ge=0.0, le=1.0)
+    least_kept: float = Field(default=0.3, ge=0.0, le=1.0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _targets_are_shares(self) -> Balance:
+        for axis, target in self.targets.items():
+            if target != "uniform" and (min(target) < 0 or abs(sum(target) - 1) > 0.001):
+                raise ValueError(f"targets.{axis}: five shares of at least 0 that add up to 1")
+        return self
+
+    def shares(self) -> dict[str, tuple[float, ...]]:
+        """The shares of the scores 1 to 5 by axis."""
+        uniform = (0.2, 0.2, 0.2, 0.2, 0.2)
+        return {axis: uniform if t == "uniform" else t for axis, t in self.targets.items()}
+
+
 class Recipe(Settings):
     """What both flows need. Paths are relative to the folder that the run is started in."""
 
@@ -250,6 +281,10 @@ class Recipe(Settings):
     sources: Sources
     images: ImageLimits = ImageLimits()
     gates: Gates = Gates()
+    balance: Balance = Balance()
+    control_share: float = Field(
+        default=0.01, ge=0.0, le=1.0, description="Of control rows, at least one a kind and bucket."
+    )
     shard_rows: int = Field(default=1000, ge=1, le=20_000)
     buckets: int | None = Field(
         default=None, ge=1, description="Fixed at the first run; empty: rows / shard_rows."
@@ -269,6 +304,13 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _axes_are_ours(self) -> Recipe:
+        unknown = sorted(self.balance.targets.keys() - set(self.axes()))
+        if unknown:
+            raise ValueError(f"balance.targets: no axis {unknown}; there are {self.axes()}")
+        return self
+
+    @model_validator(mode="after")
     def _a_pool_is_one_model(self) -> Recipe:
         for role, pool in self.roles().items():
             models = {(e.model_name, e.revision) for e in pool}
@@ -280,6 +322,10 @@ class Recipe(Settings):
 
     def columns_needed(self) -> tuple[str, ...]:
         """Our names of the columns that every source must have."""
+        raise NotImplementedError("use GenRecipe or EditRecipe")
+
+    def axes(self) -> tuple[str, ...]:
+        """The axes that its rows are scored on."""
         raise NotImplementedError("use GenRecipe or EditRecipe")
 
     def roles(self) -> dict[str, tuple[Endpoint, ...]]:
@@ -310,6 +356,9 @@ class GenRecipe(Recipe):
     def columns_needed(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
         return GEN_COLUMNS
 
+    def axes(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
+        return (GEN_AXIS,)
+
     def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
         return {"planner": self.endpoints.planner, "judge": self.endpoints.judge}
 
@@ -323,6 +372,9 @@ class EditRecipe(Recipe):
 
     def columns_needed(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
         return EDIT_COLUMNS
+
+    def axes(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
+        return AXES
 
     def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
         return {"judge": self.endpoints.judge}

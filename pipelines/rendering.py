@@ -11,6 +11,8 @@ from typing import Any
 from prompts import load_prompt
 
 AXES = ("execution", "consistency")
+# What the one axis of generated pictures, null in their rows, is called in settings.
+GEN_AXIS = "gen"
 Difference = dict[str, str]
 Checklist = list[dict[str, Any]]
 

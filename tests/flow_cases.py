@@ -66,6 +66,7 @@ def write_recipe(path, kind, url, output, source, **more):
         "shard_rows": 20,
         # The stub's verdicts and scores are drawn apart, so many contradict each other.
         "gates": {"contradiction": False},
+        "control_share": 0,
         **more,
     }
     path.write_text(yaml.safe_dump(recipe))

@@ -13,6 +13,7 @@ from chain_cases import (
     chat_to,
     edit_rows,
     gen_rows,
+    make_recipe,
     make_row,
     make_stages,
     run_bucket,
@@ -22,10 +23,10 @@ from PIL import Image
 from stub_server import Behaviour, serve_stub
 
 from pipelines.answers import NotAsked
-from pipelines.dataset import PICTURES, dataset_schema, write_dataset
+from pipelines.dataset import write_dataset
+from pipelines.dataset_rows import PICTURES, dataset_schema
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
-from pipelines.recipe import Gates
 from pipelines.rendering import AXES
 
 # May be null: no checkout, a model without a revision, a stage without pictures, no seed.
@@ -72,16 +73,14 @@ def build(made, tmp_path, request):
     return tmp_path / "build"
 
 
-def write(build, kind="gen", **more):
-    settings = {
-        "gates": Gates(),
-        "benchmarks": read_benchmarks([]),
-        "n_buckets": 2,
-        "rows_per_file": 1000,
-        "inside": True,
-        **more,
-    }
-    return write_dataset(build, kind, make_stages(kind), **settings)
+def write(build, kind="gen", *, benchmarks=(), n_buckets=2, **recipe):
+    return write_dataset(
+        build,
+        make_recipe(kind, **{"control_share": 0, "shard_rows": 1000, **recipe}),
+        make_stages(kind),
+        benchmarks=read_benchmarks(benchmarks),
+        n_buckets=n_buckets,
+    )
 
 
 def load(build, cache):
@@ -171,7 +170,7 @@ def test_the_bytes_inside_are_the_original_bytes(build, kind):
 
 @both_kinds
 def test_by_reference_the_paths_are_kept_and_still_open(build, kind, tmp_path):
-    write(build, kind, inside=False)
+    write(build, kind, images={"originals": "reference"})
     for row in dataset_rows(build):
         for name in PICTURES[kind]:
             assert row[name]["bytes"] is None
@@ -236,7 +235,7 @@ def test_the_law_holds_and_the_files_are_those_reported(build, kind):
 
 
 def test_large_splits_are_several_files_with_their_number_in_the_name(build, tmp_path):
-    written = write(build, rows_per_file=1)
+    written = write(build, shard_rows=1)
     assert set(written.files) == {
         "train-00000-of-00002.parquet",
         "train-00001-of-00002.parquet",
@@ -265,7 +264,7 @@ def test_the_same_tables_give_the_same_dataset(build):
 
 
 def test_a_later_dataset_replaces_the_whole_of_the_one_before(build):
-    write(build, rows_per_file=1)
+    write(build, shard_rows=1)
     (build / "dataset" / "train-left-over.parquet").write_bytes(b"")
     written = write(build)
     assert {p.name for p in (build / "dataset").iterdir()} == set(written.files)
@@ -339,7 +338,7 @@ def test_a_picture_that_is_not_the_one_judged_is_a_reject(build, restored, insid
         path.write_bytes(path.read_bytes()[:-1])
     else:
         path.unlink()
-    written = write(build, inside=inside)
+    written = write(build, images={"originals": "inside" if inside else "reference"})
     assert written.rejects == 2
     (row,) = [row for row in rejects(build) if row["row_id"] == row_id]
     assert (row["stage"], row["reason"]) == ("dataset", "picture:changed")

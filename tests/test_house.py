@@ -132,7 +132,7 @@ def test_every_field_of_a_recipe_is_documented():
 
 
 def test_every_column_of_a_dataset_is_documented():
-    from pipelines.dataset import dataset_schema
+    from pipelines.dataset_rows import dataset_schema
 
     text = (ROOT / "docs" / "dataset.md").read_text()
     for kind in ("gen", "edit"):

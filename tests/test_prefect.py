@@ -43,6 +43,7 @@ def gen_recipe(url, output):
         },
         "shard_rows": 8,
         "reject_share": 0.5,
+        "control_share": 0,
     }
 
 
@@ -103,6 +104,7 @@ def test_prefect_deploy_all_and_a_worker_run_both_flows(prefect_env, tmp_path):
                 },
                 "endpoints": {"judge": {"url": stub.url, "model": "stub"}},
                 "reject_share": 0.5,
+                "control_share": 0,
             }
             recipes = {"edit": edit, "gen": gen_recipe(stub.url, tmp_path / "gen")}
             for kind, recipe in recipes.items():

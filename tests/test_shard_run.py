@@ -19,7 +19,7 @@ from stub_server import Behaviour, serve_stub
 
 from pipelines.answers import NotAsked
 from pipelines.chat import EndpointDown
-from pipelines.dataset import bucket_outcomes, sort_outcomes
+from pipelines.dataset_rows import bucket_outcomes, sort_outcomes
 from pipelines.rendering import AXES
 from pipelines.shard_run import gather_or_cancel
 from pipelines.shards import ShardDamaged, shard_paths
@@ -125,7 +125,7 @@ def test_equal_answers_in_flight_are_asked_once(tmp_path):
     new, stub = work(tmp_path / "build", "gen", Behaviour(latency_s=(0.02, 0.02)))
     assert dict(stub.counts) == {"gen_checklist_v1": 1, "gen_score_v1": 1}
     assert new["gen_scores"] == 1
-    _, outcomes, _ = bucket_outcomes(tmp_path / "build", "gen", 0, make_stages("gen"))
+    _, outcomes, *_ = bucket_outcomes(tmp_path / "build", "gen", 0, make_stages("gen"))
     kept, rejects = sort_outcomes("gen", rows, [*outcomes])
     assert [row["image_sha256"] for row in kept] == [row["image"]["sha256"] for row in rows]
     assert rejects == []
@@ -325,7 +325,7 @@ def test_rejected_rows_keep_their_rows_and_what_depends_on_them(tmp_path):
         assert (row["reason"], row["attempts"]) == ("reply:schema", 3)
         assert row["raw_reply"].startswith("{")
         assert row.get("score") is None
-    rows, outcomes, _ = bucket_outcomes(build, "gen", 0, make_stages("gen"))
+    rows, outcomes, *_ = bucket_outcomes(build, "gen", 0, make_stages("gen"))
     kept, rejects = sort_outcomes("gen", rows, outcomes)
     assert len(kept) + len(rejects) == 12
     upstream = [r for r in rejects if r["reason"] == "upstream:checklists"]
@@ -337,7 +337,7 @@ def test_an_edit_without_differences_is_rejected_on_both_axes(tmp_path):
     build = make_build(tmp_path, "edit", pairs=3, instructions=2)
     _, stub = work(build, "edit", Behaviour(refuse_status_share=1.0))
     assert dict(stub.counts) == {"edit_differences_v1": 3}
-    rows, outcomes, _ = bucket_outcomes(build, "edit", 0, make_stages("edit"))
+    rows, outcomes, *_ = bucket_outcomes(build, "edit", 0, make_stages("edit"))
     kept, rejects = sort_outcomes("edit", rows, outcomes)
     assert kept == []
     assert [(r["row_id"], r["axis"]) for r in rejects] == [
