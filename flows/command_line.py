@@ -112,6 +112,8 @@ def print_funnel(recipe: Recipe, manifest: Mapping[str, Any]) -> None:
         lines.append(
             f"{name:<14}{counts['total']:>8}{counts['ok']:>8}{counts['rejected']:>10}{duplicates:>11}"
         )
+        if counts.get("rewritten"):
+            lines.append(f"    of these with a rewritten instruction: {counts['rewritten']}")
         lines += [f"    {reason}: {n}" for reason, n in counts["reasons"].items()]
     lines.append(
         f"build law: {law['source']} source = {law['dataset']} dataset "

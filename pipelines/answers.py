@@ -13,6 +13,7 @@ from typing import Any
 
 from pipelines.chat import Chat, Question, RequestRefused
 from pipelines.gates.leaks import find_leak
+from pipelines.gates.words import normalise_text
 from pipelines.journal import Journal
 from pipelines.replies import Choice, Reply, ReplyInvalid, parse_choice
 from pipelines.stages import RETRY_PROMPT, Stage
@@ -96,6 +97,8 @@ def _read(choice: Choice, stage: Stage, question: Question, *, last: bool) -> di
     then it is an answer, and whether it may stand in a dataset is for a gate to say.
     """
     value = parse_choice(choice, stage.schema_id, question.exact_verdicts)
+    if question.original is not None and _is_same(value["instruction"], question.original):
+        raise ReplyInvalid("reply:repeated", "its instruction is the original one")
     if question.hidden is not None and not last:
         leak = find_leak(value["reasoning"], hidden=question.hidden, visible=question.visible)
         if leak:
@@ -104,6 +107,10 @@ def _read(choice: Choice, stage: Stage, question: Question, *, last: bool) -> di
                 f"its reasoning mentions '{leak[:120]}', which its readers cannot see",
             )
     return value
+
+
+def _is_same(text: str, other: str) -> bool:
+    return normalise_text(text) == normalise_text(other)
 
 
 def _for_attempt(

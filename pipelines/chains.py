@@ -30,4 +30,6 @@ def expected_answers(kind: Kind, rows: list[Row]) -> dict[str, int]:
     n_rows = sum(map(len, groups))
     if kind == "gen":
         return {"checklists": len(groups), "gen_scores": n_rows}
-    return {"differences": len(groups), "edit_scores": len(AXES) * n_rows}
+    rewritten = sum(row.get("rewrite") is not None for row in rows)
+    rewrites = {"rewrites": rewritten} if rewritten else {}
+    return {**rewrites, "differences": len(groups), "edit_scores": len(AXES) * n_rows}

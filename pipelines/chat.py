@@ -88,7 +88,8 @@ class Question:
     Order on the wire: `system`, then `pictures`, then `text`, so that questions about the same
     pictures share their beginning. `n` replies are asked for. `sticky` names what follow-ups share
     (a picture's sha256): they go to the server that has it. `hidden` is the part of the text that
-    no rationale may cite, `visible` the part that it may; neither is sent.
+    no rationale may cite, `visible` the part that it may, `original` an instruction that the reply
+    may not repeat; none of them is sent.
     """
 
     text: str
@@ -105,6 +106,7 @@ class Question:
     sticky: str | None = None
     hidden: str | None = None
     visible: str = ""
+    original: str | None = None
 
 
 class Chat:

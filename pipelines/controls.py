@@ -71,7 +71,8 @@ def control_rows(kind: Kind, rows: Sequence[Row], *, share: float, build: Path) 
     seen, instead of the generated or edited one; written under `pictures/blank/`. Rows are taken by
     hash, so that further rows change few of them. `row_id` is that of the row it was made from.
     """
-    ok = [row for row in rows if row["status"] == "ok"]
+    # What a rewritten row will ask for is not known yet.
+    ok = [row for row in rows if row["status"] == "ok" and not row.get("rewrite")]
     makers: dict[str, Callable[[Row], Row | None]] = {
         "shuffled": lambda row: _shuffled(kind, row, ok),
         "blank": lambda row: _blank(kind, row, build),

@@ -26,7 +26,19 @@ PICTURES: Mapping[Kind, tuple[str, ...]] = {
     "edit": ("source_image", "edited_image"),
 }
 _UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
+# Null in a row of a source: the row it was rewritten from, how, and the answer that did it.
+_REWRITE = ("parent_id", "rewrite", "rewrites_id")
 _SCORES: Mapping[Kind, str] = {"gen": "gen_scores", "edit": "edit_scores"}
+_ABOUT = (
+    "source",
+    "source_index",
+    "source_id",
+    "prompt",
+    "instruction",
+    "parent_id",
+    "rewrite",
+    "metadata",
+)
 REJECT_SCHEMA = pa.schema(
     [
         ("row_id", pa.string()),
@@ -43,6 +55,8 @@ REJECT_SCHEMA = pa.schema(
         ("source_id", pa.string()),
         ("prompt", pa.string()),
         ("instruction", pa.string()),
+        ("parent_id", pa.string()),
+        ("rewrite", pa.string()),
         ("metadata", pa.string()),
     ]
 )
@@ -50,7 +64,7 @@ REJECT_SCHEMA = pa.schema(
 
 def dataset_schema(kind: Kind) -> pa.Schema:
     """Arrow schema of `dataset/`, with the `datasets` features in its metadata."""
-    texts = ["prompt"] if kind == "gen" else ["instruction", "axis"]
+    texts = ["prompt"] if kind == "gen" else ["instruction", "axis", *_REWRITE]
     upstream = [
         (f"{_UPSTREAM[kind]}_{name}", dtype)
         for name, dtype in (("answer_id", pa.string()), *PROVENANCE_COLUMNS)
@@ -168,8 +182,7 @@ def _dataset_row(kind: Kind, outcome: Outcome, score: Row) -> Row:
 def make_reject(row: Row, axis: str | None, stage: str, found: Row | None, reason: str) -> Row:
     """A row of `rejects/`: which row, where and why it left, and what was found."""
     found = found or {}
-    names = ("source", "source_index", "source_id", "prompt", "instruction", "metadata")
-    about = {name: row.get(name) for name in names}
+    about = {name: row.get(name) for name in _ABOUT}
     keys = ("detail", "raw_reply", "attempts", "faults", "answer_id")
     return {
         "row_id": row["row_id"],
@@ -192,7 +205,7 @@ def sort_outcomes(
             rejects += [make_reject(row, axis, "rows", row, row["reason"]) for axis in axes]
     for outcome in sorted(outcomes, key=lambda o: (o.row["order"], axes.index(o.axis))):
         if outcome.score is None:
-            stage = _UPSTREAM[kind]
+            stage = outcome.upstream_table
             rejects.append(
                 make_reject(outcome.row, outcome.axis, stage, outcome.upstream, f"upstream:{stage}")
             )

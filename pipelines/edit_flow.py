@@ -8,6 +8,7 @@ from pipelines.answers import Row
 from pipelines.chat import Question
 from pipelines.gen_flow import Outcome, seen_picture
 from pipelines.rendering import AXES, render_report
+from pipelines.rewrites import rewrite_instruction
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT
 from prompts import load_prompt
@@ -93,19 +94,36 @@ async def run_edit_group(group: list[Row], *, run: ShardRun) -> list[Outcome]:
     """One picture pair: its differences once, then for every instruction both axes back to back."""
     differences = await report_differences(group[0], run=run, order=group[0]["order"])
     if differences["status"] != "ok":
-        return [
-            Outcome(row=row, axis=axis, upstream=differences, score=None)
-            for row in group
-            for axis in AXES
-        ]
+        return [o for row in group for o in _without_scores(row, "differences", differences)]
     per_row = await gather_or_cancel([_both_axes(row, differences, run=run) for row in group])
     return [outcome for outcomes in per_row for outcome in outcomes]
 
 
+def _without_scores(row: Row, table: str, rejected: Row) -> list[Outcome]:
+    return [
+        Outcome(row=row, axis=axis, upstream=rejected, upstream_table=table, score=None)
+        for axis in AXES
+    ]
+
+
 async def _both_axes(row: Row, differences: Row, *, run: ShardRun) -> list[Outcome]:
+    if row.get("rewrite"):
+        rewrite = await rewrite_instruction(row, run=run, order=row["order"])
+        if rewrite["status"] != "ok":
+            return _without_scores(row, "rewrites", rewrite)
+        rewritten = {"instruction": rewrite["instruction"], "rewrites_id": rewrite["answer_id"]}
+        row = {**row, **rewritten}
     outcomes = []
     for i, axis in enumerate(AXES):
         # One after the other: the second finds the first one's prefix in the server's cache.
         score = await score_edit(row, differences, axis, run=run, order=2 * row["order"] + i)
-        outcomes.append(Outcome(row=row, axis=axis, upstream=differences, score=score))
+        outcomes.append(
+            Outcome(
+                row=row,
+                axis=axis,
+                upstream=differences,
+                upstream_table="differences",
+                score=score,
+            )
+        )
     return outcomes

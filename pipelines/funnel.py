@@ -18,19 +18,25 @@ _SUMS = ("attempts", "prompt_tokens", "completion_tokens")
 def count_funnel(build: Path, answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Counts for the manifest and for a person.
 
-    `rows`: source rows by status and rejection reason. One entry a table of answers: those that the
-    present dataset rests on, as `add_answers` counted them. `rejects`: by reason, in dataset rows.
+    `rows`: rows by status and rejection reason, the `rewritten` ones included. One entry a table of
+    answers: those that the present dataset rests on, as `add_answers` counted them. `rejects`: by
+    reason, in dataset rows.
     """
     paths = shard_paths(build / "rows")
-    frames = [pl.read_parquet(path, columns=["status", "reason"]) for path in paths]
-    empty = pl.DataFrame(schema={"status": pl.String, "reason": pl.String})
-    rows = pl.concat([empty, *frames])
+    schema = dict.fromkeys(("status", "reason", "rewrite"), pl.String)
+    # Generated pictures have no `rewrite`.
+    frames = [
+        pl.read_parquet(path, columns=[n for n in schema if n in pl.read_parquet_schema(path)])
+        for path in paths
+    ]
+    rows = pl.concat([pl.DataFrame(schema=schema), *frames], how="diagonal")
     counts = Counter(rows["status"].to_list())
     rejected = rows.filter(pl.col("status") == "rejected")["reason"]
     funnel: dict[str, Any] = {
         "rows": {
             "total": rows.height,
             **{status: counts[status] for status in ("ok", "rejected", "duplicate")},
+            "rewritten": rows["rewrite"].count(),
             "reasons": dict(sorted(Counter(rejected.to_list()).items())),
         },
         **answers,

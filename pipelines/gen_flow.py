@@ -18,12 +18,15 @@ from prompts import load_prompt
 class Outcome:
     """What became of one row of `rows/` on one axis (None for gen): the answers it rests on.
 
-    `upstream` is the checklist or the differences; `score` is None when that was rejected.
+    `upstream` is the checklist or the differences, and `upstream_table` names the table that it is
+    of; `score` is None when that was rejected, or when the rewriting of the row's instruction was:
+    then that is the `upstream`.
     """
 
     row: Row
     axis: str | None
     upstream: Row
+    upstream_table: str
     score: Row | None
 
 
@@ -103,11 +106,14 @@ async def run_gen_group(group: list[Row], *, run: ShardRun) -> list[Outcome]:
     """One prompt and all its pictures: the checklist once, then every picture."""
     checklist = await plan_checklist(group[0]["prompt"], run=run, order=group[0]["order"])
     if checklist["status"] != "ok":
-        return [Outcome(row=row, axis=None, upstream=checklist, score=None) for row in group]
+        return [
+            Outcome(row=row, axis=None, upstream=checklist, upstream_table="checklists", score=None)
+            for row in group
+        ]
     scores = await gather_or_cancel(
         [score_picture(row, checklist, run=run, order=row["order"]) for row in group]
     )
     return [
-        Outcome(row=row, axis=None, upstream=checklist, score=score)
+        Outcome(row=row, axis=None, upstream=checklist, upstream_table="checklists", score=score)
         for row, score in zip(group, scores, strict=True)
     ]

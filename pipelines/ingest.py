@@ -22,7 +22,8 @@ from pipelines.picture_refs import PictureRef
 from pipelines.picture_table import PICTURE_NAMES, PictureTable, picture_key
 from pipelines.picture_worker import Workplace, limits_digest
 from pipelines.pictures import PictureLimits, PictureRejected
-from pipelines.recipe import ImageLimits, Recipe
+from pipelines.recipe import EditRecipe, ImageLimits, Recipe
+from pipelines.rewrites import rewritten_rows
 from pipelines.rows import (
     Spool,
     identify,
@@ -145,7 +146,7 @@ def ingest(
                 said = time.monotonic()
                 on_progress(done, total)
     spool.flush()
-    statuses, reasons = _write_buckets(build_dir, spool, kind, n_buckets)
+    statuses, reasons = _write_buckets(build_dir, spool, recipe, n_buckets)
     remove_superseded(build_dir, n_buckets)
     shutil.rmtree(incoming)
     on_progress(done, total)
@@ -259,15 +260,18 @@ def _shared_key(kind: Kind, raw: RawRow, learnt: dict[str, Learnt]) -> str | Non
 
 
 def _write_buckets(
-    build_dir: Path, spool: Spool, kind: Kind, n_buckets: int
+    build_dir: Path, spool: Spool, recipe: Recipe, n_buckets: int
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Write every bucket's shard. Returns rows by status, and rejected rows by reason."""
+    """Write every bucket's shard. Returns source rows by status, and rejected ones by reason."""
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for bucket in range(n_buckets):
         spooled, of = spool.read(bucket)
         rows = identify(spooled)
-        write_rows(build_dir, bucket, rows, kind=kind, n_buckets=n_buckets, of=of)
         statuses.update(row["status"] for row in rows)
         reasons.update(row["reason"] for row in rows if row["status"] == "rejected")
+        if isinstance(recipe, EditRecipe) and recipe.rewrites.per_row:
+            rows += rewritten_rows(rows, recipe.rewrites)
+            of = digest([of, recipe.rewrites.per_row, recipe.rewrites.kinds])
+        write_rows(build_dir, bucket, rows, kind=kind_of(recipe), n_buckets=n_buckets, of=of)
     return dict(sorted(statuses.items())), dict(sorted(reasons.items()))

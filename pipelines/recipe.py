@@ -7,7 +7,7 @@ Secrets are never in a recipe: `api_key_env` names the environment variable that
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -209,6 +209,25 @@ class ScoreSettings(StageSettings):
         return self
 
 
+RewriteKind = Literal["other_object", "opposite_action", "other_attribute", "extra_demand"]
+
+
+class RewriteSettings(StageSettings):
+    """Rewritten instructions (edits): `per_row` further rows for each row, 0 to 4, of these kinds.
+
+    One and a half are one for each row and a second one for half of them, each of another kind.
+    """
+
+    per_row: float = Field(default=0.0, ge=0.0, le=4.0)
+    kinds: tuple[RewriteKind, ...] = Field(default=get_args(RewriteKind), min_length=1)
+
+    @model_validator(mode="after")
+    def _a_kind_comes_once_a_row(self) -> RewriteSettings:
+        if len(set(self.kinds)) < max(len(self.kinds), self.per_row):
+            raise ValueError(f"per_row {self.per_row:g} needs as many different kinds")
+        return self
+
+
 class Gates(Settings):
     """Which scored rows may not stand in the dataset; a change asks nothing again.
 
@@ -341,9 +360,13 @@ class GenEndpoints(Settings):
 
 
 class EditEndpoints(Settings):
-    """Who is asked: `judge` (pictures) reports differences and scores."""
+    """Who is asked: `judge` (pictures) reports differences and scores.
+
+    `rewriter` (text) rewrites instructions; without one the judge does.
+    """
 
     judge: Pool
+    rewriter: Pool | None = None
 
 
 class GenRecipe(Recipe):
@@ -367,6 +390,7 @@ class EditRecipe(Recipe):
     """Recipe of `build-firm-edit`."""
 
     endpoints: EditEndpoints
+    rewrites: RewriteSettings = RewriteSettings()
     differences: StageSettings = StageSettings()
     edit_scores: ScoreSettings = ScoreSettings()
 
@@ -377,4 +401,6 @@ class EditRecipe(Recipe):
         return AXES
 
     def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
-        return {"judge": self.endpoints.judge}
+        judge = self.endpoints.judge
+        rewriter = {"rewriter": self.endpoints.rewriter or judge} if self.rewrites.per_row else {}
+        return {"judge": judge, **rewriter}

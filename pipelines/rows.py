@@ -22,7 +22,7 @@ from pipelines.shards import file_sha256, read_manifest, read_shard, shard_paths
 from pipelines.sources import PICTURE_COLUMNS
 
 # Raised when the columns or the making of ids change: every shard is then written anew.
-ROWS_VERSION = 2
+ROWS_VERSION = 3
 SPOOL_BYTES = 16 * 1024 * 1024
 
 
@@ -33,7 +33,7 @@ def kind_of(recipe: Recipe) -> Kind:
 
 def rows_schema(kind: Kind) -> pa.Schema:
     """The Arrow schema of `rows/`. Pictures are structs, null in a rejected row."""
-    columns = GEN_COLUMNS if kind == "gen" else EDIT_COLUMNS
+    columns = GEN_COLUMNS if kind == "gen" else (*EDIT_COLUMNS, "parent_id", "rewrite")
     return pa.schema(
         [
             ("row_id", pa.string()),

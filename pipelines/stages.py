@@ -132,7 +132,20 @@ def gen_stages(recipe: GenRecipe) -> dict[str, Stage]:
 def edit_stages(recipe: EditRecipe) -> dict[str, Stage]:
     """The stages of `build-firm-edit`, by name, in order; the two axes share `edit_scores`."""
     judge = recipe.endpoints.judge[0]
-    stages = [
+    stages = []
+    if recipe.rewrites.per_row:
+        stages.append(
+            make_stage(
+                "rewrites",
+                table="rewrites",
+                role="rewriter",
+                prompt_id="rewrite_instruction.v1",
+                with_pictures=False,
+                settings=recipe.rewrites,
+                endpoint=recipe.roles()["rewriter"][0],
+            )
+        )
+    stages.append(
         make_stage(
             "differences",
             table="differences",
@@ -142,7 +155,7 @@ def edit_stages(recipe: EditRecipe) -> dict[str, Stage]:
             settings=recipe.differences,
             endpoint=judge,
         )
-    ]
+    )
     for axis in ("execution", "consistency"):
         stages.append(
             make_stage(

@@ -65,6 +65,7 @@ _TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "gen_score.v1",
         ("prompt", "image_sha256", "image_seen_sha256", "checklist_id"),
     ),
+    "rewrites": ("rewrite_instruction.v1", ("original", "mismatch")),
     "differences": ("edit_differences.v1", (*_PAIR, "report")),
     "edit_scores": ("edit_score.v1", (*_PAIR, "instruction", "axis", "differences_id")),
     "judge_edit_scores": ("judge_score.v1", (*_PAIR, "instruction", "axis")),

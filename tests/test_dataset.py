@@ -198,6 +198,9 @@ def test_every_row_can_be_asked_again_from_what_stands_in_it(build, kind):
             "source_id",
             "license",
             "metadata",
+            "parent_id",
+            "rewrite",
+            "rewrites_id",
             *MAY_BE_NULL,
             *(f"{upstream}_{name}" for name in MAY_BE_NULL),
         }

@@ -32,6 +32,7 @@ VALID = {
     "edit_score.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_score_only.v1": {"score": 5},
+    "rewrite_instruction.v1": {"instruction": "Make the car green."},
 }
 INVALID = {
     "gen_checklist.v1": {"items": [CHECK] * 2},
@@ -40,6 +41,7 @@ INVALID = {
     "edit_score.v1": {"reasoning": "The car is blue.", "score": 5, "confidence": 1},
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 0},
     "judge_score_only.v1": {"reasoning": "The car is blue.", "score": 5},
+    "rewrite_instruction.v1": {"instruction": ""},
 }
 
 

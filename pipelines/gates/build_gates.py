@@ -52,7 +52,11 @@ def near_rows_of(build: Path, kind: Kind, gates: Gates) -> NearRows:
     """Which rows of `rows/` are near to each other."""
     if not gates.duplicate:
         return NOTHING_NEAR
-    text = "prompt" if kind == "gen" else "instruction"
+    text = pl.col("prompt") if kind == "gen" else pl.col("instruction")
+    if kind == "edit":
+        # A rewritten row still has its parent's instruction here.
+        text = pl.concat_str(text, pl.col("rewrite").fill_null(""), separator="\n")
+    columns = ["row_id", "status", *(["prompt"] if kind == "gen" else ["instruction", "rewrite"])]
     roles = ("image",) if kind == "gen" else ("source_image", "edited_image")
     hashes = [
         pl.col(role).struct.field(name).alias(f"{role}_{name}")
@@ -60,9 +64,9 @@ def near_rows_of(build: Path, kind: Kind, gates: Gates) -> NearRows:
         for name in ("phash", "colour")
     ]
     shards = (
-        pl.read_parquet(path, columns=["row_id", "status", text, *roles])
+        pl.read_parquet(path, columns=[*columns, *roles])
         .filter(pl.col("status") == "ok")
-        .select("row_id", pl.col(text).alias("text"), *hashes)
+        .select("row_id", text.alias("text"), *hashes)
         for path in shard_paths(build / "rows")
     )
     rows = pl.concat(shards).drop_nulls()

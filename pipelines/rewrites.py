@@ -1,0 +1,79 @@
+"""Rewritten instructions: rows for the low scores that edits seldom get.
+
+An edit that did what it was told scores low under an instruction that asked for something else. A
+rewritten row shares pictures and differences with its parent, is judged like any other, and gets no
+score from the way it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from pipelines.answers import Row
+from pipelines.chat import Question
+from pipelines.identity import digest
+from pipelines.recipe import RewriteSettings
+from pipelines.shard_run import ShardRun
+from prompts import load_prompt
+
+# What the writer is told, by kind. The last two ask for something that was done as well, so that
+# scores between the ends come too.
+MISMATCHES: Mapping[str, str] = {
+    "other_object": "it asks for the same kind of change, but to another object of the picture.",
+    "opposite_action": "it asks for the opposite, such as removing what was to be added, or making "
+    "larger what was to be made smaller.",
+    "other_attribute": "it asks for a change to the same object, but to another colour, size, "
+    "material, place or other attribute.",
+    "extra_demand": "it asks for all that the original asks for, and for one further change.",
+}
+
+
+def rewritten_rows(rows: Sequence[Row], settings: RewriteSettings) -> list[Row]:
+    """Rows to be rewritten, `settings.per_row` for each row that is ok, each of another kind.
+
+    They stand in `rows/` with their parent's instruction until the writer has answered. Which rows
+    and which kinds is decided by hash, so that further rows change none of them.
+    """
+    made = []
+    kinds = settings.kinds
+    for row in rows if settings.per_row else ():
+        if row["status"] != "ok":
+            continue
+        drawn = int(sha256(f"rewrites/{row['row_id']}".encode()).hexdigest(), 16)
+        share, first = (drawn % 1_000_000) / 1_000_000, drawn // 1_000_000
+        times = int(settings.per_row) + (share < settings.per_row % 1)
+        for i in range(times):
+            kind = kinds[(first + i) % len(kinds)]
+            made.append(
+                {
+                    **row,
+                    "row_id": digest([row["row_id"], kind])[:20],
+                    "parent_id": row["row_id"],
+                    "rewrite": kind,
+                }
+            )
+    return made
+
+
+async def rewrite_instruction(row: Row, *, run: ShardRun, order: int) -> Row:
+    """Write another instruction in place of a row's own, off from it in the way of `rewrite`.
+
+    The writer sees no picture. A text that is the original again is asked for again.
+
+    Returns: a row of `rewrites/`. Raises: EndpointDown when no server answers.
+    Source: FIRM (arXiv:2603.12247) rewrites instructions where low scores are scarce.
+    """
+    stage = run.stages["rewrites"]
+    instruction, kind = row["instruction"], row["rewrite"]
+    values = {"instruction": instruction, "mismatch": MISMATCHES[kind]}
+    question = Question(
+        text=load_prompt(stage.prompt_id).render(values),
+        schema_id=stage.schema_id,
+        max_tokens=stage.max_tokens,
+        temperature=stage.sampling["temperature"],
+        top_p=stage.sampling["top_p"],
+        original=instruction,
+    )
+    about = {"original": instruction, "mismatch": kind}
+    return await run.answer(stage, question, contents=(instruction, kind), about=about, order=order)

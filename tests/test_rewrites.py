@@ -1,0 +1,187 @@
+import asyncio
+import json
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+from chain_cases import (
+    chat_to,
+    completion,
+    edit_rows,
+    make_recipe,
+    make_stages,
+    run_bucket,
+    write_bucket,
+)
+from flow_cases import edit_source, flow_command, rows_of, write_recipe
+from pydantic import ValidationError
+from real_servers import run
+from stub_server import serve_stub, stub_process
+
+from pipelines.dataset_rows import bucket_outcomes, sort_outcomes
+from pipelines.law import check_law
+from pipelines.recipe import RewriteSettings
+from pipelines.rewrites import MISMATCHES, rewritten_rows
+from pipelines.rows import read_rows
+
+
+def rewritten(rows, per_row, **more):
+    return rewritten_rows(rows, RewriteSettings(per_row=per_row, **more))
+
+
+def test_every_kind_that_a_recipe_can_name_is_explained():
+    assert set(RewriteSettings().kinds) == set(MISMATCHES)
+
+
+@pytest.mark.parametrize(("per_row", "least", "most"), [(0, 0, 0), (2, 400, 400), (1.5, 260, 340)])
+def test_a_row_gets_so_many_rewritten_ones_each_of_another_kind(tmp_path, per_row, least, most):
+    rows = edit_rows(tmp_path, pairs=5, instructions=40)
+    made = rewritten(rows, per_row)
+    assert least <= len(made) <= most
+    kinds = Counter((row["parent_id"], row["rewrite"]) for row in made)
+    assert set(kinds.values()) <= {1}
+    assert len({row["row_id"] for row in made}) == len(made)
+    if made:
+        counts = Counter(row["rewrite"] for row in made)
+        assert set(counts) == set(MISMATCHES)
+        assert max(counts.values()) < 1.7 * min(counts.values())
+
+
+def test_further_rows_change_nothing_for_those_that_were_there(tmp_path):
+    rows = edit_rows(tmp_path, pairs=5, instructions=4)
+    before, after = rewritten(rows[:9], 1.5), rewritten(rows, 1.5)
+    assert [row["row_id"] for row in after[: len(before)]] == [row["row_id"] for row in before]
+
+
+def test_a_row_that_is_rejected_or_there_already_is_not_rewritten(tmp_path):
+    rows = edit_rows(tmp_path)
+    rows[0]["status"], rows[1]["status"] = "rejected", "duplicate"
+    parents = {row["parent_id"] for row in rewritten(rows, 1)}
+    assert parents == {row["row_id"] for row in rows[2:]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"per_row": 5},
+        {"per_row": 2, "kinds": ["other_object"]},
+        {"kinds": ["nonsense"]},
+        {"kinds": ["other_object", "other_object"]},
+    ],
+)
+def test_more_rewritten_rows_than_kinds_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        make_recipe("edit", rewrites=wrong)
+
+
+def test_the_writer_may_be_another_model_and_is_the_judge_without_one():
+    plain = make_recipe("edit", rewrites={"per_row": 1})
+    assert plain.roles()["rewriter"] == plain.endpoints.judge
+    judge = {"url": "http://127.0.0.1:1/v1", "model": "stub"}
+    writer = {"url": "http://127.0.0.1:2/v1", "model": "text"}
+    other = make_recipe(
+        "edit", rewrites={"per_row": 1}, endpoints={"judge": judge, "rewriter": writer}
+    )
+    assert other.roles()["rewriter"][0].model == "text"
+    assert "rewriter" not in make_recipe("edit").roles()
+
+
+def build_of(tmp_path, rows, *, writer=None, **settings):
+    """Rows and rejects of one bucket in which every row is rewritten once, and what was asked.
+
+    `writer` makes the text of the replies to requests to rewrite; the stub does without one.
+    """
+    settings = {"per_row": 1.0, **settings}
+    rows = rows + rewritten_rows(rows, RewriteSettings(**settings))
+    stages, build = make_stages("edit", rewrites=settings), tmp_path / "build"
+    write_bucket(build, "edit", rows)
+    asked = []
+
+    async def work():
+        async with serve_stub() as stub, chat_to(stub.url) as chat:
+            answer = stub._reply
+
+            def reply(body, *rest):
+                asked.append(body["response_format"]["json_schema"]["name"])
+                if writer and asked[-1] == "rewrite_instruction_v1":
+                    return completion(writer(body)), None
+                return answer(body, *rest)
+
+            stub._reply = reply
+            await run_bucket(build, "edit", stages, chat)
+
+    asyncio.run(work())
+    found = bucket_outcomes(build, "edit", 0, stages)
+    return *sort_outcomes("edit", found.rows, found.outcomes), Counter(asked)
+
+
+def test_a_rewritten_row_shares_its_parents_differences_and_has_an_instruction_of_its_own(tmp_path):
+    rows = edit_rows(tmp_path)
+    kept, rejects, asked = build_of(tmp_path, rows)
+    assert rejects == []
+    parents = {(row["row_id"], row["axis"]): row for row in kept if not row["rewrite"]}
+    children = [row for row in kept if row["rewrite"]]
+    assert len(parents) == len(children) == 2 * len(rows)
+    for child in children:
+        parent = parents[child["parent_id"], child["axis"]]
+        assert child["instruction"] != parent["instruction"]
+        assert child["rewrites_id"]
+        assert child["report"] == parent["report"]
+        assert child["differences_answer_id"] == parent["differences_answer_id"]
+        assert child["answer_id"] != parent["answer_id"]
+    assert asked["edit_differences_v1"] == 3
+    assert asked["edit_score_v1"] == 4 * len(rows)
+
+
+def test_a_rewriting_that_fails_rejects_its_row_alone(tmp_path):
+    rows = edit_rows(tmp_path)
+    kept, rejects, _ = build_of(tmp_path, rows, writer=lambda body: "{}", attempts=1)
+    assert {row["rewrite"] for row in kept} == {None}
+    assert len(kept) == len(rejects) == 2 * len(rows)
+    assert {row["reason"] for row in rejects} == {"upstream:rewrites"}
+    assert all(row["parent_id"] and row["raw_reply"] for row in rejects)
+
+
+def test_the_original_instruction_again_is_no_rewriting(tmp_path):
+    rows = edit_rows(tmp_path, pairs=1, instructions=1)
+    kept, rejects, asked = build_of(
+        tmp_path, rows, writer=lambda body: '{"instruction":"make  change 0"}', attempts=2
+    )
+    assert asked["rewrite_instruction_v1"] == 2
+    assert len(kept) == 2
+    assert {row["reason"] for row in rejects} == {"upstream:rewrites"}
+    assert "reply:repeated" in rejects[0]["faults"][0]
+
+
+@pytest.mark.prefect
+def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_path, prefect_env):
+    source, build = edit_source(tmp_path / "in", pairs=8, instructions=2), tmp_path / "build"
+    with stub_process() as stub:
+        recipe = write_recipe(
+            tmp_path / "r.yaml", "edit", stub.url, build, source, rewrites={"per_row": 1.5}
+        )
+        first = run(flow_command("edit", recipe), prefect_env)
+        assert first.returncode == 0, first.stdout + first.stderr
+        arrived, answers = stub.log()["arrived"], rows_of(build, "rewrites")
+        again = run(flow_command("edit", recipe), prefect_env)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert stub.log()["arrived"] == arrived
+    law = check_law(build)
+    n_rows = sum(len(read_rows(build, b)) for b in range(law_buckets(build)))
+    assert law.source == 2 * n_rows == law.dataset
+    assert 16 + 16 < n_rows <= 48
+    # The same instruction is rewritten once a bucket, however many pairs have it.
+    assert 0 < len(answers) <= n_rows - 16
+    manifest = json.loads((build / "manifest.json").read_text())
+    assert manifest["funnel"]["rows"]["rewritten"] == n_rows - 16
+    rows = [
+        row
+        for path in (build / "dataset").glob("*.parquet")
+        for row in pq.read_table(path, columns=["row_id", "parent_id", "rewrite"]).to_pylist()
+    ]
+    ids = {row["row_id"] for row in rows}
+    assert all(row["parent_id"] in ids for row in rows if row["rewrite"])
+
+
+def law_buckets(build):
+    return json.loads((build / "build.json").read_text())["buckets"]
