@@ -23,7 +23,7 @@ def count_funnel(build: Path, answers: Mapping[str, dict[str, Any]]) -> dict[str
     reason, in dataset rows.
     """
     paths = shard_paths(build / "rows")
-    schema = dict.fromkeys(("status", "reason", "rewrite"), pl.String)
+    schema = {"status": pl.String, "reason": pl.String, "rewrite": pl.String}
     # Generated pictures have no `rewrite`.
     frames = [
         pl.read_parquet(path, columns=[n for n in schema if n in pl.read_parquet_schema(path)])

@@ -288,7 +288,7 @@ def test_a_picture_that_is_gone_is_no_fault_of_the_report():
 def test_a_row_meets_the_gates_in_order_and_any_can_be_left_out():
     said = "Per the checklist the instruction was not followed. " * 3
     leaking = edit_row(reasoning=said)
-    assert first_fault(leaking, Gates()) == ("gate:leak", "checklist")
+    assert first_fault(leaking, Gates()) == ("gate:leak", "Per the checklist")
     degenerate = first_fault(leaking, Gates(leak=False))
     assert degenerate[0] == "gate:degenerate"
     contradiction = first_fault(leaking, Gates(leak=False, degenerate=False))

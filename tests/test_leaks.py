@@ -68,9 +68,9 @@ def test_a_rationale_about_the_pictures_is_no_leak(reasoning):
 
 
 def test_what_the_prompt_itself_names_is_no_leak():
-    said = "The pilot reads a checklist."
+    said = "The checklist is in the pilot's hand."
     assert find_leak(said, hidden="", visible="A pilot with a checklist") is None
-    assert find_leak(said, hidden="", visible="A pilot") == "checklist"
+    assert find_leak(said, hidden="", visible="A pilot") == "The checklist"
 
 
 def test_a_copy_of_the_hidden_text_is_a_leak_unless_the_prompt_says_it_too():

@@ -14,17 +14,17 @@ def markdown(found: Found) -> str:
 def _score_table(found: Found) -> list[str]:
     columns = ("MAE", "macro-MAE", "expected MAE", "Spearman", "kappa", "rejected", "worst MAE")
     names = ("mae", "macro_mae", "expected_mae", "spearman", "kappa")
-    lines = [_row("axis", "mode", "votes", "rows scored", *columns), _rule(11)]
+    lines = [table_row("axis", "mode", "votes", "rows scored", *columns), table_rule(11)]
     for s in found["scores"]:
         cells = [_cell(s.get(name)) for name in names]
         cells += [f"{s['rejected']:.1%}", _number(s["worst_mae"])]
         of = f"{s['scored']} of {s['rows']}"
-        lines.append(_row(s["axis"], s["mode"], s["votes"], of, *cells))
+        lines.append(table_row(s["axis"], s["mode"], s["votes"], of, *cells))
     for c in found["constants"]:
         (by_mae, best), (by_macro, best_macro) = c["mae"], c["macro_mae"]
         mode = f"always {by_mae} (macro: {by_macro})"
         cells = (f"{best:.2f}", f"{best_macro:.2f}", "", "", "", "", "")
-        lines.append(_row(c["axis"], mode, "", "", *cells))
+        lines.append(table_row(c["axis"], mode, "", "", *cells))
     told = (
         "A rejected reply has no score: a line measures the rows that have one, and in its last "
         "column all rows, a missing score counted as the furthest from the truth that there is. "
@@ -34,18 +34,18 @@ def _score_table(found: Found) -> list[str]:
 
 
 def _ratio_table(found: Found) -> list[str]:
-    lines = [_row("axis", "votes", "rows scored by both", "MAE of the method / MAE of direct")]
-    lines.append(_rule(4))
+    lines = [table_row("axis", "votes", "rows scored by both", "MAE of the method / MAE of direct")]
+    lines.append(table_rule(4))
     for r in found["ratios"]:
-        lines.append(_row(r["axis"], r["votes"], r["rows"], _cell(r["mae_ratio"])))
+        lines.append(table_row(r["axis"], r["votes"], r["rows"], _cell(r["mae_ratio"])))
     return lines
 
 
 def _list_table(found: Found) -> list[str]:
-    lines = [_row("items", "lists", "precision", "recall", "F1", "rejected"), _rule(6)]
+    lines = [table_row("items", "lists", "precision", "recall", "F1", "rejected"), table_rule(6)]
     for one in found["lists"]:
         cells = (_cell(one[name]) for name in ("precision", "recall", "f1"))
-        lines.append(_row(one["kind"], one["lists"], *cells, f"{one['rejected']:.1%}"))
+        lines.append(table_row(one["kind"], one["lists"], *cells, f"{one['rejected']:.1%}"))
     told = (
         "A rejected list counts as empty. Items are matched by their words, so these figures are "
         "for judges that were taught ShapeWorld's."
@@ -57,9 +57,9 @@ def _verdict_table(found: Found) -> list[str]:
     v = found["verdicts"]
     cells = (_cell(v[name]) for name in ("accuracy", "macro_f1"))
     return [
-        _row("verdicts", "of items matched", "accuracy", "macro-F1"),
-        _rule(4),
-        _row(v["verdicts"], f"{v['matched']:.1%}", *cells),
+        table_row("verdicts", "of items matched", "accuracy", "macro-F1"),
+        table_rule(4),
+        table_row(v["verdicts"], f"{v['matched']:.1%}", *cells),
     ]
 
 
@@ -67,14 +67,14 @@ def _look_table(found: Found) -> list[str]:
     lines = [
         "Rows whose combinations of shape and colour were all trained on, and rows with others:",
         "",
-        _row("axis", "mode", "combinations", "rows scored", "MAE", "macro-MAE"),
-        _rule(6),
+        table_row("axis", "mode", "combinations", "rows scored", "MAE", "macro-MAE"),
+        table_rule(6),
     ]
     for s in found["looks"]:
         cells = (_cell(s[name]) for name in ("mae", "macro_mae"))
         which = "some new" if s["unseen"] else "known"
         of = f"{s['scored']} of {s['rows']}"
-        lines.append(_row(s["axis"], s["mode"], which, of, *cells))
+        lines.append(table_row(s["axis"], s["mode"], which, of, *cells))
     return lines
 
 
@@ -83,22 +83,26 @@ def _cost_table(found: Found) -> list[str]:
         "Means over what was asked for, refused replies and all votes counted. A report is asked "
         "for once a pair and a checklist once a prompt, beside the scores that rest on them:",
         "",
-        _row("asked for", "mode", "votes", "asked", "prompt tokens", "reply tokens", "asked again"),
-        _rule(7),
+        table_row(
+            "asked for", "mode", "votes", "asked", "prompt tokens", "reply tokens", "asked again"
+        ),
+        table_rule(7),
     ]
     asked = [(s["axis"], s["mode"], s["votes"], s["cost"]) for s in found["scores"]]
     asked += [(one["kind"], "", "", one["cost"]) for one in found["lists"]]
     for *what, cost in asked:
         tokens = (_number(cost[name], 0) for name in ("prompt_tokens", "reply_tokens"))
-        lines.append(_row(*what, cost["asked"], *tokens, f"{cost['asked_again'] or 0:.1%}"))
+        lines.append(table_row(*what, cost["asked"], *tokens, f"{cost['asked_again'] or 0:.1%}"))
     return lines
 
 
-def _row(*cells: object) -> str:
+def table_row(*cells: object) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _rule(columns: int) -> str:
+def table_rule(columns: int) -> str:
+    """The line under the head of a Markdown table."""
     return "|" + "---|" * columns
 
 

@@ -1,75 +1,27 @@
-"""Rationales that cite what a student will not see: the difference report, the checklist.
-
-The phrase set is kept here. It looks for what nobody says of a picture (a checklist, item 3) and
-for words that cite a text (the provided list, the report says). Words that judges use of pictures
-(change, detail, item) are a leak only where such a citation is made of them.
-"""
+"""Rationales that cite what a student will not see: the difference report, the checklist."""
 
 from __future__ import annotations
 
 import re
 
+from pipelines.gates.leak_phrases import PHRASES
 from pipelines.gates.words import word_runs, words_of
 
 # So many words in a row of the hidden text, and not of the visible, are a copy of it.
 COPIED_WORDS = 8
 
-# Texts by nature, and what may be a text when it is cited.
-_TEXT = (
-    r"(?:reports?|lists?|listings?|notes|findings|verdicts?|assessments?|analysis|summary|"
-    r"breakdown)"
-)
-_CITED = (
-    rf"(?:{_TEXT}|differences?|changes|descriptions?|questions|criteria|observations|"
-    r"comparisons?|information|data|annotations?|answers)"
-)
-_GIVEN = (
-    r"(?:provided|supplied|given|listed|reported|enumerated|itemi[sz]ed|documented|aforementioned|"
-    r"pre-?(?:filled|computed|recorded))"
-)
-_SAYS = (
-    r"(?:says?|states?|notes?|mentions?|lists?|indicates?|confirms?|flags?|records?|"
-    r"makes? no mention)"
-)
-_PHRASES = (
-    # Nobody says these of a picture.
-    r"check-?\s?lists?",
-    r"(?:difference|change) (?:report|list|summary)s?",
-    r"(?:list|report|summary) of (?:the |all )?(?:\w+ )?"
-    r"(?:differences|changes|edits|modifications)",
-    r"(?:the|this|that) diff",
-    r"(?:the|all|most|some|these|those|no|both|each|every|one|two|three|four|five) "
-    r"(?:of the )?verdicts?",
-    r"(?:item|question|criterion|entry|check) (?:#|no\.? ?|number )?\d+",
-    r"(?:first|second|third|fourth|fifth|last|next) (?:item|entry|question|criterion|bullet)"
-    r"(?: (?:on|of|in) the list)?",
-    r"c(?:[1-9]|1[0-2])",
-    r"(?:critical|non-critical) (?:items?|questions?|requirements?|criteri(?:on|a)|checks?)",
-    r"at a glance:|on a closer look:",
-    r"questionnaire|ground[- ]truth|rubric",
-    r"(?:evaluation|assessment|verification|scoring) "
-    r"(?:points?|sheet|results?|form|questions?|list)",
-    r"\w+ ?(?:->|→|=>) ?\w+",
-    # Whoever writes was given something.
-    r"(?:i was|we were|i am|i've been|i have been) (?:told|given|handed|supplied|provided)",
-    r"(?:given|handed|supplied|provided|available) to (?:me|us)",
-    # Texts that are cited.
-    rf"(?:the|a|this|these|those|my|per|any) {_GIVEN} (?:\w+ )?{_CITED}",
-    rf"(?:the|this|these|those) {_CITED} (?:provided|supplied|given|listed|above)",
-    rf"(?:listed|reported|noted|flagged|mentioned|recorded|described|stated) (?:in|by|on|under) "
-    rf"(?:the|this|that) (?:\w+ )?{_CITED}",
-    rf"(?:according to|based on|as per|per|going by|consistent with|in line with) (?:the|this) "
-    rf"(?:\w+ )?{_CITED}",
-    rf"(?:the|this|that) {_TEXT} {_SAYS}",
-    r"(?:the|these|those) (?:differences|changes|answers|annotations|observations) (?:say|state|"
-    r"note|mention|list|indicate|confirm|flag)",
-    r"as (?:listed|reported|noted|described|stated|mentioned) (?:above|earlier|before)",
-    r"(?:above|preceding|foregoing) (?:list|report|description|differences|changes)",
-)
-_LEAK = re.compile(rf"(?<!\w)(?:{'|'.join(_PHRASES)})(?!\w)", re.IGNORECASE)
+_LEAK = re.compile(rf"(?<!\w)(?:{'|'.join(PHRASES)})(?!\w)", re.IGNORECASE)
 # Said of these, a citation is of what the student sees too.
 _OF_WHAT_IS_SEEN = re.compile(
-    r"\b(?:instructions?|prompt|request|caption|images?|pictures?|photos?|scenes?|signs?|user)\b",
+    r"\b(?:instructions?|prompt|request|caption|images?|pictures?|photos?|scenes?|signs?|user|"
+    r"clipboards?|walls?|boards?|whiteboards?|blackboards?|desks?|screens?|papers?|pages?|posters?|"
+    r"fridge|doors?|shirts?|jerseys?|notebooks?)\b",
+    re.IGNORECASE,
+)
+# What is quoted from a picture is what it shows.
+_QUOTED = re.compile(
+    r"\b(?:reads?|reading|says?|saying|shows?|showing|text|words?|letters|for|title[d]?|headed)"
+    r"\s*:?\s*[\"'\u201c\u2018]$",
     re.IGNORECASE,
 )
 _OF = re.compile(
@@ -100,6 +52,8 @@ def _singular(word: str) -> str:
 
 def _is_of_what_is_seen(reasoning: str, found: re.Match[str]) -> bool:
     """Whether the words of a citation, or those that say of what it is, name something visible."""
+    if _QUOTED.search(reasoning[: found.start()]):
+        return True
     of = _OF.match(reasoning, found.end())
     return bool(_OF_WHAT_IS_SEEN.search(found[0]) or (of and _OF_WHAT_IS_SEEN.fullmatch(of[1])))
 

@@ -1,0 +1,169 @@
+"""Faults planted in ShapeWorld rows and in the answers about them, for measuring the gates.
+
+Each row has at most one. Faults of rows (duplicates, near duplicates, contamination) are planted
+before a judge is asked, faults of answers (leaks, contradictions, moved scores, degenerate text) in
+what it answered. The sentences were written without sight of the gates' phrases.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from foundry.shapeworld.rows import Kind
+from pipelines.answers import Row
+from pipelines.gates.contradictions import implied_scores
+from pipelines.gen_flow import Outcome
+from pipelines.tables import write_answers
+
+# Of all rows, for each kind of fault.
+SHARE = 0.03
+ROW_FAULTS = ("duplicate", "near duplicate", "contaminated text", "contaminated picture")
+ANSWER_FAULTS = (
+    "leak",
+    "sounds like a leak",
+    "praise scored 1",
+    "damnation scored 5",
+    "degenerate",
+    "moved by 1",
+    "moved by 2",
+    "moved by 3",
+)
+_TEXT = {"gen": "prompt", "edit": "instruction"}
+_PICTURE = {"gen": "image", "edit": "edited_image"}
+TABLE = {"gen": "gen_scores", "edit": "edit_scores"}
+
+
+def plant_in_rows(kind: Kind, world: Path) -> dict[str, str]:
+    """Write `planted.jsonl` and `benchmark.jsonl` beside the rows of a world.
+
+    Returns the fault of each faulty row by its id. A row that shares a contaminated prompt is
+    contaminated as well.
+    """
+    rows = [json.loads(line) for line in (world / "rows.jsonl").read_text("utf-8").splitlines()]
+    faults: dict[str, str] = {}
+    further: list[Row] = []
+    benchmark: list[dict[str, str]] = []
+    for row in rows:
+        fault = _draw(row["id"], ROW_FAULTS)
+        if fault == "duplicate":
+            further.append({**row, "id": f"{row['id']}-again"})
+            faults[further[-1]["id"]] = fault
+        elif fault == "near duplicate":
+            further.append(_near(kind, row, world))
+            faults[further[-1]["id"]] = fault
+        elif fault == "contaminated text" and kind == "gen":
+            benchmark.append({"id": row["id"], "text": row["prompt"]})
+            faults |= {r["id"]: fault for r in rows if r["prompt"] == row["prompt"]}
+        elif fault == "contaminated picture":
+            name = _recompress(world / row[_PICTURE[kind]], world, f"{row['id']}-benchmark", 0.97)
+            benchmark.append({"id": row["id"], "picture": name})
+            faults[row["id"]] = fault
+    for name, lines in (("planted", rows + further), ("benchmark", benchmark)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (world / f"{name}.jsonl").write_text(text, "utf-8")
+    return faults
+
+
+def _draw(name: str, faults: Sequence[str]) -> str | None:
+    """The fault of a row by hash, None for most."""
+    place = int(sha256(f"{faults[0]}/{name}".encode()).hexdigest()[:8], 16) / 2**32 / SHARE
+    return faults[int(place)] if place < len(faults) else None
+
+
+def _near(kind: Kind, row: Row, world: Path) -> Row:
+    """The same row with its picture compressed anew and its text in another form."""
+    picture, text = _PICTURE[kind], _TEXT[kind]
+    name = _recompress(world / row[picture], world, f"{row['id']}-near", 1.0)
+    return {**row, "id": f"{row['id']}-near", picture: name, text: row[text].rstrip(".") + " ."}
+
+
+def _recompress(path: Path, world: Path, name: str, scale: float) -> str:
+    buffer = BytesIO()
+    with Image.open(path) as image:
+        size = round(image.width * scale), round(image.height * scale)
+        image.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=80)
+    target = world / "planted" / f"{name}.jpg"
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(buffer.getvalue())
+    return str(target.relative_to(world))
+
+
+def plant_in_answers(
+    kind: Kind, build: Path, outcomes: Sequence[Outcome], row_faults: Mapping[str, str]
+) -> dict[tuple[str, str | None], tuple[str, bool]]:
+    """Put faults into the answers of bucket 0.
+
+    Returns by source id and axis the fault, and whether it can be told from the row alone: a moved
+    score only where it goes by two or more against verdicts that it fitted before.
+    """
+    sentences = _Sentences()
+    faults: dict[tuple[str, str | None], tuple[str, bool]] = {}
+    changed: list[Row] = []
+    for outcome in outcomes:
+        score, source_id = outcome.score, outcome.row["source_id"]
+        if score is None or score["status"] != "ok" or source_id in row_faults:
+            continue
+        fault = _draw(f"{source_id}/{outcome.axis}", ANSWER_FAULTS)
+        new = _faulty(fault, outcome.axis, score, sentences) if fault else None
+        if fault is None or new is None:
+            continue
+        decidable = True
+        if fault.startswith("moved"):
+            decidable = kind == "gen" and fault != "moved by 1" and _fitted(outcome)
+        faults[source_id, outcome.axis] = fault, decidable
+        changed.append({**score, **new})
+    write_answers(build, TABLE[kind], 0, changed)
+    return faults
+
+
+def _fitted(outcome: Outcome) -> bool:
+    score = outcome.score or {}
+    low, high = implied_scores(outcome.upstream["items"], score["verdicts"])
+    return low <= score["score"] <= high
+
+
+class _Sentences:
+    """The planted sentences, each list gone through in turn."""
+
+    def __init__(self) -> None:
+        text = (resources.files("foundry.evals") / "planted_sentences.json").read_text("utf-8")
+        self._turns = {name: _forever(lines) for name, lines in json.loads(text).items()}
+
+    def next(self, name: str) -> str:
+        """The next sentence of a list."""
+        return next(self._turns[name])
+
+
+def _forever(lines: Sequence[str]) -> Iterator[str]:
+    while True:
+        yield from lines
+
+
+def _faulty(
+    fault: str, axis: str | None, score: Row, sentences: _Sentences
+) -> dict[str, Any] | None:
+    """What a fault changes in an answer; None where it cannot be planted."""
+    about, given = axis or "gen", score["score"]
+    world = "gen" if axis is None else "edit"
+    match fault:
+        case "leak":
+            return {"reasoning": f"{score['reasoning']} {sentences.next(f'leak_{world}')}"}
+        case "sounds like a leak":
+            return {"reasoning": f"{score['reasoning']} {sentences.next(f'clean_{world}')}"}
+        case "praise scored 1":
+            return {"reasoning": sentences.next(f"praise_{about}"), "score": 1}
+        case "damnation scored 5":
+            return {"reasoning": sentences.next(f"damn_{about}"), "score": 5}
+        case "degenerate":
+            return {"reasoning": sentences.next("degenerate")}
+    by = int(fault.rsplit(" ", 1)[1])
+    to = given - by if given - by >= 1 else given + by
+    return {"score": to} if to <= 5 else None

@@ -1,0 +1,82 @@
+"""What was measured of the gates, as Markdown tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from foundry.evals.shapebench_tables import table_row, table_rule
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The tables of a report."""
+    return "\n".join("\n".join(part(found)) + "\n" for part in (_faults, _gates, _scores))
+
+
+def _faults(found: dict[str, Any]) -> list[str]:
+    lines = [
+        "## Faults found",
+        "",
+        table_row("rows", "planted", "told from the row", "n", "rejected by its gate", "by any"),
+        table_rule(6),
+    ]
+    for one in found["faults"]:
+        n = one["planted"]
+        own = _share(one["by_its_gate"], n) if one["gate"] else "no gate should"
+        told = "yes" if one["decidable"] else "no"
+        lines.append(table_row(one["kind"], one["fault"], told, n, own, _share(one["by_any"], n)))
+    return [
+        *lines,
+        "",
+        "A near duplicate can be told where its twin stands with the same score; a moved score "
+        "where it goes two or more against verdicts that it fitted before. An edit is two rows, "
+        "one an axis.",
+    ]
+
+
+def _gates(found: dict[str, Any]) -> list[str]:
+    lines = [
+        "## What the gates rejected",
+        "",
+        table_row(
+            "rows", "gate", "rejected", "planted for it", "other faults", "no fault", "precision",
+            "their MAE",
+        ),
+        table_rule(8),
+    ]  # fmt: skip
+    for one in found["gates"]:
+        alone = f"{one['unplanted_mae']:.2f}" if one["unplanted"] else ""
+        planted = one["rejected"] - one["unplanted"]
+        lines.append(
+            table_row(
+                one["kind"], one["gate"], one["rejected"], one["planted_for_it"],
+                one["other_faults"], one["unplanted"], _share(planted, one["rejected"]), alone,
+            )
+        )  # fmt: skip
+    return [
+        *lines,
+        "",
+        "Precision counts every planted fault as rightly rejected and every other row as wrongly "
+        "rejected, the judge's own contradictions among them: the last column is the error of "
+        "their scores against the truth.",
+    ]
+
+
+def _scores(found: dict[str, Any]) -> list[str]:
+    lines = [
+        "## Scores against the truth (MAE)",
+        "",
+        table_row(
+            "axis", "rows", "before the gates", "kept", "after the gates", "rows without a fault"
+        ),
+        table_rule(6),
+    ]
+    for one in found["scores"]:
+        errors = [f"{one[name]:.3f}" for name in ("before", "after", "without_faults")]
+        lines.append(
+            table_row(one["axis"], one["rows"], errors[0], one["kept"], errors[1], errors[2])
+        )
+    return lines
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%} ({part} of {whole})" if whole else ""
