@@ -1,4 +1,6 @@
-"""Fixtures of the real servers; each starts once a test run, when the first test asks for it."""
+"""Fixtures of the real servers, started when a test first asks: once a test run, the browser once a
+module.
+"""
 
 import shutil
 
@@ -23,7 +25,8 @@ def vllm(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(scope="session")
+# Of a module and no longer: while playwright runs, `asyncio.run` is refused in this thread.
+@pytest.fixture(scope="module")
 def chromium():
     """A real browser, headless."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
