@@ -18,9 +18,9 @@ Metric = Callable[..., float]
 RESAMPLES = 1000
 
 
-def mae(true: Array, given: Array) -> float:
-    """Mean absolute error, in score points."""
-    return float(np.abs(true - given).mean()) if len(true) else float("nan")
+def mae(true: Array, given: Array, weights: Array | None = None) -> float:
+    """Mean absolute error, in score points; `weights` says how many rows each stands for."""
+    return float(np.average(np.abs(true - given), weights=weights)) if len(true) else float("nan")
 
 
 def macro_mae(true: Array, given: Array) -> float:
@@ -36,17 +36,19 @@ def spearman(true: Array, given: Array) -> float:
     return float(found.statistic)  # pyright: ignore[reportAttributeAccessIssue] - stubs lack it
 
 
-def quadratic_kappa(true: Array, given: Array) -> float:
+def quadratic_kappa(true: Array, given: Array, weights: Array | None = None) -> float:
     """Cohen's kappa with quadratic weights, for integer scores 1-5; NaN where nothing varies.
 
+    `weights` says how many rows each stands for, at least 1 (each for itself, if left out).
     Source: Cohen (1968), 1 - sum(w observed) / sum(w expected) with w = (i - j)^2.
     """
     observed = np.zeros((5, 5))
-    np.add.at(observed, (true.astype(int) - 1, given.astype(int) - 1), 1)
+    times = 1 if weights is None else weights
+    np.add.at(observed, (true.astype(int) - 1, given.astype(int) - 1), times)
     expected = np.outer(observed.sum(1), observed.sum(0)) / max(1, observed.sum())
-    weights = np.subtract.outer(np.arange(5), np.arange(5)) ** 2
-    by_chance = float((weights * expected).sum())
-    return 1 - float((weights * observed).sum()) / by_chance if by_chance else float("nan")
+    squares = np.subtract.outer(np.arange(5), np.arange(5)) ** 2
+    by_chance = float((squares * expected).sum())
+    return 1 - float((squares * observed).sum()) / by_chance if by_chance else float("nan")
 
 
 def best_constant(true: Array, metric: Metric) -> tuple[int, float]:

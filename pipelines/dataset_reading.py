@@ -1,0 +1,121 @@
+"""A finished `dataset/` read back: its files and splits, row group by row group, its pictures.
+
+Memory holds one row group at a time, however large the dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.answers import Row
+from pipelines.build import Kind
+from pipelines.dataset_rows import PICTURES
+from pipelines.recipe import ImageLimits
+
+
+class DatasetUnreadable(Exception):
+    """A folder that holds no dataset, or one that is not whole; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset's files in order, by split, and what its rows are scores of."""
+
+    folder: Path
+    kind: Kind
+    splits: dict[str, list[Path]]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of all splits, in order."""
+        return [path for paths in self.splits.values() for path in paths]
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """The dataset of a build's folder, or of a folder that holds the Parquet files themselves.
+
+    Raises DatasetUnreadable where there is none, or where files of one split are missing.
+    """
+    inside = folder / "dataset"
+    place = inside if inside.is_dir() else folder
+    splits: dict[str, list[Path]] = {}
+    for path in sorted(place.rglob("*-of-*.parquet")):
+        splits.setdefault(path.name.partition("-")[0], []).append(path)
+    if not splits:
+        raise DatasetUnreadable(
+            f"{folder}: no rows here; name a finished build, or a folder with "
+            "train-00000-of-00001.parquet and the like"
+        )
+    for split, paths in splits.items():
+        wanted = paths[0].stem.rpartition("-")[2]
+        if wanted != f"{len(paths):05d}":
+            raise DatasetUnreadable(f"{place}: {len(paths)} of {wanted} files of split '{split}'")
+    names = _open(next(iter(splits.values()))[0]).schema_arrow.names
+    for kind, columns in PICTURES.items():
+        if {"row_id", "score", "reasoning", *columns} <= set(names):
+            return Dataset(folder=folder, kind=kind, splits=splits)
+    raise DatasetUnreadable(f"{place}: not the columns of a build's dataset: {', '.join(names)}")
+
+
+def read_groups(paths: list[Path], columns: list[str]) -> Iterator[tuple[Path, int, list[Row]]]:
+    """Every row group: its file, its number there, and its rows with those of `columns` it has.
+
+    Raises DatasetUnreadable naming the file.
+    """
+    for path in paths:
+        file = _open(path)
+        for group in range(file.num_row_groups):
+            yield path, group, _read_group(path, file, group, columns)
+
+
+def read_group(path: Path, group: int, columns: list[str]) -> list[Row]:
+    """The rows of one row group, as `read_groups` gives them."""
+    return _read_group(path, _open(path), group, columns)
+
+
+def original_bytes(row: Row, column: str) -> bytes:
+    """The original bytes of a row's picture, from the row or from the file that it names.
+
+    Raises DatasetUnreadable for a picture that is gone or is not the one that was scored.
+    """
+    cell = row[column]
+    where = f"row {row['row_id']}, {column}"
+    try:
+        data = cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+    except (OSError, TypeError) as error:
+        raise DatasetUnreadable(f"{where}: {error}; put the picture back") from error
+    if sha256(data).hexdigest() != row[f"{column}_sha256"]:
+        name = cell["path"]
+        raise DatasetUnreadable(f"{where}: {name} is not the picture that was scored; put it back")
+    return data
+
+
+def image_limits(folder: Path) -> ImageLimits:
+    """The limits that a build's pictures were prepared under; the defaults where it says none."""
+    try:
+        recipe = json.loads((folder / "manifest.json").read_text("utf-8"))["recipe"]
+        return ImageLimits(**recipe["images"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ImageLimits()
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetUnreadable(f"{path}: cannot be read: {error}") from error
+
+
+def _read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> list[Row]:
+    known = [name for name in columns if name in file.schema_arrow.names]
+    try:
+        return file.read_row_group(group, columns=known).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetUnreadable(f"{path}: row group {group} cannot be read: {error}") from error
