@@ -1,0 +1,1 @@
+"""A dataset as conversations for trainers elsewhere: TRL, LLaMA-Factory, ms-swift."""
