@@ -31,7 +31,8 @@ _SAYS = (
 # What stands behind "the report" when it is not the first half of another word.
 _STANDS_ALONE = (
     r"(?=['\u2019]s (?:mention|list|account|claim)|[,;.:)]|$| (?:that|which|also|only|however|"
-    r"fails|makes|and|but|is|was|has|had|with|as|on the|about|above|below|provided|given|itself|alone)\b)"
+    r"fails|makes|and|but|is|was|has|had|with|as|on the|about|above|below|provided|given|itself|"
+    r"alone)\b)"
 )
 _NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
 # What a verdict is called, and how one is had.
