@@ -96,7 +96,7 @@ def measure(n: int) -> dict[str, Any]:
         started = time.perf_counter()
         near = near_rows_of(build, "gen", gates)
         near_s = time.perf_counter() - started
-        gate = make_gate(near, benchmarks, gates)
+        gate = make_gate(near, benchmarks, gates, [])
         index, rejected = [], 0
         for row in dataset_rows(n):
             if gate(row) is None:

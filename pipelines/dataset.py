@@ -39,9 +39,10 @@ from pipelines.gates.contamination import Benchmarks
 from pipelines.recipe import Recipe
 from pipelines.replies import SCORES
 from pipelines.rows import kind_of
-from pipelines.shards import ROWS_PER_GROUP, sync_folder
+from pipelines.shards import ROWS_PER_GROUP, sync_folder, write_bytes
 from pipelines.stages import Stage
 
+_MATCHES = ("row_id", "axis", "benchmark", "item", "what")
 FOLDERS = ("dataset", "rejects", "controls")
 _INDEX = {"bucket": pl.Int32, "row_id": pl.String, "split": pl.String, "axis": pl.String}
 
@@ -76,11 +77,14 @@ def write_dataset(
 ) -> Written:
     """Write `dataset/`, `rejects/` and `controls/` beside the old ones, then put them in place.
 
+    `contamination.csv` lists the rows that share something with a benchmark, and what.
+
     Raises NotAsked, OSError (disk full); the old ones then stand untouched.
     """
     kind = kind_of(recipe)
     near = near_rows_of(build, kind, recipe.gates)
-    gate = make_gate(near, benchmarks, recipe.gates)
+    matches: list[dict[str, Any]] = []
+    gate = make_gate(near, benchmarks, recipe.gates, matches)
     fresh = {name: build / f".{name}.new" for name in (*FOLDERS, "gated")}
     with _made_anew(*fresh.values()):
         passed = _pass_gates(
@@ -119,6 +123,8 @@ def write_dataset(
     (build / "manifest.json").unlink(missing_ok=True)
     for name in FOLDERS:
         _replace(fresh[name], build / name)
+    listed = pl.DataFrame(matches, schema=dict.fromkeys(_MATCHES, pl.String))
+    write_bytes(build / "contamination.csv", listed.write_csv().encode())
     return Written(
         splits={split: writer.rows for split, writer in writers.items()},
         rejects=n_rejects,

@@ -147,6 +147,9 @@ def test_rows_that_a_gate_rejects_are_counted_with_their_reason_and_fail_no_run(
         assert (law.dataset, law.rejected) == (4, 2)
         manifest = json.loads((tmp_path / "out/manifest.json").read_text())
         assert manifest["funnel"]["rejects"] == {"gate:contamination": 2}
+        listed = (tmp_path / "out/contamination.csv").read_text().splitlines()
+        assert listed[0] == "row_id,axis,benchmark,item,what"
+        assert len(listed) == 3
         assert manifest["sets_not_wholly_compared"] == 0
 
 

@@ -171,7 +171,7 @@ def judged(rows, near):
     sets = {name: i for i, name in enumerate("abc")}
     near = {i: frozenset((i, *others)) for i, others in near.items()}
     known = NearRows(sets=sets, near=near, capped=0)
-    gate = make_gate(known, read_benchmarks([]), Gates())
+    gate = make_gate(known, read_benchmarks([]), Gates(), [])
     return [fault and fault[0] for fault in map(gate, rows)]
 
 

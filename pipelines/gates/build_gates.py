@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from pipelines.shards import shard_paths
 Gate = Callable[[dict[str, Any]], tuple[str, str] | None]
 
 
-def make_gate(near: NearRows, benchmarks: Benchmarks, gates: Gates) -> Gate:
+def make_gate(
+    near: NearRows, benchmarks: Benchmarks, gates: Gates, matches: list[dict[str, Any]]
+) -> Gate:
     """A function that tells of a dataset row why it may not stand, as reason and detail, or None.
 
     It must be given all rows in the order of the dataset: of rows that are near to each other and
-    have one score on one axis, the first that passes the other gates stands.
+    have one score on one axis, the first that passes the other gates stands. Rows that match a
+    benchmark are added to `matches`, with what of it they match.
     """
     lookup = make_lookup(benchmarks, most_bits=gates.most_bits, most_colour=gates.most_colour)
     standing: dict[tuple[int, str | None, int], str] = {}
@@ -34,6 +38,7 @@ def make_gate(near: NearRows, benchmarks: Benchmarks, gates: Gates) -> Gate:
             return fault
         match = lookup(row)
         if match is not None:
+            matches.append({"row_id": row["row_id"], "axis": row["axis"], **asdict(match)})
             return "gate:contamination", f"{match.what} of item {match.item} of {match.benchmark}"
         ours = near.sets.get(row["row_id"])
         if ours is None:
