@@ -5,17 +5,19 @@ BUNDLED := foundry/shapeworld/judge
 JUDGE ?= $(BUNDLED)
 # A folder of answers belongs to one judge.
 BENCHED = builds/shapebench-$(shell sha256sum $(BUNDLED)/model.safetensors | cut -c1-12)
+GATED = builds/quality-$(shell sha256sum $(BUNDLED)/model.safetensors | cut -c1-12)
 # Another index for torch wheels, such as PyTorch's own index of CPU wheels.
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo test lint clean proof-shapebench
+.PHONY: help setup demo test lint clean proof-shapebench proof-quality
 help:
 	@echo "make demo    build both environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"
 	@echo "make lint    ruff, pyright, import-linter"
 	@echo "make setup   only build the environments"
 	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
+	@echo "make proof-quality     measure the gates on planted faults: docs/proof/quality.md"
 	@echo "make clean   remove builds/ (environments stay)"
 
 .venv/.complete: pyproject.toml requirements/constraints.txt
@@ -39,6 +41,10 @@ proof-shapebench: setup
 	mkdir -p docs/proof && cp $(BENCHED)/shapebench-2000.md docs/proof/shapebench.md
 	printf '\n' >> docs/proof/shapebench.md
 	sed -n '/^## Learning curve/,$$p' $(BUNDLED)/README.md >> docs/proof/shapebench.md
+
+proof-quality: setup
+	.venv/bin/python -m foundry.evals.run quality --launch --model $(BUNDLED) --out $(GATED)
+	mkdir -p docs/proof && cp $(GATED)/quality-2000.md docs/proof/quality.md
 
 lint: .venv/.complete
 	.venv/bin/ruff check .

@@ -1,0 +1,101 @@
+"""Measuring the gates: what is planted, what is found, and how it is counted."""
+
+import json
+from collections import Counter
+
+import pytest
+from stub_server import stub_process
+
+from foundry.evals.planting import ANSWER_FAULTS, ROW_FAULTS, plant_in_rows
+from foundry.evals.quality import GATE_OF, Judged, measure, run_quality
+from foundry.evals.quality_tables import markdown
+from foundry.shapeworld.make import write_world
+from pipelines.runtime import Servers
+
+
+def judged(fault, reason, *, true=3, score=3, decidable=True):
+    return Judged(kind="gen", axis=None, fault=fault, decidable=decidable, reason=reason, true=true,
+                  score=score)  # fmt: skip
+
+
+def test_recall_precision_and_errors_worked_by_hand():
+    found = measure(
+        [
+            judged("leak", "gate:leak"),
+            judged("leak", "gate:degenerate"),
+            judged("leak", None),
+            # Never came to a gate.
+            judged("leak", "reply:schema", score=None),
+            judged("moved by 2", None, score=5, decidable=False),
+            judged("moved by 2", "gate:contradiction", score=5),
+            judged(None, "gate:leak", score=4),
+            judged(None, None),
+        ]
+    )
+    leak, told, untold = found["faults"]
+    assert (leak["planted"], leak["by_its_gate"], leak["by_any"]) == (3, 1, 2)
+    assert (told["decidable"], told["planted"], told["by_its_gate"]) == (True, 1, 1)
+    assert (untold["decidable"], untold["planted"], untold["by_any"]) == (False, 1, 0)
+    gates = {one["gate"]: one for one in found["gates"]}
+    assert gates["gate:leak"]["planted_for_it"] == gates["gate:leak"]["unplanted"] == 1
+    assert gates["gate:leak"]["unplanted_mae"] == 1
+    assert gates["gate:degenerate"]["other_faults"] == 1
+    (scores,) = [one for one in found["scores"] if one["axis"] == "gen"]
+    # Of seven scores: two are 2 off, one is 1 off; of three kept: one is 2 off.
+    assert scores["before"] == pytest.approx(5 / 7)
+    assert (scores["kept"], scores["after"]) == (3, pytest.approx(2 / 3))
+    assert scores["without_faults"] == pytest.approx(1 / 2)
+    assert "33.3% (1 of 3)" in markdown(found)
+
+
+def test_every_fault_names_the_gate_that_is_there_for_it():
+    assert set(GATE_OF) == {*ROW_FAULTS, *ANSWER_FAULTS}
+
+
+def test_planted_rows_are_added_or_shared_with_the_benchmark(tmp_path):
+    write_world("gen", 400, 5, tmp_path)
+    faults = plant_in_rows("gen", tmp_path)
+    lines = (tmp_path / "planted.jsonl").read_text().splitlines()
+    rows = {row["id"]: row for row in map(json.loads, lines)}
+    kinds = Counter(faults.values())
+    assert set(kinds) == set(ROW_FAULTS)
+    assert len(rows) == 400 + kinds["duplicate"] + kinds["near duplicate"]
+    benchmark = [
+        json.loads(line) for line in (tmp_path / "benchmark.jsonl").read_text().splitlines()
+    ]
+    texts = {item["text"] for item in benchmark if "text" in item}
+    for row_id, fault in faults.items():
+        row = rows[row_id]
+        assert (tmp_path / row["image"]).is_file()
+        if fault == "contaminated text":
+            assert row["prompt"] in texts
+        if fault == "duplicate":
+            assert {**row, "id": row_id.removesuffix("-again")} == rows[
+                row_id.removesuffix("-again")
+            ]
+
+
+def test_planted_faults_go_through_the_factory_and_a_second_run_finds_the_same(tmp_path):
+    found = []
+    with stub_process() as stub:
+        for _ in range(2):
+            servers = Servers()
+            found.append(
+                run_quality(
+                    tmp_path,
+                    rows=160,
+                    endpoint={"url": stub.url, "model": "stub"},
+                    servers=servers,
+                    say=lambda text: None,
+                )
+            )
+            servers.close()
+            arrived = stub.log()["arrived"]
+        assert stub.log()["arrived"] == arrived
+    assert found[0] == found[1]
+    faults = {(one["kind"], one["fault"]): one for one in measure(found[0])["faults"]}
+    for kind in ("gen", "edit"):
+        duplicate = faults[kind, "duplicate"]
+        assert duplicate["by_its_gate"] == duplicate["planted"] > 0
+    text = faults["gen", "contaminated text"]
+    assert text["by_any"] == text["planted"] > 0
