@@ -67,3 +67,40 @@ def add_answers(counts: dict[str, Any] | None, answers: Iterable[Row]) -> dict[s
         if row["reason"]:
             counts["reasons"][row["reason"]] = counts["reasons"].get(row["reason"], 0) + 1
     return counts
+
+
+def count_rejects(build: Path) -> Counter[tuple[str, str]]:
+    """Rejects by stage and reason, in dataset rows."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for path in sorted((build / "rejects").glob("*.parquet")):
+        found = pl.read_parquet(path, columns=["stage", "reason"])
+        counts.update(found.iter_rows())
+    return counts
+
+
+def funnel_steps(
+    manifest: Mapping[str, Any], rejects: Mapping[tuple[str, str], int]
+) -> list[dict[str, Any]]:
+    """The way from source rows to the dataset, as steps that each lose some.
+
+    `rejects` is by stage and reason. Each step has its `name`, the rows `lost` in it, `left` after
+    it, and what was lost by reason; all in dataset rows (an edit counts once an axis).
+    """
+    law, asked = manifest["law"], [t for t in manifest["funnel"] if t not in ("rows", "rejects")]
+    lost: dict[str, dict[str, int]] = {
+        name: {} for name in ("rows", "duplicates", *asked, "gates", "pictures", "balance")
+    }
+    if law["duplicates"]:
+        lost["duplicates"] = {"duplicate": law["duplicates"]}
+    for (stage, reason), n in sorted(rejects.items()):
+        kind, _, table = reason.partition(":")
+        name = {"gate": "gates", "balance": "balance", "upstream": table}.get(kind, stage)
+        # A picture that went or changed after its row was read.
+        name = "pictures" if kind == "picture" and stage in ("gates", "dataset") else name
+        lost.setdefault(name, {})[reason] = n
+    left = law["source"]
+    steps = []
+    for name, reasons in lost.items():
+        left -= sum(reasons.values())
+        steps.append({"name": name, "lost": sum(reasons.values()), "left": left, "why": reasons})
+    return steps

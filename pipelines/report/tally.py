@@ -1,0 +1,71 @@
+"""Counts over the rows of a dataset: scores, votes, label probabilities.
+
+Read file by file without pictures, so that the size of a build does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+SCORES = range(1, 6)
+ENTROPY_STEP = 0.25
+ENTROPY_BINS = 10  # up to 2.5 bits; the most that five labels can have is 2.32
+_COLUMNS = ["axis", "score", "score_probs", "vote_scores", "vote_spread", "faults"]
+
+
+def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
+    """Counts by axis (None: generated pictures).
+
+    `scores`: rows of score 1 to 5. Of rows with several votes: `voted`, `unanimous`, `ranges` by
+    highest vote less lowest (0 to 4), `spread` the sum of standard deviations. Of rows with label
+    probabilities: `probed`, `entropy` the sum in bits, `unsure` over one bit, and `entropies`
+    in steps of a quarter bit. `leaks`: rows asked again because they cited what is hidden.
+    """
+    tallies: dict[str | None, dict[str, Any]] = {}
+    for path in sorted((build / "dataset").glob("*.parquet")):
+        names = pl.read_parquet_schema(path)
+        frame = pl.read_parquet(path, columns=[name for name in _COLUMNS if name in names])
+        if "axis" not in names:
+            frame = frame.with_columns(axis=pl.lit(None, pl.String))
+        for (axis,), rows in sorted(frame.group_by("axis"), key=lambda found: str(found[0])):
+            _add(tallies.setdefault(axis, _nothing()), rows)
+    # Execution before consistency, as in the flow.
+    return dict(sorted(tallies.items(), key=lambda item: str(item[0]), reverse=True))
+
+
+def _nothing() -> dict[str, Any]:
+    sums = dict.fromkeys(
+        ("voted", "unanimous", "spread", "probed", "entropy", "unsure", "leaks"), 0
+    )
+    return {**sums, "scores": [0] * 5, "ranges": [0] * 5, "entropies": [0] * ENTROPY_BINS}
+
+
+def _add(tally: dict[str, Any], rows: pl.DataFrame) -> None:
+    for i, score in enumerate(SCORES):
+        tally["scores"][i] += int((rows["score"] == score).sum())
+    leaks = rows["faults"].list.eval(pl.element().str.starts_with("reply:leak")).list.any()
+    tally["leaks"] += int(leaks.sum())
+    votes = rows.filter(pl.col("vote_scores").list.len() > 1)
+    ranges = votes["vote_scores"].list.max() - votes["vote_scores"].list.min()
+    for i in range(5):
+        tally["ranges"][i] += int((ranges == i).sum())
+    tally["voted"] += votes.height
+    tally["unanimous"] += int((ranges == 0).sum())
+    tally["spread"] += float(votes["vote_spread"].sum())
+    entropies = _entropies(rows["score_probs"].drop_nulls())
+    for bits in entropies:
+        tally["entropies"][min(int(bits / ENTROPY_STEP), ENTROPY_BINS - 1)] += 1
+    tally["probed"] += len(entropies)
+    tally["entropy"] += math.fsum(entropies)
+    tally["unsure"] += sum(bits > 1 for bits in entropies)
+
+
+def _entropies(probs: pl.Series) -> list[float]:
+    """Bits of each row's label probabilities; a label of probability 0 adds nothing."""
+    p = pl.element()
+    bits = probs.list.eval(pl.when(p > 0).then(-p * p.log(2)).otherwise(0.0)).list.sum()
+    return [max(0.0, value) for value in bits.to_list()]

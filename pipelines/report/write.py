@@ -1,0 +1,151 @@
+"""`report/index.html` of a build: figures of all its rows, and a sample of them to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipelines.build import Kind
+from pipelines.pictures import PictureRejected
+from pipelines.report.figures import collect_figures
+from pipelines.report.page import embed_json, render_page
+from pipelines.report.records import PICTURES, kept_record, make_intern, picture_name, reject_record
+from pipelines.report.sample import Pick, Sample, pick_rows, read_picks
+from pipelines.report.thumbnails import (
+    Thumbnail,
+    fit_thumbnails,
+    make_thumbnail,
+)
+from pipelines.shards import shard_paths, write_bytes
+
+ROWS, SEED = 2_000, 0
+_ROW_COLUMNS = ("row_id", "split", "license", "image", "source_image", "edited_image")
+MOST_BYTES = 15_000_000
+# Texts take at most so much of the page; with longer ones fewer rows are shown.
+TEXT_SHARE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Where the page is, its size in bytes, the figures in it, and rows shown and not."""
+
+    path: Path
+    size: int
+    figures: dict[str, Any]
+    shown: dict[str, tuple[int, int]]
+
+
+def write_report(
+    build: Path, *, rows: int = ROWS, seed: int = SEED, most_bytes: int = MOST_BYTES
+) -> Report:
+    """Write the page of a finished build, with at most `rows` sampled rows, in `most_bytes`.
+
+    Raises BuildRefused for a folder that is no finished build, OSError when it cannot be written.
+    """
+    figures = collect_figures(build)
+    kind: Kind = figures["build"]["kind"]
+    frame = len(render_page({}, title=figures["build"]["name"])) + len(embed_json(figures)) + 1_000
+    room = most_bytes - frame
+    while True:
+        sample = pick_rows(build, rows=rows, seed=seed)
+        known = _known_rows(build, kind, sample)
+        records, shared = _records(sample, known, kind)
+        taken = len(embed_json([records, shared]))
+        if taken <= TEXT_SHARE * room or not records:
+            break
+        rows = min(int(0.95 * len(records) * TEXT_SHARE * room / taken), len(records) - 1)
+    pictures = _pictures(sample, known, kind, budget=room - taken)
+    shown = {"kept": sample.kept, "rejects": sample.rejects}
+    side_px = max((max(p["width"], p["height"]) for p in pictures.values()), default=0)
+    data = {
+        **figures,
+        "sample": {**shown, "seed": seed, "picture_px": side_px},
+        "rows": records,
+        "shared": shared,
+        "pictures": pictures,
+    }
+    page = render_page(data, title=figures["build"]["name"]).encode()
+    path = build / "report" / "index.html"
+    write_bytes(path, page)
+    return Report(path=path, size=len(page), figures=figures, shown=shown)
+
+
+def _known_rows(build: Path, kind: Kind, sample: Sample) -> dict[str, dict[str, Any]]:
+    """What `rows/` knows of the rejects in the sample, by row id: pictures, split, licence."""
+    rejects = [pick for pick in sample.picks if not pick.kept]
+    wanted = {row["row_id"] for _, row in read_picks(rejects, only=("row_id",))}
+    found: dict[str, dict[str, Any]] = {}
+    for path in shard_paths(build / "rows") if wanted else ():
+        with pq.ParquetFile(path) as file:
+            names = [n for n in file.schema_arrow.names if n in _ROW_COLUMNS]
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=["row_id"])["row_id"]
+                at = [i for i, row_id in enumerate(ids.to_pylist()) if row_id in wanted]
+                if at:
+                    table = file.read_row_group(group, columns=names).take(at)
+                    found |= {row["row_id"]: row for row in table.to_pylist()}
+    return found
+
+
+def _records(
+    sample: Sample, known: Mapping[str, dict[str, Any]], kind: Kind
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    intern, shared = make_intern()
+    made: dict[Pick, dict[str, Any]] = {}
+    for pick, row in read_picks(sample.picks, but=PICTURES[kind]):
+        if pick.kept:
+            # The file's name is the only place that says it.
+            made[pick] = kept_record({**row, "split": pick.path.name.split("-")[0]}, kind, intern)
+        else:
+            made[pick] = reject_record(row, known.get(row["row_id"]), kind, intern)
+    return [_finite(made[pick]) for pick in sample.picks], shared
+
+
+def _finite(value: Any) -> Any:
+    """The same value with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pictures(
+    sample: Sample, known: Mapping[str, dict[str, Any]], kind: Kind, *, budget: int
+) -> dict[str, Thumbnail]:
+    """A thumbnail of each picture of the sample, by name, without those that cannot be read."""
+    digests = tuple(f"{name}_sha256" for name in PICTURES[kind])
+    kept = [pick for pick in sample.picks if pick.kept]
+    names = {row[digest] for _, row in read_picks(kept, only=digests) for digest in digests}
+    names |= {row[n]["sha256"] for row in known.values() for n in PICTURES[kind] if row.get(n)}
+    bytes_each = budget // max(len(names), 1)
+    made: dict[str, Thumbnail] = {}
+    for sha256, data in _originals(kept, known, kind):
+        name = picture_name(sha256)
+        if name in made:
+            continue
+        try:
+            data = Path(data).read_bytes() if isinstance(data, str) else data
+            made[name] = make_thumbnail(data, bytes_each)
+        except (OSError, PictureRejected):
+            continue
+    return fit_thumbnails(made, budget)
+
+
+def _originals(
+    kept: list[Pick], known: Mapping[str, dict[str, Any]], kind: Kind
+) -> Iterator[tuple[str, bytes | str]]:
+    """sha256 and bytes of every picture, or the path that it can be read from."""
+    columns = PICTURES[kind]
+    for _, row in read_picks(kept, only=(*columns, *(f"{name}_sha256" for name in columns))):
+        for name in columns:
+            yield row[f"{name}_sha256"], row[name]["bytes"] or row[name]["path"]
+    for row in known.values():
+        for name in columns:
+            if row.get(name):
+                yield row[name]["sha256"], row[name]["path"]
