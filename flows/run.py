@@ -17,6 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.artifacts import report_build, shown_in_prefect
 from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, run_chain
@@ -226,6 +227,7 @@ def run_build(
         servers = SHARED_SERVERS.get()
         runtime = Runtime(recipe, path, counters=counters, say=say, servers=servers)
         stack.enter_context(shown(counters, title=f"build-firm-{kind_of(recipe)}"))
+        stack.enter_context(shown_in_prefect(counters, name=path.name))
         stack.enter_context(runtime)
         _RUNTIMES[build] = runtime
         stack.callback(_RUNTIMES.pop, build)
@@ -237,6 +239,7 @@ def run_build(
         futures = [submit(run_shard, recipe, build, bucket) for bucket in range(n_buckets)]
         _wait(futures, runtime)
         manifest = _call(finish_build, recipe, build, n_buckets)
+        report_build(path)
     _check_reject_share(recipe, manifest)
     return manifest
 

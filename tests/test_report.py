@@ -1,0 +1,430 @@
+"""The report: true figures, a sample that shows what is rare, and a page of bounded size."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import urllib.request
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from flow_cases import flow_command, gen_source, tree_copy, write_recipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from real_servers import PYTHON, run
+from report_cases import HARMFUL, change_manifest, finished_build, many_rows
+from stub_server import stub_process
+
+from pipelines.build import BuildRefused
+from pipelines.report.figures import collect_figures
+from pipelines.report.markdown import figures_markdown
+from pipelines.report.page import embed_json, render_page
+from pipelines.report.sample import pick_rows, read_picks, share_out
+from pipelines.report.throughput import waiting_time
+from pipelines.report.thumbnails import bytes_taken, fit_thumbnails, make_thumbnail
+from pipelines.report.write import write_report
+
+KINDS = ("gen", "edit")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return {
+        kind: finished_build(tmp_path_factory.mktemp(kind) / "build", kind, votes=3)
+        for kind in KINDS
+    }
+
+
+@pytest.fixture
+def build(made, tmp_path, request):
+    """A copy of a finished build that a test may spoil."""
+    kind = getattr(request, "param", "gen")
+    shutil.copytree(made[kind], tmp_path / "build")
+    return tmp_path / "build"
+
+
+both_kinds = pytest.mark.parametrize("build", KINDS, indirect=True)
+
+
+def data_of(path):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text())
+    return json.loads(found[1])
+
+
+def dataset_rows(build):
+    paths = sorted((build / "dataset").glob("*.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+@both_kinds
+def test_the_funnel_loses_rows_step_by_step_down_to_the_dataset(build):
+    figures = collect_figures(build)
+    left, law = figures["law"]["source"], figures["law"]
+    for step in figures["funnel"]:
+        assert step["lost"] == sum(step["why"].values())
+        left -= step["lost"]
+        assert step["left"] == left
+    assert left == law["dataset"] == len(dataset_rows(build))
+    lost = {step["name"]: step["lost"] for step in figures["funnel"]}
+    axes = 2 if figures["build"]["kind"] == "edit" else 1
+    assert (lost["rows"], lost["duplicates"]) == (axes, axes)
+    assert sum(lost.values()) - lost["duplicates"] == law["rejected"]
+
+
+def test_a_picture_that_went_later_is_not_one_that_could_not_be_read():
+    from pipelines.funnel import funnel_steps
+
+    manifest = {"law": {"source": 9, "duplicates": 1}, "funnel": {"rows": {}, "differences": {}}}
+    rejects = {
+        ("rows", "picture:missing"): 1,
+        ("differences", "upstream:differences"): 1,
+        ("gates", "gate:leak"): 1,
+        ("gates", "picture:vanished"): 1,
+        ("dataset", "picture:changed"): 1,
+        ("balance", "balance:quota"): 1,
+    }
+    steps = funnel_steps(manifest, rejects)
+    assert [(step["name"], step["lost"]) for step in steps] == [
+        ("rows", 1),
+        ("duplicates", 1),
+        ("differences", 1),
+        ("gates", 1),
+        ("pictures", 2),
+        ("balance", 1),
+    ]
+    assert steps[-1]["left"] == 2
+
+
+@both_kinds
+def test_scores_votes_and_entropy_are_those_of_the_dataset(build):
+    figures, rows = collect_figures(build), dataset_rows(build)
+    for scores, agreement in zip(figures["scores"], figures["agreement"], strict=True):
+        mine = [row for row in rows if row.get("axis") == scores["axis"]]
+        assert scores["after"] == [sum(r["score"] == s for r in mine) for s in range(1, 6)]
+        assert agreement["voted"] == len(mine)
+        assert agreement["unanimous"] == sum(len(set(r["vote_scores"])) == 1 for r in mine)
+        ranges = Counter(max(r["vote_scores"]) - min(r["vote_scores"]) for r in mine)
+        assert agreement["ranges"] == [ranges[i] for i in range(5)]
+        assert agreement["spread"] == pytest.approx(sum(r["vote_spread"] for r in mine))
+        bits = [-sum(p * np.log2(p) for p in r["score_probs"] if p > 0) for r in mine]
+        assert agreement["entropy"] == pytest.approx(sum(bits))
+        assert agreement["unsure"] == sum(b > 1 for b in bits)
+        assert sum(agreement["entropies"]) == len(mine)
+
+
+def test_before_balance_and_the_target_add_up_over_the_splits(build):
+    parts = [
+        {"split": split, "axis": None, "before": [n] * 5, "after": [1] * 5}
+        for split, n in (("train", 9), ("validation", 2))
+    ]
+    balance = [{**part, "target": [0.2] * 5} for part in parts]
+    change_manifest(build, scores=parts, balance=balance)
+    (scores,) = collect_figures(build)["scores"]
+    assert scores["before"] == [11] * 5
+    assert scores["target"] == pytest.approx([2.0] * 5)
+
+
+def test_each_gate_states_what_it_met_and_rejected(build):
+    figures = collect_figures(build)
+    gates = {gate["gate"]: gate for gate in figures["gates"]}
+    step = next(step for step in figures["funnel"] if step["name"] == "gates")
+    assert step["why"]["gate:contradiction"] == gates["contradiction"]["rejected"] > 0
+    assert all(gate["met"] == step["left"] + step["lost"] for gate in gates.values())
+    assert "grounding" not in gates  # edits alone
+    assert not gates["contamination"]["on"]  # no benchmarks
+
+
+def test_waiting_time_leaves_out_the_pause_between_two_runs():
+    first, second = [[0, 10], [5, 20], [5, 6]], [[5000, 5030]]
+    assert waiting_time(np.array(first)) == (20, 1)
+    assert waiting_time(np.array(second + first)) == (50, 2)
+    assert waiting_time(np.array([[0, 10], [15, 20]])) == (15, 1)  # a breath is no pause
+    assert waiting_time(np.empty((0, 2))) == (0, 0)
+
+
+def test_answers_of_earlier_settings_are_not_timed(build):
+    before = collect_figures(build)["stages"]
+    manifest = json.loads((build / "manifest.json").read_text())
+    manifest["stages"]["gen_scores"]["sampling"]["temperature"] = 0.1
+    change_manifest(build, **manifest)
+    after = collect_figures(build)["stages"]
+    assert [s["table"] for s in after] == ["checklists", "gen_scores", None]
+    assert before[1]["timed"] == before[1]["answers"] > 0
+    assert before[1]["answers_an_hour"] > 0
+    assert after[0]["timed"] == before[0]["timed"]
+    assert (after[1]["timed"], after[1]["answers_an_hour"]) == (0, None)
+
+
+@pytest.mark.parametrize("harm", ["no manifest", "bad manifest", "no build"])
+def test_a_folder_that_is_no_finished_build_is_refused_by_name(build, harm):
+    name = "build.json" if harm == "no build" else "manifest.json"
+    (build / name).unlink()
+    if harm == "bad manifest":
+        (build / name).write_text("{")
+    done = run([PYTHON, "-m", "flows.report", str(build)])
+    assert done.returncode == 1
+    assert str(build) in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(BuildRefused, match=str(build)):
+        write_report(build)
+
+
+def test_the_command_says_where_the_page_is_and_how_much_it_shows(build):
+    done = run([PYTHON, "-m", "flows.report", str(build), "--rows", "5"])
+    assert done.returncode == 0, done.stderr
+    assert "report/index.html" in done.stdout
+    assert re.search(r"\d of \d+ kept, \d of \d+ rejects", done.stdout)
+    assert len(data_of(build / "report" / "index.html")["rows"]) == 5
+
+
+@given(sizes=st.lists(st.integers(0, 300), min_size=1, max_size=9), n=st.integers(0, 500))
+def test_shares_are_equal_but_for_kinds_that_have_fewer(sizes, n):
+    strata = {(True, "", str(i)): size for i, size in enumerate(sizes)}
+    shares = share_out(strata, n)
+    assert sum(shares.values()) == min(n, sum(sizes))
+    most = max(shares.values())
+    assert all(shares[s] == size or shares[s] >= most - 1 for s, size in strata.items())
+
+
+def test_rare_scores_and_reasons_are_seen(tmp_path):
+    kept = [("execution", 5)] * 5000 + [("execution", 1)] * 3 + [("consistency", 3)] * 400
+    rejects = ["reply:schema"] * 900 + ["gate:leak"] * 2
+    sample = pick_rows(many_rows(tmp_path / "b", kept, rejects), rows=300, seed=0)
+    assert (sample.kept, sample.rejects) == ((200, 5403), (100, 902))
+    rows = [row for _, row in read_picks(sample.picks, but=("image",))]
+    found = Counter((row.get("axis"), row.get("score") or row["reason"]) for row in rows)
+    assert found == {
+        ("execution", 1): 3,
+        ("execution", 5): 99,
+        ("consistency", 3): 98,
+        (None, "gate:leak"): 2,
+        (None, "reply:schema"): 98,
+    }
+
+
+def test_a_sample_is_the_same_for_one_seed_and_another_for_another(tmp_path):
+    build = many_rows(tmp_path / "b", [(None, 3)] * 500, [])
+    one, again, other = (pick_rows(build, rows=50, seed=seed).picks for seed in (1, 1, 2))
+    assert one == again
+    assert {pick.index for pick in one} != {pick.index for pick in other}
+
+
+def test_both_axes_of_an_edit_are_chosen_together(build, tmp_path):
+    made = many_rows(tmp_path / "many", [("execution", 3)] * 400 + [("consistency", 3)] * 400, [])
+    table = pq.read_table(made / "dataset")
+    ids = table["row_id"].to_pylist()[:400]
+    at = table.schema.get_field_index("row_id")
+    pq.write_table(
+        table.set_column(at, "row_id", [ids * 2]), made / "dataset/train-00000-of-00001.parquet"
+    )
+    rows = [row["row_id"] for _, row in read_picks(pick_rows(made, rows=100, seed=0).picks)]
+    assert set(Counter(rows).values()) == {2}
+
+
+def test_sampling_never_holds_more_than_a_row_group_of_pictures(tmp_path):
+    many_rows(tmp_path / "b", [(None, 1 + i % 5) for i in range(4000)], [], picture_bytes=40_000)
+    script = f"""
+import pyarrow as pa
+from pathlib import Path
+from pipelines.report.sample import pick_rows, read_picks
+sample = pick_rows(Path({str(tmp_path / "b")!r}), rows=300, seed=0)
+n = sum(len(row["image"]["bytes"]) for _, row in read_picks(sample.picks))
+print(n, pa.default_memory_pool().max_memory())
+"""
+    done = run([PYTHON, "-c", script])
+    assert done.returncode == 0, done.stderr
+    read, peak = map(int, done.stdout.split())
+    assert read == 300 * 40_000
+    # All of it is 160 MB, a row group 4.
+    assert peak < 40e6
+
+
+def noise(side, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_thumbnails_shrink_until_they_fit_and_keep_their_shape():
+    thumbnails = {str(i): make_thumbnail(noise(300, i), 20_000) for i in range(6)}
+    assert bytes_taken(thumbnails) > 60_000
+    fitted = fit_thumbnails(thumbnails, 60_000)
+    assert bytes_taken(fitted) <= 60_000
+    for thumbnail in fitted.values():
+        image = Image.open(io.BytesIO(base64.b64decode(thumbnail["data"])))
+        assert image.size == (thumbnail["width"], thumbnail["height"])
+        assert thumbnail["of"] == (300, 300)
+        assert 24 <= image.width < 300
+    assert fit_thumbnails(thumbnails, 500) == {}
+
+
+def test_a_small_picture_is_not_enlarged_and_a_turned_one_stands_upright():
+    image, out = Image.new("RGB", (40, 20), "red"), io.BytesIO()
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(out, "JPEG", exif=exif)
+    thumbnail = make_thumbnail(out.getvalue(), 20_000)
+    assert (thumbnail["width"], thumbnail["height"], thumbnail["of"]) == (20, 40, (20, 40))
+
+
+@both_kinds
+def test_the_page_holds_every_row_and_each_picture_once(build):
+    report = write_report(build)
+    data, rows = data_of(report.path), dataset_rows(build)
+    kept = [row for row in data["rows"] if row["kept"]]
+    assert {(r["row_id"], r["axis"]) for r in kept} == {(r["row_id"], r.get("axis")) for r in rows}
+    by_id = {(row["row_id"], row.get("axis")): row for row in rows}
+    for row in kept:
+        original = by_id[row["row_id"], row["axis"]]
+        assert (row["score"], row["reasoning"]) == (original["score"], original["reasoning"])
+        assert row["answers"][0]["answer_id"] == original["answer_id"]
+        asked = data["shared"][row["answers"][0]["asked"]]
+        assert asked["prompt_sha256"] == original["prompt_sha256"]
+        assert all(name in data["pictures"] for name in row["pictures"].values())
+    digests = {row[k] for row in rows for k in row if re.fullmatch(r"\w*image_sha256", k)}
+    assert digests <= {d for row in data["rows"] for d in row["sha256"].values()}
+    assert len(data["pictures"]) == len({p for r in data["rows"] for p in r["pictures"].values()})
+    assert report.size == report.path.stat().st_size
+
+
+def test_a_reject_has_its_reason_its_reply_and_the_picture_that_rows_still_knows(build):
+    write_report(build)
+    data = data_of(build / "report" / "index.html")
+    rejects = {row["reason"]: row for row in data["rows"] if not row["kept"]}
+    gated, unread = rejects["gate:contradiction"], rejects["picture:missing"]
+    assert json.loads(gated["raw_reply"])["score"] == gated["score"]
+    assert gated["pictures"]["image"] in data["pictures"]
+    assert (unread["pictures"], unread["raw_reply"]) == ({}, None)
+    assert unread["detail"] == "gone.png: not there"
+
+
+def test_a_picture_that_is_gone_from_disk_costs_the_page_only_that_picture(build):
+    path = build / "rows" / "00000.parquet"
+    rows, schema = pq.read_table(path).to_pylist(), pq.read_schema(path)
+    for row in rows:
+        if row["image"]:
+            row["image"]["path"] = str(build / "went.png")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    data = data_of(write_report(build).path)
+    kept = {name for row in data["rows"] if row["kept"] for name in row["pictures"].values()}
+    gated = [r for r in data["rows"] if not r["kept"] and r["reason"] == "gate:contradiction"]
+    # The dataset has its own bytes.
+    assert set(data["pictures"]) == kept
+    assert gated
+    assert all(row["pictures"]["image"] not in data["pictures"] for row in gated)
+
+
+@pytest.mark.parametrize("budget", [2_000_000, 150_000, 95_000])
+def test_the_page_stays_within_its_bytes(tmp_path, made, budget):
+    build = tmp_path / "build"
+    shutil.copytree(made["gen"], build)
+    report = write_report(build, most_bytes=budget)
+    assert report.size <= budget
+    shown = data_of(report.path)["sample"]
+    assert len(data_of(report.path)["rows"]) == shown["kept"][0] + shown["rejects"][0] > 0
+
+
+texts = st.text() | st.sampled_from([HARMFUL, "</SCRIPT >", "<!--<script>", "\u2028", "{{data}}"])
+
+
+@given(st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner)))
+@settings(max_examples=200)
+def test_embedded_json_cannot_end_its_tag_and_comes_back_as_it_was(value):
+    text = embed_json(value)
+    assert not re.search(r"[<>&\u2028\u2029]", text)
+    assert text.isascii()
+    assert json.loads(text) == value
+
+
+def test_no_text_becomes_part_of_the_page(tmp_path):
+    build = finished_build(tmp_path / "b<b>{{style}}", "gen", rows=2, reply=HARMFUL)
+    page = write_report(build).path.read_text()
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "<img src=x" not in page
+    assert "b&lt;b&gt;{{style}}: build report" in page
+    rows = data_of(build / "report" / "index.html")["rows"]
+    assert any(row["reasoning"] == HARMFUL for row in rows if row["kept"])
+
+
+def test_the_page_loads_nothing_and_runs_only_the_code_shipped_in_it():
+    page = render_page({}, title="x")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert "unsafe" not in policy
+    assert not re.search(r"""(src|href)=["'](?!#)""", page)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", page)
+
+
+def test_nan_in_a_row_is_shown_as_nothing(build):
+    for path in (build / "dataset").glob("*.parquet"):
+        table = pq.read_table(path)
+        at = table.schema.get_field_index("took_s")
+        nan = pa.array([float("nan")] * len(table), pa.float64())
+        pq.write_table(table.set_column(at, "took_s", nan), path)
+    data = data_of(write_report(build).path)
+    assert all(r["answers"][0]["took_s"] is None for r in data["rows"] if r["kept"])
+
+
+def test_the_markdown_has_the_same_figures(build):
+    change_manifest(build, controls=[])
+    figures = collect_figures(build)
+    text = figures_markdown(figures, build / "report" / "index.html")
+    for i, n in enumerate(figures["scores"][0]["after"], 1):
+        assert re.search(rf"\| {i} \| {n} \|", text)
+    assert "Not audited." in text
+    assert str(build / "report" / "index.html") in text
+    gate = next(g for g in figures["gates"] if g["gate"] == "contradiction")
+    assert f"| contradiction | {gate['rejected']} |" in text
+
+
+def artifacts(env):
+    request = urllib.request.Request(
+        f"{env['PREFECT_API_URL']}/artifacts/latest/filter",
+        data=b"{}",
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return {a["key"]: a for a in json.load(answer)}
+
+
+@pytest.mark.prefect
+def test_a_flow_writes_the_report_and_shows_its_figures_in_prefect(tmp_path, prefect_env):
+    with stub_process() as stub:
+        source = gen_source(tmp_path / "in", prompts=3, pictures=2)
+        output = tmp_path / "Shown_Here"
+        recipe = write_recipe(tmp_path / "r.yaml", "gen", stub.url, output, source)
+        done = run(flow_command("gen", recipe), prefect_env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(data_of(output / "report" / "index.html")["rows"]) == 6
+    found = artifacts(prefect_env)
+    steps = json.loads(found["funnel-shown-here"]["data"])
+    assert steps[0] == {"step": "source", "lost": 0, "left": 6, "why": ""}
+    assert str(output / "report" / "index.html") in found["report-shown-here"]["data"]
+    assert found["gen-scores-shown-here"]["data"] == 100.0
+    assert found["gen-scores-shown-here"]["flow_run_id"] is not None
+
+
+@pytest.mark.prefect
+def test_a_report_that_fails_leaves_the_build_done_and_says_what_to_do(tmp_path, prefect_env):
+    tree = tree_copy(tmp_path / "tree")
+    broken = tmp_path / "tree" / "pipelines" / "report" / "write.py"
+    broken.write_text(broken.read_text().replace("figures = collect_figures(build)", "1 / 0"))
+    with stub_process() as stub:
+        source = gen_source(tmp_path / "in", prompts=2, pictures=1)
+        recipe = write_recipe(tmp_path / "r.yaml", "gen", stub.url, tmp_path / "out", source)
+        old = tmp_path / "out" / "report" / "index.html"
+        old.parent.mkdir(parents=True)
+        old.write_text("of an earlier run")
+        env = prefect_env | tree
+        done = run(flow_command("gen", recipe), env, cwd=tmp_path / "tree")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "python -m flows.report" in done.stdout + done.stderr
+    assert "ZeroDivisionError" in done.stdout + done.stderr
+    assert (tmp_path / "out" / "manifest.json").exists()
+    assert not old.exists()
