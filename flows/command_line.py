@@ -124,7 +124,9 @@ def print_funnel(recipe: Recipe, manifest: Mapping[str, Any]) -> None:
     lines += [_balance_line(one) for one in manifest["balance"] or []]
     splits = ", ".join(f"{split} {rows}" for split, rows in manifest["splits"].items())
     lines.append(f"{recipe.output}/dataset: {splits}")
-    print("\n".join(lines))  # noqa: T201 - a command's own output
+    report = Path(recipe.output) / "report" / "index.html"
+    lines.append(f"{report}: figures and rows, to open in a browser" if report.exists() else "")
+    print("\n".join(filter(None, lines)))  # noqa: T201 - a command's own output
 
 
 def _control_line(count: Mapping[str, Any]) -> str:
