@@ -1,0 +1,180 @@
+"""What a dataset card is made from: the build's manifest, its audit, and its Parquet files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+from datasets import Features
+
+from pipelines.build import BuildRefused
+from pipelines.law import check_law
+from prompts import load_prompt, prompt_ids
+from schemas import schema_ids, schema_sha256
+
+LAW = ("source", "dataset", "rejected", "duplicates")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """`files` are the dataset's by split, in order; `split_bytes` their size in memory, and
+    `download_bytes` on disk. `licenses` counts dataset rows by source and licence, `rewrites` by
+    kind. `asked_with` are prompt and schema files by path whose digest is that of the manifest.
+    """
+
+    manifest: Mapping[str, Any]
+    audit: Mapping[str, Any] | None
+    features: Features
+    files: Mapping[str, tuple[Path, ...]]
+    split_bytes: Mapping[str, int]
+    download_bytes: int
+    licenses: Mapping[tuple[str, str | None], int]
+    rewrites: Mapping[str, int]
+    endpoints: tuple[str, ...]
+    asked_with: Mapping[str, bytes]
+
+    @property
+    def asked_with_digests(self) -> dict[str, str]:
+        """Hex sha256 of each of those files, by path."""
+        return {path: sha256(data).hexdigest() for path, data in self.asked_with.items()}
+
+    @property
+    def kind(self) -> str:
+        """`gen` or `edit`."""
+        return self.manifest["kind"]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the dataset; of edits, one an axis."""
+        return self.manifest["law"]["dataset"]
+
+    @property
+    def scored(self) -> int:
+        """Rows that got a score, those that gates or balance then kept out included."""
+        rejects: Mapping[str, int] = self.manifest["funnel"]["rejects"]
+        kept_out = (n for reason, n in rejects.items() if reason.startswith(("gate:", "balance:")))
+        return self.rows + sum(kept_out)
+
+
+def read_facts(build: Path) -> Facts:
+    """Check that a build is whole, and read what its card says.
+
+    Raises BuildRefused or LawBroken, naming what is wrong and what to do: no build, not finished,
+    rows lost or doubled, files that are not the manifest's, pictures by reference, no rows.
+    """
+    law = check_law(build)
+    manifest = _read_json(build / "manifest.json")
+    if manifest is None:
+        raise BuildRefused(
+            f"{build}: has no manifest.json, so its last run did not finish; run the build again"
+        )
+    if manifest["law"] != {name: getattr(law, name) for name in LAW}:
+        raise BuildRefused(
+            f"{build}: manifest.json counts {manifest['law']}, the files hold {law}; "
+            "run the build again"
+        )
+    if manifest["recipe"]["images"]["originals"] != "inside":
+        raise BuildRefused(
+            f"{build}: its rows hold paths of pictures on this machine, which nobody else can "
+            "open; set images.originals: inside and run the build again (nothing is asked again)"
+        )
+    files = _files(build, manifest)
+    if not law.dataset:
+        raise BuildRefused(f"{build}: has no rows to publish; the reasons stand in rejects/")
+    paths = [path for split in files.values() for path in split]
+    return Facts(
+        manifest=manifest,
+        audit=_read_json(build / "audit.json"),
+        features=Features.from_arrow_schema(pq.read_schema(paths[0])),
+        files=files,
+        split_bytes={split: sum(map(_memory_bytes, paths)) for split, paths in files.items()},
+        download_bytes=sum(path.stat().st_size for path in paths),
+        licenses=_count_licenses(paths),
+        rewrites=_count_rewrites(paths),
+        endpoints=_endpoints(paths),
+        asked_with=_texts(manifest),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BuildRefused(f"{path}: cannot be read: {error}") from error
+
+
+def _files(build: Path, manifest: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:
+    """The dataset's files by split, checked against the manifest by name and number of rows."""
+    expected: dict[str, int] = manifest["files"]
+    present = {p.name: p for p in (build / "dataset").glob("*.parquet")}
+    rows = {name: pq.read_metadata(path).num_rows for name, path in present.items()}
+    if rows != expected:
+        wrong = sorted(rows.items() ^ expected.items())[0][0]
+        raise BuildRefused(
+            f"{build / 'dataset' / wrong}: is not as manifest.json says; run the build again"
+        )
+    files = {
+        split: tuple(p for name, p in sorted(present.items()) if name.startswith(f"{split}-"))
+        for split in manifest["splits"]
+    }
+    return {split: paths for split, paths in files.items() if paths}
+
+
+def _memory_bytes(path: Path) -> int:
+    metadata = pq.read_metadata(path)
+    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+
+
+def _count_licenses(paths: list[Path]) -> dict[tuple[str, str | None], int]:
+    counts: Counter[tuple[str, str | None]] = Counter()
+    for path in paths:
+        # Builds from before the column say nothing of their licences.
+        columns = [c for c in ("source", "license") if c in pl.read_parquet_schema(path)]
+        frame = pl.read_parquet(path, columns=columns)
+        for group in frame.group_by(columns).len().iter_rows(named=True):
+            counts[group["source"], group.get("license")] += group["len"]
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], str(item[0]))))
+
+
+def _count_rewrites(paths: list[Path]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for path in paths:
+        if "rewrite" in pl.read_parquet_schema(path):
+            counts.update(pl.read_parquet(path, columns=["rewrite"])["rewrite"].drop_nulls())
+    return dict(sorted(counts.items()))
+
+
+def _endpoints(paths: list[Path]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for path in paths:
+        names = [c for c in pl.read_parquet_schema(path) if c.endswith("endpoint")]
+        for column in pl.read_parquet(path, columns=names):
+            found.update(column.drop_nulls().unique())
+    return tuple(sorted(found))
+
+
+def _texts(manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """The prompts and schemas of a build whose digests this package's files still have."""
+    used = {
+        value
+        for stage in manifest["stages"].values()
+        for name, value in stage.items()
+        if name.endswith("_sha256")
+    }
+    known = {load_prompt(name).sha256: ("prompts", f"{name}.md") for name in prompt_ids()}
+    known |= {schema_sha256(name): ("schemas", f"{name}.json") for name in schema_ids()}
+    return {
+        f"{package}/{name}": (resources.files(package) / name).read_bytes()
+        for digest, (package, name) in sorted(known.items(), key=lambda item: item[1])
+        if digest in used
+    }
