@@ -1,0 +1,108 @@
+"""From a finished build to a folder that is, file for file, what stands on the Hub.
+
+`publish/` in the build holds the card with its pictures, the prompts and schemas that were asked
+with, and the dataset's Parquet files as hard links, so that nothing takes disk twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.card import make_card
+from pipelines.card_facts import Facts, read_facts
+from pipelines.card_histograms import draw_scores
+from pipelines.card_markdown import count
+from pipelines.licenses import forbids_commerce, is_unknown
+from pipelines.shards import sync_folder
+
+
+class LicenceForbids(Exception):
+    """Rows whose licence forbids what a publish is for; the message names their sources."""
+
+
+def make_folder(
+    build: Path,
+    *,
+    repo_id: str,
+    tag: str | None,
+    allow_noncommercial: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """Write `publish/` of a build anew, whole or not at all. Returns its path.
+
+    What a person should know before others can read it is told through `say`.
+    Raises BuildRefused, LawBroken, LicenceForbids.
+    """
+    facts = read_facts(build)
+    _check_licenses(facts, allow_noncommercial)
+    for warning in warnings_of(facts):
+        say(f"warning: {warning}")
+    final, fresh = build / "publish", build / ".publish.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        _fill(fresh, facts, repo_id=repo_id, tag=tag)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    os.rename(fresh, final)
+    sync_folder(build)
+    return final
+
+
+def _fill(folder: Path, facts: Facts, *, repo_id: str, tag: str | None) -> None:
+    (folder / "data").mkdir()
+    for paths in facts.files.values():
+        for path in paths:
+            _link(path, folder / "data" / path.name)
+    for name, data in facts.asked_with.items():
+        path = folder / "asked_with" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    if scores := facts.manifest.get("scores"):
+        (folder / "scores.png").write_bytes(draw_scores(scores))
+    make_card(facts, repo_id=repo_id, tag=tag).save(folder / "README.md")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file; a copy where the disk has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _check_licenses(facts: Facts, allow_noncommercial: bool) -> None:
+    forbidding = {key: n for key, n in facts.licenses.items() if forbids_commerce(key[1])}
+    if forbidding and not allow_noncommercial:
+        lines = [f"  {source}: {name}, {count(n)} rows" for (source, name), n in forbidding.items()]
+        raise LicenceForbids(
+            "some rows may not be used commercially:\n"
+            + "\n".join(lines)
+            + "\nLeave those sources out and run the build again, or publish all the same with "
+            "--allow-noncommercial; the card then lists them."
+        )
+
+
+def warnings_of(facts: Facts) -> list[str]:
+    """What everyone who can read the dataset will see or miss, for the person who publishes it."""
+    found = []
+    unknown = {source: n for (source, name), n in facts.licenses.items() if is_unknown(name)}
+    if unknown:
+        found.append(
+            f"the licence of {count(sum(unknown.values()))} rows is not known "
+            f"({', '.join(unknown)}), and the card says so; "
+            "a source's `license` in the recipe states it"
+        )
+    paths = sorted({source for source, _ in facts.licenses if Path(source).is_absolute()})
+    if paths:
+        found.append(
+            f"rows name their source by a path of this machine ({', '.join(paths)}). A source's "
+            "`name` in the recipe replaces it; nothing is asked again"
+        )
+    found.append(f"rows name the servers that answered: {', '.join(facts.endpoints)}")
+    return found
