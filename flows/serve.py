@@ -1,6 +1,6 @@
-"""Serve both flows as deployments named `local`: `python -m flows.serve`.
+"""Serve the flows as deployments named `local`: `python -m flows.serve`.
 
-Their parameters default to the demo's recipes; `--gen` and `--edit` name others.
+The parameters of builds default to the demo's recipes; `--gen` and `--edit` name others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from prefect import serve
 from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
 from flows.command_line import RecipeRefused, load_recipe
+from flows.publish_dataset import publish_dataset
 from pipelines.recipe import EditRecipe, GenRecipe
 
 DEMO = Path("examples/demo")
@@ -23,7 +24,7 @@ app = App(name="python -m flows.serve", help_flags=["--help", "-h"], version_fla
 
 @app.default
 def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> int:
-    """Serve build-firm-gen/local and build-firm-edit/local until interrupted.
+    """Serve build-firm-gen, build-firm-edit and publish-dataset, each /local, until interrupted.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> i
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
     flows: Any = (build_firm_gen, build_firm_edit)
+    publishing: Any = publish_dataset
     serve(
         *(
             flow.to_deployment(
@@ -46,7 +48,8 @@ def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> i
                 parameters={"recipe": recipe.model_dump(mode="json", exclude_unset=True)},
             )
             for flow, recipe in zip(flows, recipes, strict=True)
-        )
+        ),
+        publishing.to_deployment(name="local"),
     )
     return 0
 
