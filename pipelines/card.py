@@ -140,7 +140,7 @@ def _summary(facts: Facts) -> str:
         ("rows", splits),
         ("scored by", models),
         ("method", "FIRM, [arXiv 2603.12247](https://arxiv.org/abs/2603.12247)"),
-        ("audited by a person", "no" if facts.audit is None else "yes, [see below](#audit)"),
+        ("audited by a person", "yes, [see below](#audit)" if facts.audited else "no"),
         ("made with", f"{made}, {text(manifest['finished_at'])}"),
     ]
     return f"{count(facts.rows)} {what}. Made to train and test reward models.\n\n" + table(
@@ -163,7 +163,7 @@ def load_snippet(facts: Facts, repo_id: str, tag: str | None) -> str:
 
 def _limits(facts: Facts) -> Iterator[str]:
     manifest = facts.manifest
-    if facts.audit is None:
+    if not facts.audited:
         yield "Nobody has measured how far these scores are from a person's."
     yield "The scores and reasons are a model's. It errs, and its errors are not spread evenly."
     judges = sections.judges_of(facts)

@@ -57,6 +57,11 @@ class Facts:
         return self.manifest["law"]["dataset"]
 
     @property
+    def audited(self) -> int:
+        """Rows that a person has scored; of edits, one an axis."""
+        return sum(axis["n"] for axis in self.audit["axes"]) if self.audit else 0
+
+    @property
     def scored(self) -> int:
         """Rows that got a score, those that gates or balance then kept out included."""
         rejects: Mapping[str, int] = self.manifest["funnel"]["rejects"]

@@ -247,7 +247,7 @@ def _range(expected: Sequence[int] | None) -> str:
 def audit(facts: Facts) -> str:
     """How near the scores come to a person's, or that nobody looked."""
     found = facts.audit
-    if found is None:
+    if found is None or not facts.audited:
         return "**Not audited.** No person has compared these scores with their own."
     rows = [
         (
@@ -259,9 +259,10 @@ def audit(facts: Facts) -> str:
         for axis in found["axes"]
     ]
     told = (
-        f"A person scored {count(found['rows'])} rows by hand, without seeing the model's score "
-        f"({text(found['audited_at'])}; unsure of {count(found['unsure'])}). In brackets: the "
-        "interval.\n\n"
+        f"A person was shown {count(found['rows'])} rows without the model's scores "
+        f"({text(found['audited_at'])}). Scored by hand: {count(facts.audited)}; unsure: "
+        f"{count(found['unsure'])}. Errors are weighted to the dataset's own scores, kappa "
+        "quadratically; in brackets: 95% intervals.\n\n"
     )
     if str(found["audited_at"]) < str(facts.manifest["finished_at"]):
         told += "The dataset was written again after the audit.\n\n"

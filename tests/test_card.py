@@ -163,7 +163,9 @@ def test_the_scores_balance_controls_and_audit_are_those_of_the_manifest(build):
         assert row[:2] == [axis["axis"] or "score", str(axis["n"])]
         assert row[2] == f"{axis['mae']:.2f} (0.41 to 0.63)"
         assert row[3] == f"{axis['kappa']:.2f} (0.60 to 0.80)"
-    assert "A person scored 193 rows by hand" in card.text
+    by_hand = sum(axis["n"] for axis in audit["axes"])
+    assert "A person was shown 193 rows" in card.text
+    assert f"Scored by hand: {by_hand}; unsure: 7." in card.text
 
 
 def test_every_prompt_and_schema_stands_there_with_its_digest_and_its_file(build):
@@ -210,6 +212,17 @@ def test_without_an_audit_or_controls_the_card_says_so(tmp_path):
     assert "**Not audited.**" in card.text
     assert "No control rows ran" in card.text
     assert "were not balanced" in card.text
+
+
+def test_an_audit_without_a_score_is_none(build):
+    facts = read_facts(build)
+    nothing = {"n": 0, "mae": None, "kappa": None}
+    nothing |= {"mae_interval": [None, None], "kappa_interval": [None, None]}
+    axes = [{**axis, **nothing} for axis in facts.audit["axes"]]
+    object.__setattr__(facts, "audit", {**facts.audit, "axes": axes})
+    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    assert "**Not audited.**" in card.text
+    assert ["audited by a person", "no"] in table_with(card, "at a glance")
 
 
 def test_an_audit_of_an_earlier_dataset_is_told_as_one(build):
