@@ -19,9 +19,9 @@ from prefect import State, flow, get_run_logger
 from prefect.states import Failed
 
 from pipelines.build import BuildRefused, locked_build, read_build
-from pipelines.hub import PublishFailed, upload
 from pipelines.law import LawBroken
-from pipelines.publish import LicenceForbids, make_folder
+from pipelines.publish.folder import LicenceForbids, make_folder
+from pipelines.publish.hub import PublishFailed, upload
 
 # What a person can mend. Everything else is our bug and crashes with its trace.
 KNOWN_ERRORS = (BuildRefused, LawBroken, LicenceForbids, OSError, PublishFailed)

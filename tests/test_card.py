@@ -12,13 +12,13 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from publish_cases import add_findings, change_manifest, finished_build
 
-from pipelines.card import make_card, size_category
-from pipelines.card_columns import describe_columns
-from pipelines.card_facts import read_facts
-from pipelines.card_histograms import draw_scores
-from pipelines.card_markdown import code, text
+from pipelines.card.columns import describe_columns
+from pipelines.card.facts import read_facts
+from pipelines.card.histograms import draw_scores
+from pipelines.card.markdown import code, text
+from pipelines.card.write import make_card, size_category
 from pipelines.dataset_rows import dataset_schema
-from pipelines.licenses import HUB_NAMES, forbids_commerce, header_names
+from pipelines.publish.licenses import HUB_NAMES, forbids_commerce, header_names
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 EVIL = (

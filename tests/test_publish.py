@@ -17,9 +17,9 @@ from real_servers import PYTHON, ROOT, run
 
 from flows.publish_dataset import publish, publish_dataset
 from pipelines.build import BuildRefused
-from pipelines.hub import PublishFailed, upload
 from pipelines.law import LawBroken
-from pipelines.publish import LicenceForbids, make_folder
+from pipelines.publish.folder import LicenceForbids, make_folder
+from pipelines.publish.hub import PublishFailed, upload
 
 NAME = "me/my-edits"
 
@@ -34,8 +34,8 @@ def hub(monkeypatch, tmp_path):
         for name, value in environment(hub, tmp_path).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("huggingface_hub.utils._http.time", QuickTime)
-        monkeypatch.setattr("pipelines.hub.ATTEMPTS", 2)
-        monkeypatch.setattr("pipelines.hub_errors._BACK_OFF", lambda state: 0)
+        monkeypatch.setattr("pipelines.publish.hub.ATTEMPTS", 2)
+        monkeypatch.setattr("pipelines.publish.hub_errors._BACK_OFF", lambda state: 0)
         yield hub
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelines.card_facts import Facts
-from pipelines.card_markdown import code, count, number, share, table, text
-from pipelines.licenses import forbids_commerce, is_unknown
+from pipelines.card.facts import Facts
+from pipelines.card.markdown import code, count, number, share, table, text
+from pipelines.publish.licenses import forbids_commerce, is_unknown
 
 _SCORING = ("gen_scores", "execution", "consistency")
 _STEPS = {

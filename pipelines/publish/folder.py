@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.card import make_card
-from pipelines.card_facts import Facts, read_facts
-from pipelines.card_histograms import draw_scores
-from pipelines.card_markdown import count
-from pipelines.licenses import forbids_commerce, is_unknown
+from pipelines.card.facts import Facts, read_facts
+from pipelines.card.histograms import draw_scores
+from pipelines.card.markdown import count
+from pipelines.card.write import make_card
+from pipelines.publish.licenses import forbids_commerce, is_unknown
 from pipelines.shards import sync_folder
 
 

@@ -10,11 +10,11 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from pipelines import card_sections as sections
-from pipelines.card_columns import describe_columns
-from pipelines.card_facts import Facts
-from pipelines.card_markdown import code, count, table, text
-from pipelines.licenses import HUB_NAMES, header_names
+from pipelines.card import sections
+from pipelines.card.columns import describe_columns
+from pipelines.card.facts import Facts
+from pipelines.card.markdown import code, count, table, text
+from pipelines.publish.licenses import HUB_NAMES, header_names
 
 TAG = "firm-foundry"
 _TAGS = {"gen": ["text-to-image", "image-generation"], "edit": ["image-editing"]}

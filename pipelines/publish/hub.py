@@ -25,8 +25,8 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars, sha
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from pipelines.card import TAG
-from pipelines.hub_errors import explain, http_cause, in_a_line, may_pass, wait_s
+from pipelines.card.write import TAG
+from pipelines.publish.hub_errors import explain, http_cause, in_a_line, may_pass, wait_s
 from pipelines.shards import file_sha256
 
 R = TypeVar("R")
