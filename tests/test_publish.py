@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_leaves_the_old_one(hub, tmp_path, monke
     build = finished_build(tmp_path / "build")
     publish_quietly(build, dry_run=True)
     before = tree(build / "publish")
-    monkeypatch.setattr("pipelines.publish.make_card", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("pipelines.publish.folder.make_card", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         publish_quietly(build, dry_run=True)
     assert tree(build / "publish") == before
