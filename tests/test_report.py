@@ -330,6 +330,20 @@ def test_the_page_stays_within_its_bytes(tmp_path, made, budget):
     assert len(data_of(report.path)["rows"]) == shown["kept"][0] + shown["rejects"][0] > 0
 
 
+def test_pictures_of_many_bytes_are_made_to_fit_as_well(build):
+    for path in (build / "dataset").glob("*.parquet"):
+        table = pq.read_table(path)
+        images = [{"bytes": noise(300, i), "path": None} for i in range(len(table))]
+        at = table.schema.get_field_index("image")
+        column = pa.array(images, table.schema.field("image").type)
+        pq.write_table(table.set_column(at, "image", column), path, row_group_size=2)
+    data = data_of(write_report(build).path)
+    bytes_of_pictures = sum(len(picture["data"]) for picture in data["pictures"].values())
+    small = write_report(build, most_bytes=170_000)
+    assert small.size <= 170_000 < bytes_of_pictures
+    assert set(data_of(small.path)["pictures"]) == set(data["pictures"])
+
+
 texts = st.text() | st.sampled_from([HARMFUL, "</SCRIPT >", "<!--<script>", "\u2028", "{{data}}"])
 
 

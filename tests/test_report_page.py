@@ -126,7 +126,8 @@ def test_keys_move_through_rows_and_pages_of_rows(page, pages):
 def test_letters_typed_into_the_search_are_text_and_no_commands(page, pages):
     opened(page, pages["edit"])
     page.keyboard.press("/")
-    page.keyboard.type("make change jjj")
+    page.keyboard.type("make change jkdsbfp?")
+    assert page.input_value("[name=text]") == "make change jkdsbfp?"
     page.fill("[name=text]", "")
     assert current(page) == "0"
     page.keyboard.press("Escape")

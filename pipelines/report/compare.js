@@ -73,6 +73,7 @@ function swipe(pictures, row) {
   frame.classList.add('draggable');
   comparison.slider = slider;
   place();
+  slider.style.maxWidth = frame.style.maxWidth;
   return el('div', { class: 'swipe' }, frame, slider);
 }
 

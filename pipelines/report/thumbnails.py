@@ -13,8 +13,8 @@ from PIL import Image
 from pipelines.pictures import PictureLimits, prepare_picture
 
 LARGEST_PX, SMALLEST_PX = 768, 24
-# What a pixel takes at least (flat drawings), and what lets it be encoded with high quality.
-FEWEST_BYTES_A_PIXEL, PLENTY_A_PIXEL = 0.03, 0.18
+# What a pixel of an easy photograph takes, and what lets one be encoded with high quality.
+FEWEST_BYTES_A_PIXEL, PLENTY_A_PIXEL = 0.08, 0.18
 QUALITY, HIGH_QUALITY = 65, 85
 
 
