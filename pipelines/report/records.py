@@ -7,15 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.build import Kind
+from pipelines.dataset import PICTURES
 
 Row = Mapping[str, Any]
 Intern = Callable[[Any], int]
 
 UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
-PICTURES: Mapping[Kind, tuple[str, ...]] = {
-    "gen": ("image",),
-    "edit": ("source_image", "edited_image"),
-}
 LONGEST_TEXT = 6_000
 _ASKED = (
     "model",

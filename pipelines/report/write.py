@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.build import Kind
+from pipelines.dataset import PICTURES
 from pipelines.pictures import PictureRejected
 from pipelines.report.figures import collect_figures
 from pipelines.report.page import embed_json, render_page
-from pipelines.report.records import PICTURES, kept_record, make_intern, picture_name, reject_record
+from pipelines.report.records import kept_record, make_intern, picture_name, reject_record
 from pipelines.report.sample import Pick, Sample, pick_rows, read_picks
 from pipelines.report.thumbnails import (
     Thumbnail,
