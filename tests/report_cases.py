@@ -9,6 +9,7 @@ from chain_cases import (
     chat_to,
     edit_rows,
     gen_rows,
+    make_recipe,
     make_row,
     make_stages,
     run_bucket,
@@ -16,7 +17,8 @@ from chain_cases import (
 )
 from stub_server import serve_stub
 
-from pipelines.dataset import REJECT_SCHEMA, stage_digests, write_dataset
+from pipelines.dataset import stage_digests, write_dataset
+from pipelines.dataset_rows import REJECT_SCHEMA
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
@@ -52,16 +54,10 @@ def finished_build(build, kind, *, rows=6, votes=1, reply=None):
 
     asyncio.run(ask())
     # Contradictions are common in the stub's answers: rejects of a gate.
-    written = write_dataset(
-        build,
-        kind,
-        stages,
-        gates=Gates(contradiction=kind == "gen"),
-        benchmarks=read_benchmarks([]),
-        n_buckets=1,
-        rows_per_file=1000,
-        inside=True,
+    recipe = make_recipe(
+        kind, gates={"contradiction": kind == "gen"}, control_share=0, shard_rows=1000
     )
+    written = write_dataset(build, recipe, stages, benchmarks=read_benchmarks([]), n_buckets=1)
     if reply is not None:
         replace(build / "rejects", raw_reply=reply)
         replace(build / "dataset", reasoning=reply)
@@ -81,6 +77,9 @@ def finish(build, kind, stages, written):
         "funnel": count_funnel(build, written.answers),
         "law": {n: getattr(law, n) for n in ("source", "dataset", "rejected", "duplicates")},
         "splits": written.splits,
+        "scores": written.scores,
+        "balance": written.balance or None,
+        "controls": written.controls,
     }
     (build / "manifest.json").write_text(json.dumps(manifest))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.build import Kind
-from pipelines.dataset import PICTURES
+from pipelines.dataset_rows import PICTURES
 
 Row = Mapping[str, Any]
 Intern = Callable[[Any], int]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.build import Kind
-from pipelines.dataset import PICTURES
+from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import PictureRejected
 from pipelines.report.figures import collect_figures
 from pipelines.report.page import embed_json, render_page
