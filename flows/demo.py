@@ -15,9 +15,11 @@ from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
 from flows.command_line import RecipeRefused, load_recipe, print_funnel, quiet_prefect
 from flows.run import SHARED_SERVERS
+from foundry.shapeworld.demo_rows import true_scores
+from pipelines.build import Kind
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.runtime import Servers
-from pipelines.show import show_build
+from pipelines.show import dataset_rows, show_build
 
 DEMO = Path("examples/demo")
 BUNDLED_JUDGE = "foundry/shapeworld/judge"
@@ -27,6 +29,22 @@ app = App(name="python -m flows.demo", help_flags=["--help", "-h"], version_flag
 def say(text: str) -> None:
     """Print for the person who watches."""
     print(text, flush=True)  # noqa: T201 - a command's own output
+
+
+def compare_with_truth(build: Path, kind: Kind) -> str:
+    """What the true scores are, which a drawn world knows: of the row shown, and of all."""
+    true = true_scores(kind)
+    rows = list(dataset_rows(build))
+    pairs = [(row["score"], true[row["source_index"]][row.get("axis") or "score"]) for row in rows]
+    if not pairs:
+        return ""
+    right = sum(given == known for given, known in pairs)
+    near = sum(abs(given - known) == 1 for given, known in pairs)
+    return (
+        f"  true score  {pairs[0][1]} of 5\n"
+        f"of {len(pairs)} scores {right} are the true ones, {near} are one off, "
+        f"{len(pairs) - right - near} more"
+    )
 
 
 @app.default
@@ -66,7 +84,8 @@ def main(*, judge: str = BUNDLED_JUDGE) -> int:
         SHARED_SERVERS.reset(token)
         servers.close()
     for recipe, manifest in manifests:
-        say(f"\n== {recipe.output}: one finished row\n{show_build(Path(recipe.output))}\n")
+        say(f"\n== {recipe.output}: one finished row\n{show_build(Path(recipe.output))}")
+        say(f"{compare_with_truth(Path(recipe.output), manifest['kind'])}\n")
         print_funnel(recipe, manifest)
     if judge == BUNDLED_JUDGE:
         say("\nThe bundled judge sees drawn shapes, as here, and nothing else, and not all of its")

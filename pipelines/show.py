@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -15,15 +16,14 @@ from pipelines.replies import SCORES
 WIDTH = 96
 
 
-def first_row(build: Path) -> dict[str, Any] | None:
-    """The first row of a build's dataset without its pictures, None when there is none."""
+def dataset_rows(build: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a build's dataset without their pictures."""
     pictures = {"image", "source_image", "edited_image"}
     for path in sorted((build / "dataset").glob("*.parquet")):
         file = pq.ParquetFile(path)
         columns = [name for name in file.schema_arrow.names if name not in pictures]
-        for batch in file.iter_batches(batch_size=1, columns=columns):
-            return batch.to_pylist()[0]
-    return None
+        for batch in file.iter_batches(batch_size=100, columns=columns):
+            yield from batch.to_pylist()
 
 
 def format_row(row: dict[str, Any], kind: str) -> str:
@@ -71,5 +71,5 @@ def _wrapped(name: str, text: str) -> str:
 def show_build(build: Path) -> str:
     """The first finished row of a build as text. Raises BuildRefused, LawBroken."""
     check_law(build)
-    row = first_row(build)
+    row = next(dataset_rows(build), None)
     return "no finished row" if row is None else format_row(row, read_build(build)["kind"])

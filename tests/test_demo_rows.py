@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from foundry.shapeworld.demo_rows import main, write_demo_rows
+from foundry.shapeworld.demo_rows import main, true_scores, write_demo_rows
 
 COMMITTED = Path(__file__).parent.parent / "examples" / "demo"
 
@@ -84,3 +84,19 @@ def test_the_rows_are_small():
         if path.suffix == ".jpg":
             with Image.open(path) as picture:
                 assert 180 < min(picture.size) <= max(picture.size) < 200
+
+
+def test_the_true_scores_are_those_of_the_rows_in_the_order_of_their_files():
+    gen, edit = true_scores("gen"), true_scores("edit")
+    assert len(gen) == len(edit) == 20
+    named = [row["file_name"] for row in rows(COMMITTED / "gen" / "metadata.jsonl")]
+    # Looked at: it has the grey triangle that its prompt forbids, and is right but for it.
+    assert gen[named.index("09.jpg")] == {"score": 4}
+    # Looked at: three diamonds are purple instead of violet.
+    assert edit[2]["execution"] == 4
+    assert named.index("repeated.jpg") == 18
+    assert gen[18] == gen[0]
+    # Rows 1 and 15 have one pair, and each the instruction of the other.
+    crossed = rows(COMMITTED / "edit" / "rows.jsonl")[14]
+    assert crossed["edited"] == "1a.jpg"
+    assert edit[14]["execution"] < edit[0]["execution"]

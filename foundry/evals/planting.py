@@ -102,7 +102,7 @@ def plant_in_answers(
     """Put faults into the answers of bucket 0.
 
     Returns by source id and axis the fault, and whether it can be told from the row alone: a moved
-    score only where it goes by two or more against verdicts that it fitted before.
+    score only where it goes by two or more against verdicts that allow the score it was alone.
     """
     sentences = _Sentences()
     faults: dict[tuple[str, str | None], tuple[str, bool]] = {}
@@ -117,17 +117,19 @@ def plant_in_answers(
             continue
         decidable = True
         if fault.startswith("moved"):
-            decidable = kind == "gen" and fault != "moved by 1" and _fitted(outcome)
+            decidable = kind == "gen" and fault != "moved by 1" and _alone_allowed(outcome)
         faults[source_id, outcome.axis] = fault, decidable
         changed.append({**score, **new})
     write_answers(build, TABLE[kind], 0, changed)
     return faults
 
 
-def _fitted(outcome: Outcome) -> bool:
+def _alone_allowed(outcome: Outcome) -> bool:
     score = outcome.score or {}
-    low, high = implied_scores(outcome.upstream["items"], score["verdicts"])
-    return low <= score["score"] <= high
+    return implied_scores(outcome.upstream["items"], score["verdicts"]) == (
+        score["score"],
+        score["score"],
+    )
 
 
 class _Sentences:

@@ -229,6 +229,8 @@ def _at_gates(reason: str) -> bool:
     return reason == "duplicate" or reason.startswith("gate:")
 
 
-def _error(some: list[Judged]) -> float:
+def _error(some: list[Judged]) -> float | None:
+    if not any(one.score is not None for one in some):
+        return None
     given = np.array([one.score for one in some if one.score is not None])
     return mae(np.array([one.true for one in some if one.score is not None]), given)

@@ -28,8 +28,8 @@ def _faults(found: dict[str, Any]) -> list[str]:
         *lines,
         "",
         "A near duplicate can be told where its twin stands with the same score; a moved score "
-        "where it goes two or more against verdicts that it fitted before. An edit is two rows, "
-        "one an axis.",
+        "where it goes two or more against verdicts that allowed the one before alone. An edit is "
+        "two rows, one an axis.",
     ]
 
 
@@ -44,7 +44,7 @@ def _gates(found: dict[str, Any]) -> list[str]:
         table_rule(8),
     ]  # fmt: skip
     for one in found["gates"]:
-        alone = f"{one['unplanted_mae']:.2f}" if one["unplanted"] else ""
+        alone = _error(one["unplanted_mae"])
         planted = one["rejected"] - one["unplanted"]
         lines.append(
             table_row(
@@ -71,11 +71,15 @@ def _scores(found: dict[str, Any]) -> list[str]:
         table_rule(6),
     ]
     for one in found["scores"]:
-        errors = [f"{one[name]:.3f}" for name in ("before", "after", "without_faults")]
+        errors = [_error(one[name]) for name in ("before", "after", "without_faults")]
         lines.append(
             table_row(one["axis"], one["rows"], errors[0], one["kept"], errors[1], errors[2])
         )
     return lines
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _share(part: int, whole: int) -> str:

@@ -15,13 +15,22 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from PIL import Image
 
 from foundry.shapeworld.drawing import jpeg_bytes
-from foundry.shapeworld.rows import ROWS_A_GROUP, SHOWN_BY_THE_DEMO, Kind, WorldRow, make_group
+from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.rows import (
+    ROWS_A_GROUP,
+    SHOWN_BY_THE_DEMO,
+    Kind,
+    WorldRow,
+    make_group,
+    truth_of_edit,
+)
 
 GEN_ROWS = 18
 EDIT_ROWS = 14
@@ -31,6 +40,20 @@ CROSSED_ROWS = 4
 def write_demo_rows(folder: Path) -> tuple[int, int]:
     """Write both halves into `folder`. Returns how many gen and how many edit rows there are."""
     return _write_gen(folder / "gen"), _write_edit(folder / "edit")
+
+
+def true_scores(kind: Kind) -> list[dict[str, int]]:
+    """The true scores of the demo's rows by axis (`score` for gen), in the order of its files."""
+    if kind == "gen":
+        scores = [row.scores for row in _world_rows("gen", GEN_ROWS)]
+        return [*scores, scores[0], scores[0]]
+    rows = _world_rows("edit", EDIT_ROWS)
+    scores = [row.scores for row in rows]
+    for i in range(CROSSED_ROWS):
+        edit, other = (row.case for row in rows[2 * i : 2 * i + 2])
+        if isinstance(edit, Edit) and isinstance(other, Edit):
+            scores.append(truth_of_edit(replace(edit, requests=other.requests))["scores"])
+    return [*scores, scores[0], scores[0]]
 
 
 def _write_gen(folder: Path) -> int:
