@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 
@@ -19,7 +21,7 @@ from foundry.shapeworld.demo_rows import true_scores
 from pipelines.build import Kind
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.runtime import Servers
-from pipelines.show import dataset_rows, show_build
+from pipelines.show import dataset_rows, format_row
 
 DEMO = Path("examples/demo")
 BUNDLED_JUDGE = "foundry/shapeworld/judge"
@@ -31,20 +33,29 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - a command's own output
 
 
-def compare_with_truth(build: Path, kind: Kind) -> str:
-    """What the true scores are, which a drawn world knows: of the row shown, and of all."""
-    true = true_scores(kind)
-    rows = list(dataset_rows(build))
-    pairs = [(row["score"], true[row["source_index"]][row.get("axis") or "score"]) for row in rows]
-    if not pairs:
-        return ""
-    right = sum(given == known for given, known in pairs)
-    near = sum(abs(given - known) == 1 for given, known in pairs)
-    return (
-        f"  true score  {pairs[0][1]} of 5\n"
-        f"of {len(pairs)} scores {right} are the true ones, {near} are one off, "
-        f"{len(pairs) - right - near} more"
+def beside_truth(rows: Sequence[dict[str, Any]], kind: Kind) -> str:
+    """A row that was scored rightly, the one that was scored worst, and how many are which.
+
+    What is right is known: the rows are of a drawn world.
+    """
+    known = true_scores(kind)
+    true = [known[row["source_index"]][row["axis"] if kind == "edit" else "score"] for row in rows]
+    off = [abs(row["score"] - right) for row, right in zip(rows, true, strict=True)]
+    if not rows:
+        return "no finished row"
+    parts = []
+    if 0 in off:
+        parts.append(f"a row scored rightly: {format_row(rows[off.index(0)], kind)}")
+    if max(off):
+        worst = off.index(max(off))
+        row = format_row(rows[worst], kind)
+        parts.append(f"the worst: {row}\n  true score  {true[worst]} of 5")
+    right, near = off.count(0), off.count(1)
+    parts.append(
+        f"Of {len(rows)} scores {right} are the true ones, {near} are one off, "
+        f"{len(rows) - right - near} more."
     )
+    return "\n\n".join(parts)
 
 
 @app.default
@@ -84,8 +95,8 @@ def main(*, judge: str = BUNDLED_JUDGE) -> int:
         SHARED_SERVERS.reset(token)
         servers.close()
     for recipe, manifest in manifests:
-        say(f"\n== {recipe.output}: one finished row\n{show_build(Path(recipe.output))}")
-        say(f"{compare_with_truth(Path(recipe.output), manifest['kind'])}\n")
+        say(f"\n== {recipe.output}")
+        say(beside_truth(list(dataset_rows(Path(recipe.output))), manifest["kind"]) + "\n")
         print_funnel(recipe, manifest)
     if judge == BUNDLED_JUDGE:
         say("\nThe bundled judge sees drawn shapes, as here, and nothing else, and not all of its")

@@ -9,20 +9,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.build import read_build
-from pipelines.law import check_law
 from pipelines.replies import SCORES
 
 WIDTH = 96
+_PICTURES = ("image", "source_image", "edited_image")
 
 
 def dataset_rows(build: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a build's dataset without their pictures."""
-    pictures = {"image", "source_image", "edited_image"}
+    """The rows of a build's dataset, with the names of their pictures and not the pictures."""
     for path in sorted((build / "dataset").glob("*.parquet")):
         file = pq.ParquetFile(path)
-        columns = [name for name in file.schema_arrow.names if name not in pictures]
-        for batch in file.iter_batches(batch_size=100, columns=columns):
+        names = [f"{n}.path" if n in _PICTURES else n for n in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=100, columns=names):
             yield from batch.to_pylist()
 
 
@@ -35,6 +33,8 @@ def format_row(row: dict[str, Any], kind: str) -> str:
         lines.append(f"  distribution  {probs}  (expected {row['score_expected']:.2f})")
     if len(row["vote_scores"]) > 1:
         lines.append(f"  votes       {row['vote_scores']}, spread {row['vote_spread']:.2f}")
+    pictures = [Path(row[name]["path"]).name for name in _PICTURES if name in row]
+    lines.append(f"  pictures    {', '.join(pictures)} of {row['source']}")
     lines.append(
         f"  made by     {row['model']}, {row['prompt_id']} {row['prompt_sha256'][:8]}, "
         f"{row['attempts']} attempt(s), {row['completion_tokens']} tokens"
@@ -66,10 +66,3 @@ def _wrapped(name: str, text: str) -> str:
         max_lines=4,
         placeholder=" ...",
     )
-
-
-def show_build(build: Path) -> str:
-    """The first finished row of a build as text. Raises BuildRefused, LawBroken."""
-    check_law(build)
-    row = next(dataset_rows(build), None)
-    return "no finished row" if row is None else format_row(row, read_build(build)["kind"])
