@@ -29,6 +29,8 @@ _UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
 # Null in a row of a source: the row it was rewritten from, how, and the answer that did it.
 _REWRITE = ("parent_id", "rewrite", "rewrites_id")
 _SCORES: Mapping[Kind, str] = {"gen": "gen_scores", "edit": "edit_scores"}
+# A dataset is made to be given away: the address of a server stays in the tables.
+_PROVENANCE = tuple(column for column in PROVENANCE_COLUMNS if column[0] != "endpoint")
 _ABOUT = (
     "source",
     "source_index",
@@ -67,7 +69,7 @@ def dataset_schema(kind: Kind) -> pa.Schema:
     texts = ["prompt"] if kind == "gen" else ["instruction", "axis", *_REWRITE]
     upstream = [
         (f"{_UPSTREAM[kind]}_{name}", dtype)
-        for name, dtype in (("answer_id", pa.string()), *PROVENANCE_COLUMNS)
+        for name, dtype in (("answer_id", pa.string()), *_PROVENANCE)
     ]
     inherited = output_columns(_UPSTREAM[kind])
     if kind == "edit":
@@ -91,7 +93,7 @@ def dataset_schema(kind: Kind) -> pa.Schema:
             ("license", pa.string()),
             ("metadata", pa.string()),
             ("answer_id", pa.string()),
-            *PROVENANCE_COLUMNS,
+            *_PROVENANCE,
             *upstream,
         ]
     )
@@ -167,7 +169,7 @@ def _dataset_row(kind: Kind, outcome: Outcome, score: Row) -> Row:
         for name in PICTURES[kind]
         for what in ("sha256", "seen_sha256")
     }
-    earlier = {f"{prefix}_{name}": upstream.get(name) for name, _ in PROVENANCE_COLUMNS}
+    earlier = {f"{prefix}_{name}": upstream.get(name) for name, _ in _PROVENANCE}
     return {
         **row,
         **score,

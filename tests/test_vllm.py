@@ -176,7 +176,7 @@ def test_the_demo_runs_and_a_second_run_asks_nothing_and_starts_no_server(tmp_pa
     command = [PYTHON, "-m", "flows.demo"]
     first = run(command, env, cwd=tmp_path, timeout_s=600)
     assert first.returncode == 0, first.stdout + first.stderr
-    for text in ("one finished row", "build law:", "builds/demo-gen", "score"):
+    for text in ("scored rightly", "build law:", "builds/demo-gen", "score"):
         assert text in first.stdout
     logs = {p: p.stat().st_mtime_ns for p in tmp_path.glob("builds/*/logs/*.log")}
     assert logs

@@ -57,7 +57,6 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ("finish_reason", "why the reply ended"),
     ("prompt_tokens", "tokens read"),
     ("completion_tokens", "tokens written"),
-    ("endpoint", "the server that answered"),
     ("answered_at", "when, in seconds since 1970"),
     ("took_s", "how long it took, in seconds"),
     ("package_version", "version of Firm Foundry"),

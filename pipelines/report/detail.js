@@ -59,7 +59,7 @@ function provenance(row, shared) {
       ['finish reason', answer.finish_reason],
       ['tokens', `${count(answer.prompt_tokens)} in, ${count(answer.completion_tokens)} out`],
       ['took', answer.took_s === null ? null : duration(answer.took_s)],
-      ['answered', when(answer.answered_at)], ['endpoint', asked.endpoint],
+      ['answered', when(answer.answered_at)],
       ['code', `firm-foundry ${asked.package_version}, commit ${asked.git_commit || 'unknown'}`],
     ]));
   });

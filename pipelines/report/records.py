@@ -27,7 +27,6 @@ _ASKED = (
     "sampling",
     "package_version",
     "git_commit",
-    "endpoint",
 )
 _COST = ("attempts", "faults", "finish_reason", "prompt_tokens", "completion_tokens", "took_s")
 _ABOUT = ("row_id", "axis", "source_id", "source_index", "metadata", "parent_id", "rewrite")
