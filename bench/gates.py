@@ -2,8 +2,9 @@
 
 Rows of generated pictures with hashes given and no picture on disk, as with `originals: reference`:
 eight to a prompt, one in twenty nearly the same as another, four in five scored 5. Every gate that
-looks at such rows runs, against a benchmark of a thousand prompts; then scores are balanced to
-uniform. Making the rows is not counted.
+looks at such rows runs, against a benchmark of a thousand prompts and no picture; then scores are
+balanced to uniform. Making the rows is not counted, nor is reading them from tables and writing a
+dataset.
 
     python -m bench.gates [--rows 1000000]
 """

@@ -6,8 +6,9 @@ trained on them learns the skew. Only rows are left out, none is repeated, and n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import polars as pl
@@ -72,20 +73,30 @@ def choose_rows(
             )
             for _, place in drawn[quota:]:
                 kept[place] = False
-        done.append(
-            Balanced(
-                split=str(split),
-                axis=axis if axis is None else str(axis),
-                target=list(target),
-                before=before,
-                after=after,
-                kept_share=sum(after) / group.height,
-                effective_before=effective_size(before, target),
-                effective_after=effective_size(after, target),
-                largest_deviation=_deviation(after, target),
-            )
+        begun = Balanced(
+            split=str(split),
+            axis=axis if axis is None else str(axis),
+            target=list(target),
+            before=before,
+            after=before,
+            kept_share=1.0,
+            effective_before=effective_size(before, target),
+            effective_after=0.0,
+            largest_deviation=0.0,
         )
+        done.append(with_counts(begun, after))
     return pl.Series("kept", kept, dtype=pl.Boolean), done
+
+
+def with_counts(balanced: Balanced, after: list[int]) -> Balanced:
+    """The same for the rows of each score that were really written."""
+    return replace(
+        balanced,
+        after=after,
+        kept_share=sum(after) / sum(balanced.before),
+        effective_after=effective_size(after, balanced.target),
+        largest_deviation=_deviation(after, balanced.target),
+    )
 
 
 def quotas(
@@ -94,8 +105,9 @@ def quotas(
     """How many rows of each score stand.
 
     Every score gets its share of one total, or all its rows where it has fewer. That total is as
-    large as it can be with no score's share further than `tolerance` from its target, but keeps at
-    least `least_kept` of all rows, however far from the target that is.
+    large as it can be with no score's share further than `tolerance` from its target, but for less
+    than a row, and keeps at least `least_kept` of all rows, however far from the target that is. A
+    score with a share of 0 has none, though fewer than `least_kept` be left.
     """
     if not any(counts):
         return [0] * len(counts)
@@ -106,8 +118,26 @@ def quotas(
     least = _largest(
         lambda total: sum(_filled(counts, target, total)) < least_kept * sum(counts), full
     )
-    # A whole number, but for what floats lose; more than half a row is never made up.
-    return [int(n + 1e-6) for n in _filled(counts, target, max(within, least))]
+    return _whole(counts, target, max(within, least), math.ceil(least_kept * sum(counts) - 1e-6))
+
+
+def _whole(counts: Sequence[int], target: Sequence[float], total: float, least: int) -> list[int]:
+    """Whole rows of each score, at least `least` together where there are so many to be had.
+
+    Those cut by most come first when rows are to be added (largest remainder).
+    """
+    parts = _filled(counts, target, total)
+    # The small number is what floats lose.
+    found = [int(part + 1e-6) for part in parts]
+    wanted = max(int(sum(parts) + 1e-6), least)
+    by_loss = sorted(range(len(parts)), key=lambda i: found[i] - parts[i])
+    while sum(found) < wanted:
+        room = [i for i in by_loss if target[i] and found[i] < counts[i]]
+        if not room:
+            break
+        for i in room[: wanted - sum(found)]:
+            found[i] += 1
+    return found
 
 
 def _largest(holds: Callable[[float], bool], most: float) -> float:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,8 @@ CONTROL_SCHEMA = pa.schema(
         ("answer_id", pa.string()),
     ]
 )
+# What `count_controls` looks at.
+COUNTED = ("control", "axis", "status", "score", "expected")
 
 
 def rows_and_controls(
@@ -74,7 +78,7 @@ def control_rows(kind: Kind, rows: Sequence[Row], *, share: float, build: Path) 
     # What a rewritten row will ask for is not known yet.
     ok = [row for row in rows if row["status"] == "ok" and not row.get("rewrite")]
     makers: dict[str, Callable[[Row], Row | None]] = {
-        "shuffled": lambda row: _shuffled(kind, row, ok),
+        "shuffled": _shuffler(kind, ok),
         "blank": lambda row: _blank(kind, row, build),
     }
     if kind == "edit":
@@ -83,8 +87,8 @@ def control_rows(kind: Kind, rows: Sequence[Row], *, share: float, build: Path) 
     found = []
     for control, make in sorted(makers.items()):
         drawn = sorted(ok, key=lambda row: _draw(control, row["row_id"]))
-        made = ((row, make(row)) for row in drawn[:each])
-        found += [{**new, "control": control} for _, new in made if new is not None]
+        made = (new for row in drawn if (new := make(row)) is not None)
+        found += [{**new, "control": control} for new in islice(made, each)]
     return found
 
 
@@ -92,30 +96,41 @@ def _draw(*parts: str) -> str:
     return sha256("/".join(parts).encode()).hexdigest()
 
 
-def _shuffled(kind: Kind, row: Row, rows: Sequence[Row]) -> Row | None:
+def _shuffler(kind: Kind, rows: Sequence[Row]) -> Callable[[Row], Row | None]:
+    """A function that gives a row the text of the next one, in an order by hash, that differs."""
     text, picture = ("prompt", "image") if kind == "gen" else ("instruction", "edited_image")
-    others = [
-        other
-        for other in rows
-        if other[text] != row[text] and other[picture]["seen_sha256"] != row[picture]["seen_sha256"]
-    ]
-    if not others:
+    ring = sorted(rows, key=lambda row: _draw("ring", row["row_id"]))
+    places = {row["row_id"]: i for i, row in enumerate(ring)}
+
+    def shuffle(row: Row) -> Row | None:
+        start = places[row["row_id"]] + 1
+        for other in (ring[(start + i) % len(ring)] for i in range(len(ring) - 1)):
+            if (
+                other[text] != row[text]
+                and other[picture]["seen_sha256"] != row[picture]["seen_sha256"]
+            ):
+                return {**row, text: other[text]}
         return None
-    other = min(others, key=lambda other: _draw(row["row_id"], other["row_id"]))
-    return {**row, text: other[text]}
+
+    return shuffle
 
 
 def _blank(kind: Kind, row: Row, build: Path) -> Row:
     name = "image" if kind == "gen" else "edited_image"
-    size = row[name]["seen_width"], row[name]["seen_height"]
-    buffer = BytesIO()
-    Image.new("RGB", size, GREY).save(buffer, "PNG")
-    data = buffer.getvalue()
-    path = build.absolute() / "pictures" / "blank" / f"{size[0]}x{size[1]}.png"
+    width, height = row[name]["seen_width"], row[name]["seen_height"]
+    data = _grey_png(width, height)
+    path = build.absolute() / "pictures" / "blank" / f"{width}x{height}.png"
     seen = sha256(data).hexdigest()
     facts = {"sha256": seen, "path": store(path, data), "bytes_size": len(data), "format": "PNG"}
     shown = {"seen_sha256": seen, "seen_path": facts["path"], "seen_format": "PNG"}
     return {**row, name: {**row[name], **facts, **shown, "mode": "RGB", "notes": []}}
+
+
+@lru_cache(maxsize=256)
+def _grey_png(width: int, height: int) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (width, height), GREY).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def control_result(kind: Kind, outcome: Outcome) -> Row:

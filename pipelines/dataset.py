@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.answers import Row
-from pipelines.balance import choose_rows
+from pipelines.balance import choose_rows, with_counts
 from pipelines.build import Kind
-from pipelines.controls import CONTROL_SCHEMA, control_result, count_controls
+from pipelines.controls import CONTROL_SCHEMA, COUNTED, control_result, count_controls
 from pipelines.dataset_files import SplitWriter, with_pictures
 from pipelines.dataset_rows import (
     REJECT_SCHEMA,
@@ -79,7 +79,8 @@ def write_dataset(
 
     `contamination.csv` lists the rows that share something with a benchmark, and what.
 
-    Raises NotAsked, OSError (disk full); the old ones then stand untouched.
+    Raises NotAsked, OSError (disk full). The old ones stand untouched until all is written; where a
+    run ends while they are being replaced, there is no manifest.
     """
     kind = kind_of(recipe)
     near = near_rows_of(build, kind, recipe.gates)
@@ -119,6 +120,7 @@ def write_dataset(
         for writer in writers.values():
             files |= writer.close()
         shutil.rmtree(fresh["gated"])
+        _sync_files(fresh["rejects"], fresh["controls"])
     # The old manifest must not vouch for the new files; the new one comes last.
     (build / "manifest.json").unlink(missing_ok=True)
     for name in FOLDERS:
@@ -131,7 +133,10 @@ def write_dataset(
         files=files,
         answers=passed.answers,
         scores=_histograms(passed.index, after),
-        balance=[asdict(one) for one in balanced],
+        balance=[
+            asdict(with_counts(one, [after[one.split, one.axis, score] for score in SCORES]))
+            for one in balanced
+        ],
         controls=count_controls(passed.controls),
         capped=near.capped,
     )
@@ -185,7 +190,7 @@ def _pass_gates(
         if results:
             table = pa.Table.from_pylist(results, schema=CONTROL_SCHEMA)
             pq.write_table(table, fresh["controls"] / _name(bucket), compression="zstd")
-            controls += results
+            controls += [{name: row[name] for name in COUNTED} for row in results]
         _add_rejects(fresh["rejects"], bucket, rejects + gated)
         n_rejects += len(rejects) + len(gated)
     return _Passed(index=pl.concat(frames), answers=answers, controls=controls, rejects=n_rejects)
@@ -196,10 +201,17 @@ def _name(bucket: int) -> str:
 
 
 def _through_gates(rows: list[Row], gate: Gate) -> tuple[list[Row], list[Row]]:
-    """The rows that every gate keeps, and rejects of the others."""
+    """The rows of a bucket that every gate keeps, and rejects of the others."""
     kept, rejects = [], []
+    answers: dict[str, str] = {}
     for row in rows:
         fault = gate(row)
+        # Two rows that were rewritten to the same text are one: they have the same answer.
+        if (
+            fault is None
+            and (other := answers.setdefault(row["answer_id"], row["row_id"])) != row["row_id"]
+        ):
+            fault = "gate:duplicate", f"the same as row {other} in pictures and text"
         if fault is None:
             kept.append(row)
         else:
@@ -272,6 +284,12 @@ def _made_anew(*folders: Path) -> Iterator[None]:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _sync_files(*folders: Path) -> None:
+    for path in (path for folder in folders for path in folder.iterdir()):
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _replace(fresh: Path, final: Path) -> None:

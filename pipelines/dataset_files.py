@@ -51,15 +51,21 @@ class SplitWriter:
         self._schema = dataset_schema(kind)
         self._open: pq.ParquetWriter | None = None
         self._counts: list[int] = []
+        self._held: list[Row] = []
         self.rows = 0
 
     def _part(self, i: int) -> Path:
         return self._folder / f".{self._split}-{i:05d}.part"
 
     def write(self, rows: list[Row]) -> None:
-        """Add rows, with their pictures, as one row group."""
-        if not rows:
-            return
+        """Add rows, with their pictures."""
+        group = min(ROWS_PER_GROUP, self._rows_per_file)
+        self._held += rows
+        while len(self._held) >= group:
+            self._write_group(self._held[:group])
+            self._held = self._held[group:]
+
+    def _write_group(self, rows: list[Row]) -> None:
         if self._open is None:
             self._counts.append(0)
             self._open = pq.ParquetWriter(
@@ -85,7 +91,9 @@ class SplitWriter:
             self._open = None
 
     def close(self) -> dict[str, int]:
-        """Give the files their final names. Returns rows a file."""
+        """Write what is held, and give the files their final names. Returns rows a file."""
+        if self._held:
+            self._write_group(self._held)
         self._close_file()
         files = {}
         for i, rows in enumerate(self._counts):

@@ -100,7 +100,7 @@ def store(path: Path, data: bytes) -> str:
             return str(path)
     except OSError:
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         # No sync: after a power cut the size check above, or the next run's, finds what is missing.
         temporary.write_bytes(data)

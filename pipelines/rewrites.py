@@ -76,4 +76,6 @@ async def rewrite_instruction(row: Row, *, run: ShardRun, order: int) -> Row:
         original=instruction,
     )
     about = {"original": instruction, "mismatch": kind}
-    return await run.answer(stage, question, contents=(instruction, kind), about=about, order=order)
+    return await run.answer(
+        stage, question, contents=(instruction, values["mismatch"]), about=about, order=order
+    )

@@ -133,6 +133,19 @@ def test_a_build_asks_about_controls_and_keeps_them_out_of_the_dataset(kind, tmp
     assert {row["control"] for row in results} == kinds
     assert len(results) == len(kinds) * axes
     assert all(row["status"] == "ok" and row["reasoning"] for row in results)
+    # An untouched picture is execution 1, consistency 5 by the rubrics; grey fits nothing.
+    for control, axis, least, most in (
+        ("identical", "execution", 1, 1),
+        ("identical", "consistency", 5, 5),
+        ("blank", "execution", 1, 1),
+        ("blank", "consistency", 1, 1),
+        ("blank", None, 1, 1),
+        ("shuffled", "execution", 1, 2),
+        ("shuffled", None, 1, 2),
+    ):
+        expected = [r["expected"] for r in results if (r["control"], r["axis"]) == (control, axis)]
+        assert expected == [[least, most]] * len(expected)
+    assert [r["expected"] for r in results if r["axis"] == "consistency"].count(None) == axes - 1
     counted = manifest["controls"]
     assert sum(count["n"] for count in counted) == len(results)
     table = "gen_scores" if kind == "gen" else "edit_scores"

@@ -241,11 +241,11 @@ def test_the_law_holds_and_the_files_are_those_reported(build, kind):
 
 def test_large_splits_are_several_files_with_their_number_in_the_name(build, tmp_path):
     written = write(build, shard_rows=1)
+    assert set(written.files.values()) == {1}
     assert set(written.files) == {
-        "train-00000-of-00002.parquet",
-        "train-00001-of-00002.parquet",
-        "validation-00000-of-00002.parquet",
-        "validation-00001-of-00002.parquet",
+        f"{split}-{i:05d}-of-{rows:05d}.parquet"
+        for split, rows in written.splits.items()
+        for i in range(rows)
     }
     assert {split: len(rows) for split, rows in load(build, tmp_path).items()} == written.splits
 

@@ -29,20 +29,24 @@ def test_recall_precision_and_errors_worked_by_hand():
             judged("moved by 2", None, score=5, decidable=False),
             judged("moved by 2", "gate:contradiction", score=5),
             judged(None, "gate:leak", score=4),
+            # A false alarm, though something was planted.
+            judged("sounds like a leak", "gate:leak", score=4),
             judged(None, None),
         ]
     )
-    leak, told, untold = found["faults"]
+    leak, clean, told, untold = found["faults"]
+    assert (clean["gate"], clean["by_any"]) == (None, 1)
     assert (leak["planted"], leak["by_its_gate"], leak["by_any"]) == (3, 1, 2)
     assert (told["decidable"], told["planted"], told["by_its_gate"]) == (True, 1, 1)
     assert (untold["decidable"], untold["planted"], untold["by_any"]) == (False, 1, 0)
     gates = {one["gate"]: one for one in found["gates"]}
-    assert gates["gate:leak"]["planted_for_it"] == gates["gate:leak"]["unplanted"] == 1
+    assert gates["gate:leak"]["planted_for_it"] == 1
+    assert (gates["gate:leak"]["unplanted"], gates["gate:leak"]["other_faults"]) == (2, 0)
     assert gates["gate:leak"]["unplanted_mae"] == 1
     assert gates["gate:degenerate"]["other_faults"] == 1
     (scores,) = [one for one in found["scores"] if one["axis"] == "gen"]
-    # Of seven scores: two are 2 off, one is 1 off; of three kept: one is 2 off.
-    assert scores["before"] == pytest.approx(5 / 7)
+    # Of eight scores: two are 2 off, two are 1 off; of three kept: one is 2 off.
+    assert scores["before"] == pytest.approx(6 / 8)
     assert (scores["kept"], scores["after"]) == (3, pytest.approx(2 / 3))
     assert scores["without_faults"] == pytest.approx(1 / 2)
     assert "33.3% (1 of 3)" in markdown(found)

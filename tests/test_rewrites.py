@@ -18,9 +18,13 @@ from pydantic import ValidationError
 from real_servers import run
 from stub_server import serve_stub, stub_process
 
+from pipelines.build import read_build
+from pipelines.dataset import write_dataset
 from pipelines.dataset_rows import bucket_outcomes, sort_outcomes
+from pipelines.gates.build_gates import near_rows_of
+from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
-from pipelines.recipe import RewriteSettings
+from pipelines.recipe import Gates, RewriteSettings
 from pipelines.rewrites import MISMATCHES, rewritten_rows
 from pipelines.rows import read_rows
 
@@ -153,6 +157,46 @@ def test_the_original_instruction_again_is_no_rewriting(tmp_path):
     assert "reply:repeated" in rejects[0]["faults"][0]
 
 
+def test_rows_rewritten_to_one_text_are_one_row(tmp_path):
+    rows = edit_rows(tmp_path, pairs=1, instructions=1)
+    made = rows + rewritten_rows(rows, RewriteSettings(per_row=2.0))
+    kept, _, _ = build_of(
+        tmp_path, rows, writer=lambda body: '{"instruction":"Turn it."}', per_row=2.0
+    )
+    assert len(kept) == 2 * len(made) == 6
+    recipe = make_recipe("edit", rewrites={"per_row": 2.0}, control_share=0,
+                         gates={"contradiction": False, "leak": False, "degenerate": False,
+                                "grounding": False, "duplicate": False})  # fmt: skip
+    written = write_dataset(
+        tmp_path / "build",
+        recipe,
+        make_stages("edit", rewrites={"per_row": 2.0}),
+        benchmarks=read_benchmarks([]),
+        n_buckets=1,
+    )
+    assert (sum(written.splits.values()), written.rejects) == (4, 2)
+    assert check_law(tmp_path / "build").source == 6
+
+
+def test_another_wording_of_a_mismatch_asks_again(tmp_path, monkeypatch):
+    rows = edit_rows(tmp_path, pairs=1, instructions=1)
+    _, _, first = build_of(tmp_path, rows)
+    other = dict.fromkeys(MISMATCHES, "it asks for something else.")
+    monkeypatch.setattr("pipelines.rewrites.MISMATCHES", other)
+    _, _, again = build_of(tmp_path, rows)
+    assert first["rewrite_instruction_v1"] == again["rewrite_instruction_v1"] == 1
+
+
+def test_rewritten_rows_of_one_parent_text_are_no_near_duplicates_of_it(tmp_path):
+    rows = edit_rows(tmp_path, pairs=1, instructions=1)
+    for row in rows:
+        for side in ("source_image", "edited_image"):
+            row[side] |= {"phash": "0" * 64, "colour": "0" * 96}
+    made = rewritten_rows(rows, RewriteSettings(per_row=2.0))
+    write_bucket(tmp_path / "build", "edit", rows + made)
+    assert near_rows_of(tmp_path / "build", "edit", Gates()).sets == {}
+
+
 @pytest.mark.prefect
 def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_path, prefect_env):
     source, build = edit_source(tmp_path / "in", pairs=8, instructions=2), tmp_path / "build"
@@ -166,13 +210,23 @@ def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_pa
         again = run(flow_command("edit", recipe), prefect_env)
         assert again.returncode == 0, again.stdout + again.stderr
         assert stub.log()["arrived"] == arrived
-    law = check_law(build)
-    n_rows = sum(len(read_rows(build, b)) for b in range(law_buckets(build)))
+        fewer = recipe.read_text().replace("per_row: 1.5", "per_row: 0.5")
+        assert fewer != recipe.read_text()
+        law, n_rows = check_law(build), rows_in(build)
+        before = manifest_of(build)
+        recipe.write_text(fewer)
+        assert run(flow_command("edit", recipe), prefect_env).returncode == 0
+        # Fewer rewritten rows of an existing build, and nothing asked for it.
+        assert 16 < rows_in(build) < n_rows
+        assert stub.log()["arrived"] == arrived
+        recipe.write_text(fewer.replace("per_row: 0.5", "per_row: 1.5"))
+        assert run(flow_command("edit", recipe), prefect_env).returncode == 0
+        assert manifest_of(build)["splits"] == before["splits"]
     assert law.source == 2 * n_rows == law.dataset
     assert 16 + 16 < n_rows <= 48
     # The same instruction is rewritten once a bucket, however many pairs have it.
     assert 0 < len(answers) <= n_rows - 16
-    manifest = json.loads((build / "manifest.json").read_text())
+    manifest = manifest_of(build)
     assert manifest["funnel"]["rows"]["rewritten"] == n_rows - 16
     rows = [
         row
@@ -183,5 +237,9 @@ def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_pa
     assert all(row["parent_id"] in ids for row in rows if row["rewrite"])
 
 
-def law_buckets(build):
-    return json.loads((build / "build.json").read_text())["buckets"]
+def rows_in(build):
+    return sum(len(read_rows(build, bucket)) for bucket in range(read_build(build)["buckets"]))
+
+
+def manifest_of(build):
+    return json.loads((build / "manifest.json").read_text())

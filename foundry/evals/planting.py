@@ -49,6 +49,9 @@ def plant_in_rows(kind: Kind, world: Path) -> dict[str, str]:
     """
     rows = [json.loads(line) for line in (world / "rows.jsonl").read_text("utf-8").splitlines()]
     faults: dict[str, str] = {}
+    by_prompt: dict[str, list[str]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.get("prompt", ""), []).append(row["id"])
     further: list[Row] = []
     benchmark: list[dict[str, str]] = []
     for row in rows:
@@ -61,11 +64,12 @@ def plant_in_rows(kind: Kind, world: Path) -> dict[str, str]:
             faults[further[-1]["id"]] = fault
         elif fault == "contaminated text" and kind == "gen":
             benchmark.append({"id": row["id"], "text": row["prompt"]})
-            faults |= {r["id"]: fault for r in rows if r["prompt"] == row["prompt"]}
+            for sharing in by_prompt[row["prompt"]]:
+                faults.setdefault(sharing, fault)
         elif fault == "contaminated picture":
             name = _recompress(world / row[_PICTURE[kind]], world, f"{row['id']}-benchmark", 0.97)
             benchmark.append({"id": row["id"], "picture": name})
-            faults[row["id"]] = fault
+            faults.setdefault(row["id"], fault)
     for name, lines in (("planted", rows + further), ("benchmark", benchmark)):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (world / f"{name}.jsonl").write_text(text, "utf-8")

@@ -197,7 +197,8 @@ def measure(judged: list[Judged]) -> dict[str, Any]:
         for gate in sorted({str(one.reason) for one in rejected}):
             group = [one for one in rejected if one.reason == gate]
             of_gate = sum(one.fault is not None and GATE_OF[one.fault] == gate for one in group)
-            unplanted = [one for one in group if one.fault is None]
+            # What only sounds like a leak is no fault either.
+            unplanted = [one for one in group if one.fault is None or GATE_OF[one.fault] is None]
             gates.append(
                 {
                     "kind": kind,

@@ -28,8 +28,11 @@ def _faults(found: dict[str, Any]) -> list[str]:
         *lines,
         "",
         "A near duplicate can be told where its twin stands with the same score; a moved score "
-        "where it goes two or more against verdicts that allowed the one before alone. An edit is "
-        "two rows, one an axis.",
+        "where it goes two or more against verdicts that allowed the one before alone: the ladder "
+        "of the contradiction gate itself says so, and that it finds those shows that it works, "
+        "not that the ladder is right. An edit is two rows, one an axis. A leak, a praise or a "
+        "damnation is a sentence that nobody had seen who wrote the gates; some leaks are worded "
+        "so that a reader could miss them too.",
     ]
 
 
@@ -55,9 +58,10 @@ def _gates(found: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "Precision counts every planted fault as rightly rejected and every other row as wrongly "
-        "rejected, the judge's own contradictions among them: the last column is the error of "
-        "their scores against the truth.",
+        "Precision counts every planted fault as rightly rejected, whatever gate did it, and "
+        "every other row as wrongly rejected, those that only sound like a leak and the judge's "
+        "own contradictions among them: the last column is the error of their scores against the "
+        "truth.",
     ]
 
 

@@ -30,7 +30,7 @@ def make_gate(
     benchmark are added to `matches`, with what of it they match.
     """
     lookup = make_lookup(benchmarks, most_bits=gates.most_bits, most_colour=gates.most_colour)
-    standing: dict[tuple[int, str | None, int], str] = {}
+    standing: dict[tuple[int, str | None, int, str | None], str] = {}
 
     def gate(row: dict[str, Any]) -> tuple[str, str] | None:
         fault = first_fault(row, gates)
@@ -43,11 +43,13 @@ def make_gate(
         ours = near.sets.get(row["row_id"])
         if ours is None:
             return None
+        # Rewritten rows of one set had one text; what they were rewritten to may differ.
+        text = normalise_text(row["instruction"]) if row.get("rewrite") else None
         for one in sorted(near.near[ours]):
-            other = standing.get((one, row["axis"], row["score"]))
+            other = standing.get((one, row["axis"], row["score"], text))
             if other is not None:
                 return "gate:duplicate", f"nearly the same as row {other}, and scored the same"
-        standing[ours, row["axis"], row["score"]] = row["row_id"]
+        standing[ours, row["axis"], row["score"], text] = row["row_id"]
         return None
 
     return gate

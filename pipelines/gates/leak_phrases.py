@@ -10,7 +10,7 @@ from __future__ import annotations
 # Texts by nature, and what may be a text when it is cited.
 _TEXT = (
     r"(?:reports?|lists?|listings?|notes|findings|verdicts?|assessments?|analysis|summary|"
-    r"breakdown|judge?ments?|planner|log|tally|record|evidence|observations|annotations)"
+    r"breakdown|judge?ments?|planner|tally|evidence|observations|annotations)"
 )
 _CITED = (
     rf"(?:{_TEXT}|differences?|changes|descriptions?|questions|criteria|observations|"
@@ -51,14 +51,16 @@ PHRASES = (
     r"(?:differences?|changes?) (?:report|list|summary|description|analysis|section)s?",
     r"(?:list|listing|report|summary|description) of (?:the |all )?(?:\w+ )?"
     r"(?:differences|changes|edits|modifications|answers|findings)",
-    r"(?:the|this|that) diff|diffs? \d+|d\d+",
+    r"(?:the|this|that) diff|diffs? \d+|d[1-9](?=,? (?:and d\d|is|was|executes|hurts)\b)",
     r"(?:changes?|differences?|comparison|observed-changes|edit|modification)[ -]"
     r"(?:notes|list|log|record|report|summary|breakdown)",
     r"verdicts|(?:a|the|each|every|this|one|no) (?:\S+ )?verdict (?:on|for|of|is|was|that|about|"
     r"table)",
-    r"criteria|criterion|crit\. ?\d+|req\. ?\d+|no\. ?\d+|\(?(?:see )?#\d+",
+    r"criteria|criterion|crit\. ?\d+|req\. ?\d+|\(?(?:see )?#\d+",
+    r"no\. ?\d+(?= (?:was|is|fails|passes|wasn|isn|met)\b)",
     r"per-(?:item|question|point|criterion)",
-    r"[cq](?:[1-9]|1[0-2])",
+    r"(?-i:[cq]|^[CQ])(?:[1-9]|1[0-2])"
+    r"(?=[,.;:)]| (?:is|was|are|were|and|fails?|passes|got|marked|met|not)\b)",
     r"(?:the )?planner(?:['\u2019]s)?(?= (?:asked|wanted|listed|says|said|points?|items?|"
     r"questions?))|planner['\u2019]s",
     r"(?:critical|non-critical|failing|failed|unmet|satisfied|passing|missed|verified) "
@@ -135,7 +137,7 @@ PHRASES = (
     r"(?! (?:in|by) the (?:prompt|instruction))",
     rf"{_CHANGE} (?:\w+ )?(?:listed|noted|recorded|reported|on record|enumerated|documented)",
     rf"{_CHANGE} (?:that|which) (?:were|are|was|is) (?:pointed out|listed|reported)",
-    r"(?:is|are|was|were) (?:said|reported|noted|described|listed) (?:to (?:be|have)|as)",
+    r"(?:is|are|was|were) (?:said|reported|noted|listed) (?:to (?:be|have)|as)",
     r"it(?: is|['\u2019]s| was) (?:reported|documented|noted|recorded) that",
     r"what the (?:differences|changes|evidence|report) (?:describes?|says?|shows?|tells?|"
     r"lists?|calls?)",

@@ -27,6 +27,12 @@ _QUOTED = re.compile(
 _OF = re.compile(
     r"\s+(?:of|in|between|from|by|on|to)\s+(?:the|both|this|these|two|\s)*(\w+)", re.IGNORECASE
 )
+# Counted things are of a picture when it is said where they are, but for these places.
+_COUNTED = re.compile(r"\b(?:items?|points?|checks?|bullets?|entry|entries)$", re.IGNORECASE)
+_HIDDEN_PLACE = re.compile(
+    r"(?:check)?lists?|reports?|sets?|questions?|analysis|comparison|notes|summary|criteria",
+    re.IGNORECASE,
+)
 _NO_CONTENT = frozenset(
     ("the", "a", "an", "this", "that", "these", "those", "of", "in", "on", "by", "to", "per", "as")
 )
@@ -55,6 +61,8 @@ def _is_of_what_is_seen(reasoning: str, found: re.Match[str]) -> bool:
     if _QUOTED.search(reasoning[: found.start()]):
         return True
     of = _OF.match(reasoning, found.end())
+    if of and _COUNTED.search(found[0]) and not _HIDDEN_PLACE.fullmatch(of[1]):
+        return True
     return bool(_OF_WHAT_IS_SEEN.search(found[0]) or (of and _OF_WHAT_IS_SEEN.fullmatch(of[1])))
 
 
