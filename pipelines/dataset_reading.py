@@ -26,7 +26,10 @@ class DatasetUnreadable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset's files in order, by split, and what its rows are scores of."""
+    """A dataset's files in order, by split, and what its rows are scores of.
+
+    `folder` is the build's, where the files are those of a build.
+    """
 
     folder: Path
     kind: Kind
@@ -41,13 +44,15 @@ class Dataset:
 def open_dataset(folder: Path) -> Dataset:
     """The dataset of a build's folder, or of a folder that holds the Parquet files themselves.
 
-    Raises DatasetUnreadable where there is none, or where files of one split are missing.
+    Raises DatasetUnreadable where there is none, where files of one split are missing, or where a
+    build is not finished or has other files than its manifest says.
     """
-    inside = folder / "dataset"
-    place = inside if inside.is_dir() else folder
-    splits: dict[str, list[Path]] = {}
-    for path in sorted(place.rglob("*-of-*.parquet")):
-        splits.setdefault(path.name.partition("-")[0], []).append(path)
+    build = _build_of(folder)
+    if build is not None:
+        splits = whole_files(build)
+    else:
+        inside = folder / "dataset"
+        splits = _by_split(sorted((inside if inside.is_dir() else folder).rglob("*.parquet")))
     if not splits:
         raise DatasetUnreadable(
             f"{folder}: no rows here; name a finished build, or a folder with "
@@ -56,12 +61,59 @@ def open_dataset(folder: Path) -> Dataset:
     for split, paths in splits.items():
         wanted = paths[0].stem.rpartition("-")[2]
         if wanted != f"{len(paths):05d}":
-            raise DatasetUnreadable(f"{place}: {len(paths)} of {wanted} files of split '{split}'")
+            raise DatasetUnreadable(f"{folder}: {len(paths)} of {wanted} files of split '{split}'")
     names = _open(next(iter(splits.values()))[0]).schema_arrow.names
     for kind, columns in PICTURES.items():
         if {"row_id", "score", "reasoning", *columns} <= set(names):
-            return Dataset(folder=folder, kind=kind, splits=splits)
-    raise DatasetUnreadable(f"{place}: not the columns of a build's dataset: {', '.join(names)}")
+            return Dataset(folder=build or folder, kind=kind, splits=splits)
+    raise DatasetUnreadable(f"{folder}: not the columns of a build's dataset: {', '.join(names)}")
+
+
+def whole_files(build: Path) -> dict[str, list[Path]]:
+    """The files of a build's dataset by split, which are those that its manifest names.
+
+    Raises DatasetUnreadable where the build is not finished, or a file is missing, is one too many
+    or has another number of rows.
+    """
+    try:
+        manifest = json.loads((build / "manifest.json").read_text("utf-8"))
+        expected: dict[str, int] = dict(manifest["files"])
+    except FileNotFoundError as error:
+        raise DatasetUnreadable(
+            f"{build}: has no manifest.json, so its last run did not finish; run its flow again"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetUnreadable(
+            f"{build / 'manifest.json'}: does not say which files the dataset has ({error!r}); "
+            "run its flow again"
+        ) from error
+    paths = {path.name: path for path in sorted((build / "dataset").glob("*.parquet"))}
+    for name in sorted(paths.keys() | expected.keys()):
+        rows = _open(paths[name]).metadata.num_rows if name in paths else None
+        if rows != expected.get(name):
+            has = "is missing" if rows is None else f"has {rows} rows"
+            raise DatasetUnreadable(
+                f"{build / 'dataset' / name}: {has}, manifest.json says "
+                f"{expected.get(name, 'nothing of it')}; run its flow again"
+            )
+    return _by_split(list(paths.values()))
+
+
+def _build_of(folder: Path) -> Path | None:
+    """The build that a folder is, or whose `dataset/` it is."""
+    if (folder / "build.json").exists():
+        return folder
+    place = folder.resolve()
+    inside = place.name == "dataset" and (place.parent / "build.json").exists()
+    return place.parent if inside else None
+
+
+def _by_split(paths: list[Path]) -> dict[str, list[Path]]:
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        if "-of-" in path.name:
+            splits.setdefault(path.name.partition("-")[0], []).append(path)
+    return splits
 
 
 def read_groups(paths: list[Path], columns: list[str]) -> Iterator[tuple[Path, int, list[Row]]]:

@@ -46,15 +46,25 @@ def make_row(kind, number, *, score=3, axis="execution", **more):
 
 
 def write_build(build, kind, rows, *, rows_per_group=4):
-    """Write rows as the `dataset/` of a finished build, a file a split."""
+    """Write rows as the `dataset/` of a finished build, a file a split, and its manifest."""
     (build / "dataset").mkdir(parents=True, exist_ok=True)
     (build / "build.json").write_text(json.dumps({"kind": kind, "buckets": 1}))
     schema = dataset_schema(kind)
     for old in (build / "dataset").iterdir():
         old.unlink()
+    files = {}
     for split in sorted({row["split"] for row in rows}):
         mine = [row for row in rows if row["split"] == split]
         columns = {name: [row.get(name) for row in mine] for name in schema.names}
         path = build / "dataset" / f"{split}-00000-of-00001.parquet"
         pq.write_table(pa.table(columns, schema=schema), path, row_group_size=rows_per_group)
+        files[path.name] = len(mine)
+    change_manifest(build, files=files)
     return build
+
+
+def change_manifest(build, **values):
+    """Put values into a build's manifest, which is made if there is none."""
+    path = build / "manifest.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(old | values))

@@ -77,6 +77,7 @@ def finish(build, kind, stages, written):
         "funnel": count_funnel(build, written.answers),
         "law": {n: getattr(law, n) for n in ("source", "dataset", "rejected", "duplicates")},
         "splits": written.splits,
+        "files": written.files,
         "scores": written.scores,
         "balance": written.balance or None,
         "controls": written.controls,

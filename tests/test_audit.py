@@ -339,6 +339,14 @@ def test_only_1_to_5_are_scores(five, score, capsys):
     assert f"score {score!r} is neither 1 to 5 nor 'unsure'" in capsys.readouterr().err
 
 
+def test_a_build_whose_last_run_did_not_finish_is_refused(five, capsys):
+    path = write_scores(five, {0: 1})
+    (five / "manifest.json").unlink()
+    assert main(five) == main(five, scores=path) == 1
+    assert capsys.readouterr().err.count("did not finish; run its flow again") == 2
+    assert not (five / "audit.json").exists()
+
+
 def test_a_missing_file_and_a_folder_that_is_no_build_are_told(five, tmp_path, capsys):
     assert main(five, scores=tmp_path / "none.json") == 1
     assert "none.json: not a file of scores" in capsys.readouterr().err

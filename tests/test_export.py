@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import datasets
 import pytest
 from chain_cases import bodies_of, chat_to, edit_rows, gen_rows, make_recipe, write_bucket
-from dataset_cases import make_row, picture, write_build
+from dataset_cases import change_manifest, make_row, picture, write_build
 from jsonschema import validate
 from PIL import Image
 from real_servers import ROOT
@@ -222,13 +223,14 @@ def test_a_prepared_picture_is_the_one_that_the_build_kept(tmp_path):
     assert told(out)["pictures"] == {"written": 1, "unlike_those_seen": 0}
 
 
-def test_without_the_kept_one_it_is_prepared_by_the_recipes_limits(tmp_path):
+@pytest.mark.parametrize("bare", [False, True], ids=["BUILD", "BUILD/dataset"])
+def test_without_the_kept_one_it_is_prepared_by_the_recipes_limits(tmp_path, bare):
     row, kept = prepared_row(tmp_path / "b", 1, PictureLimits(max_side_px=100))
     build = write_build(tmp_path / "b", "gen", [row])
     wanted = kept.read_bytes()
     kept.unlink()
-    (build / "manifest.json").write_text(json.dumps({"recipe": {"images": {"max_side_px": 100}}}))
-    out = export(build)
+    change_manifest(build, recipe={"images": {"max_side_px": 100}})
+    out = export(build / "dataset" if bare else build)
     assert (out / lines_of(out)[0]["images"][0]).read_bytes() == wanted
     assert told(out)["pictures"]["unlike_those_seen"] == 0
 
@@ -458,7 +460,47 @@ def test_what_cannot_be_exported_is_told(gen, case, capsys):
     assert (folder / "full" / "something").read_text() == "mine"
 
 
+UNFINISHED = {
+    "no manifest": (lambda build: (build / "manifest.json").unlink(), "has no manifest.json"),
+    "a manifest cut short": (
+        lambda build: (build / "manifest.json").write_text("{"),
+        "does not say which files",
+    ),
+    "a split is gone": (
+        lambda build: next((build / "dataset").glob("validation-*")).unlink(),
+        "validation-00000-of-00001.parquet: is missing, manifest.json says 3",
+    ),
+    "a file too many": (
+        lambda build: shutil.copy(
+            next((build / "dataset").glob("train-*")),
+            build / "dataset" / "test-00000-of-00001.parquet",
+        ),
+        "has 9 rows, manifest.json says nothing of it",
+    ),
+    "other rows": (
+        lambda build: change_manifest(
+            build,
+            files={"train-00000-of-00001.parquet": 10, "validation-00000-of-00001.parquet": 3},
+        ),
+        "has 9 rows, manifest.json says 10",
+    ),
+}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["BUILD", "BUILD/dataset"])
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_a_build_that_is_not_finished_or_not_whole_is_refused(gen, case, inside, capsys):
+    harm, message = UNFINISHED[case]
+    harm(gen)
+    assert main(gen / "dataset" if inside else gen, format="trl", out=gen.parent / "out") == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "run its flow again" in said
+    assert not (gen.parent / "out").exists()
+
+
 def test_a_dataset_with_a_missing_file_is_no_dataset(gen, capsys):
+    (gen / "build.json").unlink()
     path = next((gen / "dataset").glob("train-*"))
     path.rename(path.with_name("train-00000-of-00002.parquet"))
     assert main(gen, format="trl", out=gen.parent / "out") == 1
