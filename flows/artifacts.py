@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any, cast
@@ -38,11 +38,13 @@ def report_build(build: Path) -> None:
     dataset is complete without it, so trouble is a warning that says what to do.
     """
     logger = get_run_logger()
+    logger.info("%s: the dataset is complete; writing its report", build)
     try:
         report = write_report(build)
     except Exception as error:  # noqa: BLE001 - whatever it is, the build is finished
         # An old page would pass for one of the new rows.
-        (build / "report" / "index.html").unlink(missing_ok=True)
+        with suppress(OSError):
+            (build / "report" / "index.html").unlink(missing_ok=True)
         logger.warning(
             "%s: the dataset is complete, its report could not be written (%s: %s); mend the "
             "cause and run: python -m flows.report %s",

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import logging
 import re
 import shutil
 import urllib.request
@@ -20,6 +21,7 @@ from real_servers import PYTHON, run
 from report_cases import HARMFUL, change_manifest, finished_build, many_rows
 from stub_server import stub_process
 
+from flows.artifacts import report_build
 from pipelines.build import BuildRefused
 from pipelines.report.figures import collect_figures
 from pipelines.report.markdown import figures_markdown
@@ -422,6 +424,17 @@ def test_a_flow_writes_the_report_and_shows_its_figures_in_prefect(tmp_path, pre
     assert str(output / "report" / "index.html") in found["report-shown-here"]["data"]
     assert found["gen-scores-shown-here"]["data"] == 100.0
     assert found["gen-scores-shown-here"]["flow_run_id"] is not None
+
+
+def test_a_file_in_the_place_of_the_report_does_not_fail_a_finished_build(
+    build, monkeypatch, caplog
+):
+    monkeypatch.setattr("flows.artifacts.get_run_logger", lambda: logging.getLogger("flow"))
+    (build / "report").write_text("a file")
+    report_build(build)
+    assert "the dataset is complete, its report could not be written" in caplog.text
+    assert f"python -m flows.report {build}" in caplog.text
+    assert (build / "report").read_text() == "a file"
 
 
 @pytest.mark.prefect
