@@ -50,8 +50,8 @@ def write_page(build: Path, *, rows: int, seed: int) -> str:
     write_bytes(build / "audit" / "index.html", page)
     lines = [f"{build / 'audit' / 'index.html'}: {len(sample.rows)} rows, {len(page) / 1e6:.1f} MB"]
     for axis in axes_of(dataset.kind):
-        mine = ", ".join(f"{s.score}: {s.drawn}" for s in sample.strata if s.axis == axis)
-        lines.append(f"  {axis or 'rows'} by the model's score: {mine} (the page does not say)")
+        # Not by score: whoever scores must not know how many of each to expect.
+        lines.append(f"  {axis or 'alignment'}: {sum(row.axis == axis for row in sample.rows)}")
     lines += ["Open it in a browser; at the end it saves a file and says how to read it back."]
     return "\n".join(lines)
 
@@ -75,6 +75,7 @@ def read_back(build: Path, file: Path) -> str:
         "unanswered": found.unanswered,
         "gone": len(found.gone),
         "axes": axes,
+        "answers": [row.answer_id for row in found.rows],
         "file": kept,
     }
     write_json(build / "audit.json", report)
@@ -82,7 +83,8 @@ def read_back(build: Path, file: Path) -> str:
 
 
 def _measure(axis: str | None, found: Compared) -> dict[str, Any]:
-    """One axis: n, MAE and kappa with 95% intervals, null where they are undefined.
+    """One axis: n, MAE and kappa with 95% intervals, null where they are undefined; and of the
+    build's rows the share whose score had a row that was scored, which is what they hold for.
 
     Each scored row stands for its share of the build's rows with the same model's score, so a
     sample that was drawn evenly over scores says what holds for the build.
@@ -92,14 +94,19 @@ def _measure(axis: str | None, found: Compared) -> dict[str, Any]:
     model = np.array([row.model for row in rows])
     scored = Counter(row.model for row in rows)
     weights = np.array([found.sizes[axis, row.model] / scored[row.model] for row in rows])
-    measured: dict[str, Any] = {"axis": axis, "n": len(rows)}
+    size = sum(n for (a, _), n in found.sizes.items() if a == axis)
+    covered = sum(found.sizes[axis, score] for score in scored) / size if size else None
+    measured: dict[str, Any] = {"axis": axis, "n": len(rows), "share_covered": covered}
+    groups = [row.shared for row in rows]
     for name, metric in (("mae", mae), ("kappa", quadratic_kappa)):
         value, ends = math.nan, (math.nan, math.nan)
         if rows:
             value = metric(person, model, weights)
+        # One group drawn again and again never varies: that is not certainty.
+        if len(set(groups)) > 1:
             ends = interval(
                 lambda i, metric=metric: metric(person[i], model[i], weights[i]),
-                [row.shared for row in rows],
+                groups,
                 seed=SEED,
             )
         measured[name] = _known(value)
@@ -126,6 +133,12 @@ def _as_text(build: Path, report: dict[str, Any], found: Compared) -> str:
                 f"no row of {axis or 'the build'} with the model's score {score} was scored: "
                 f"nothing is said of {size} rows"
             )
+    lines += [
+        f"{axis['axis'] or 'alignment'}: holds for {100 * axis['share_covered']:.1f}% of the "
+        "build's rows"
+        for axis in report["axes"]
+        if axis["share_covered"] is not None and axis["share_covered"] < 1
+    ]
     if found.gone:
         names = ", ".join(row_id for row_id, _ in found.gone[:3])
         lines.append(f"{len(found.gone)} scored rows are no longer in the dataset: {names}")

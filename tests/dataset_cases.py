@@ -31,6 +31,7 @@ def make_row(kind, number, *, score=3, axis="execution", **more):
         "vote_scores": [score, score],
         "vote_spread": 0.0,
         "split": "train",
+        "answer_id": f"answer-{number}-{axis}",
     }
     if kind == "gen":
         row |= {"prompt": f"Prompt {number // 2}.", "checklist": [], "verdicts": []}

@@ -267,6 +267,42 @@ def test_with_nothing_to_compare_measures_are_null_and_not_numbers(five):
     assert (report["axes"][0]["mae"], report["axes"][0]["kappa"]) == (0, None)
 
 
+def test_rows_of_one_prompt_alone_give_no_interval(tmp_path):
+    rows = [make_row("gen", i, score=1 + i, prompt="the same") for i in range(5)]
+    build = write_build(tmp_path / "b", "gen", rows)
+    assert main(build) == 0
+    (axis,) = read_back(build, write_scores(build, {i: 1 + i for i in range(4)}))["axes"]
+    assert (axis["mae"], axis["kappa"]) == (0, 1)
+    assert axis["mae_interval"] == axis["kappa_interval"] == [None, None]
+
+
+def test_it_is_said_for_what_share_of_the_build_it_holds(tmp_path, capsys):
+    # 6 ones and 2 twos; only ones are scored.
+    rows = [make_row("gen", i, score=1 if i < 6 else 2) for i in range(8)]
+    build = write_build(tmp_path / "b", "gen", rows)
+    assert main(build) == 0
+    (axis,) = read_back(build, write_scores(build, {0: 1, 2: 1}))["axes"]
+    assert axis["share_covered"] == 0.75
+    assert "alignment: holds for 75.0% of the build's rows" in capsys.readouterr().out
+    (axis,) = read_back(build, write_scores(build, {0: 1, 7: 1}))["axes"]
+    assert axis["share_covered"] == 1
+    assert "holds for" not in capsys.readouterr().out
+
+
+def test_the_answers_that_were_audited_are_kept(five):
+    report = read_back(five, write_scores(five, {0: 1, 2: "unsure", 4: 3}))
+    assert report["answers"] == ["answer-0-execution", "answer-4-execution"]
+
+
+def test_whoever_makes_the_page_is_not_told_the_scores_in_it(gen, edit, capsys):
+    assert main(gen, rows=20) == 0
+    assert "  alignment: 20\n" in capsys.readouterr().out
+    assert main(edit, rows=20) == 0
+    said = capsys.readouterr().out
+    assert "  execution: 10\n  consistency: 10\n" in said
+    assert "score:" not in said
+
+
 def test_each_axis_is_measured_by_itself(edit):
     assert main(edit, rows=40) == 0
     ids = {(int(row_id, 16), axis): s for (row_id, axis), s in scores_of(edit).items()}

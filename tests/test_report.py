@@ -399,6 +399,23 @@ def test_the_markdown_has_the_same_figures(build):
     assert f"| contradiction | {gate['rejected']} |" in text
 
 
+def test_the_markdown_says_what_was_audited_and_what_came_as_expected(build):
+    control = {"control": "identical", "axis": None, "n": 9, "rejected": 1, "expected": [1, 2]}
+    change_manifest(build, controls=[control | {"as_expected": 8, "mean_score": 1.25}])
+    axis = {"axis": None, "n": 3, "mae": 0.5, "kappa": None}
+    answers = [row["answer_id"] for row in dataset_rows(build)[:2]]
+    audit = {"rows": 5, "axes": [axis], "answers": [*answers, "of another dataset"]}
+    (build / "audit.json").write_text(json.dumps(audit))
+    text = figures_markdown(collect_figures(build), build / "report" / "index.html")
+    assert "| identical | alignment | 9 | 8 of 10 | 1.25 |" in text
+    assert "3 of 5 rows scored by a person." in text
+    assert "1 of 3 audited answers are no longer in it" in text
+    audit["answers"] = answers
+    (build / "audit.json").write_text(json.dumps(audit))
+    text = figures_markdown(collect_figures(build), build / "report" / "index.html")
+    assert "an earlier dataset" not in text
+
+
 def artifacts(env):
     request = urllib.request.Request(
         f"{env['PREFECT_API_URL']}/artifacts/latest/filter",

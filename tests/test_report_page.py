@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import expect
 from report_cases import HARMFUL, change_manifest, finished_build
@@ -28,9 +29,11 @@ def make_page(folder, kind):
     build = finished_build(folder, kind, rows=40, votes=3, reply=HARMFUL)
     control = {"control": "identical", "axis": None, "n": 9, "rejected": 1, "expected": [1, 2]}
     change_manifest(build, controls=[control | {"as_expected": 8, "mean_score": 1.25}])
-    axis = {"axis": None, "n": 7, "mae": 0.5, "mae_interval": [0.25, 0.75]}
-    axis |= {"kappa": 0.61, "kappa_interval": [0.5, 0.7]}
-    audit = {"audited_at": "2026-01-02", "rows": 7, "axes": [axis], "file": "a", "unsure": 1}
+    known = pq.read_table(build / "dataset", columns=["answer_id"])["answer_id"].to_pylist()[0]
+    axis = {"axis": None, "n": 7, "mae": 0.5, "mae_interval": [0.25, 0.75], "share_covered": 0.9}
+    axis |= {"kappa": None, "kappa_interval": [None, None]}
+    audit = {"audited_at": "2026-01-02", "rows": 12, "axes": [axis], "file": "a", "unsure": 1}
+    audit |= {"scored": 7, "answers": [known, "of another dataset"]}
     (build / "audit.json").write_text(json.dumps(audit))
     return write_report(build).path
 
@@ -59,6 +62,18 @@ def current(page):
 
 def chosen_id(page):
     return page.locator("#detail .id").inner_text()
+
+
+def test_the_audit_says_what_was_scored_of_what_and_for_what_it_holds(page, pages):
+    opened(page, pages["gen"])
+    assert "7 of 12 rows\nscored by a person" in page.locator("#tiles").inner_text()
+    said = page.locator("#checks-body").inner_text()
+    assert "0.50 (0.25 to 0.75)\t\N{EN DASH}\n" in said
+    assert "this holds for the 90.0% of the rows" in said
+    assert "Of an earlier dataset: 1 of 2 audited answers are no longer in it." in said
+    assert "7 of 12 rows scored" in said
+    # Nine were scored and one was not: that one is no success.
+    assert "8 (80.0%)" in said
 
 
 @pytest.mark.parametrize("kind", ["gen", "edit"])
@@ -282,7 +297,7 @@ def test_figures_stand_in_tables_with_headers(page, pages, kind):
     assert funnel.locator("thead th").all_inner_texts() == ["Step", "Lost", "Left", "Share left"]
     assert "picture:missing" in funnel.inner_text()
     checks = page.locator("#checks").inner_text()
-    assert "8 (88.9%)" in checks
+    assert "8 (80.0%)" in checks
     assert "0.50 (0.25 to 0.75)" in checks
     assert page.locator("table:not(:has(caption))").count() == 0
     assert page.locator("thead th:not([scope])").count() == 0

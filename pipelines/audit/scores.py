@@ -23,8 +23,11 @@ class ScoresRefused(Exception):
 class Scored:
     """One row that a person gave a score: theirs, the model's, and what it shares with others.
 
-    `shared` is the prompt (gen) or the source picture's sha256 (edit).
+    `answer_id` is that of the model's score; `shared` is the prompt (gen) or the source picture's
+    sha256 (edit).
     """
+
+    answer_id: str
 
     axis: str | None
     person: int
@@ -107,14 +110,21 @@ def compare(dataset: Dataset, answers: dict[Key, int | str], sample: dict[str, A
     rows: list[Scored] = []
     sizes: Counter[tuple[str | None, int]] = Counter()
     left = {key: score for key, score in answers.items() if score != UNSURE}
-    for _, _, found in read_groups(dataset.paths, ["row_id", "axis", "score", shared]):
+    columns = ["row_id", "axis", "score", "answer_id", shared]
+    for _, _, found in read_groups(dataset.paths, columns):
         for row in found:
             axis = row.get("axis")
             sizes[axis, row["score"]] += 1
             person = left.pop((row["row_id"], axis), None)
             if isinstance(person, int):
                 rows.append(
-                    Scored(axis=axis, person=person, model=row["score"], shared=row[shared])
+                    Scored(
+                        answer_id=row["answer_id"],
+                        axis=axis,
+                        person=person,
+                        model=row["score"],
+                        shared=row[shared],
+                    )
                 )
     return Compared(
         rows=rows,

@@ -26,7 +26,7 @@ const CONTROLS = {
   blank: 'Blank picture',
 };
 const interval = (value, range) =>
-  `${fixed(value, 2)}${range ? ` (${fixed(range[0], 2)} to ${fixed(range[1], 2)})` : ''}`;
+  `${fixed(value, 2)}${range && !range.includes(null) ? ` (${fixed(range[0], 2)} to ${fixed(range[1], 2)})` : ''}`;
 
 function showHead(data) {
   const { build, law, splits } = data;
@@ -47,7 +47,8 @@ function showHead(data) {
     tile('Unanimous votes', voted ? percent(agreed, voted) : '–',
       voted ? `of ${plural(voted, 'row')} with votes` : 'one reply a row'),
     tile('Answers an hour', count(all.answers_an_hour), `${plural(all.answers, 'answer')} in all`),
-    tile('Audit', data.audit ? plural(data.audit.rows, 'row') : 'Not audited',
+    tile('Audit', data.audit
+      ? `${count(data.audit.scored)} of ${plural(data.audit.rows, 'row')}` : 'Not audited',
       data.audit ? 'scored by a person' : 'no person has scored rows'));
 }
 
@@ -139,7 +140,7 @@ function showChecks({ controls, audit }) {
   const expected = (range) => (!range ? 'nothing certain'
     : [...new Set(range)].join(' to '));
   const asExpected = (line) => (line.as_expected === null ? '–'
-    : `${count(line.as_expected)} (${percent(line.as_expected, line.n)})`);
+    : `${count(line.as_expected)} (${percent(line.as_expected, line.n + line.rejected)})`);
   show('checks-body',
     el('div', { class: 'card' }, el('h3', {}, 'Controls'), controls && controls.length
       ? table('Controls', ['Control', 'Axis', '#Scored', '#No score', 'Expected', '#As expected',
@@ -152,8 +153,14 @@ function showChecks({ controls, audit }) {
         '#Kappa (95% interval)'], audit.axes.map((axis) => [axisName(axis.axis), count(axis.n),
         interval(axis.mae, axis.mae_interval), interval(axis.kappa, axis.kappa_interval)]),
       { class: 'labelled' }),
-      el('p', { class: 'muted small' }, `${plural(audit.rows, 'row')}, ${audit.audited_at}, `
-        + `${audit.file}; the person was unsure of ${count(audit.unsure)}.`)]
+      audit.axes.filter((axis) => axis.share_covered < 1).map((axis) => el('p', { class: 'small' },
+        `${axisName(axis.axis)}: this holds for the ${percent(axis.share_covered, 1)} of the rows `
+        + 'whose score had a row that a person scored.')),
+      audit.missing > 0 && el('p', { class: 'small' }, 'Of an earlier dataset: '
+        + `${count(audit.missing)} of ${plural(audit.audited, 'audited answer')} are no longer in it.`),
+      el('p', { class: 'muted small' }, `${count(audit.scored)} of ${plural(audit.rows, 'row')} `
+        + `scored, ${audit.audited_at}, ${audit.file}; the person was unsure of `
+        + `${count(audit.unsure)}.`)]
       : el('p', { class: 'muted' }, 'Not audited: no person has scored rows of this build.')));
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.build import BuildRefused, read_build
 from pipelines.funnel import count_rejects, funnel_steps
-from pipelines.report.tally import tally_dataset
+from pipelines.report.tally import count_missing, tally_dataset
 from pipelines.report.throughput import measure_stages
 
 # The gates in the order in which a row meets them; those of one kind of build alone are marked.
@@ -54,12 +54,26 @@ def collect_figures(build: Path) -> dict[str, Any]:
         "gates": _gates(kind, manifest, steps, rejects),
         "leaks_mended": sum(tally["leaks"] for tally in tallies.values()),
         "controls": manifest.get("controls"),
-        "audit": _read(build / "audit.json"),
+        "audit": _audit(build),
         "stages": measure_stages(build, manifest),
         "asked": [
             {"stage": name, **{k: stage.get(k) for k in _HOW_ASKED}, **_sampling(stage)}
             for name, stage in manifest["stages"].items()
         ],
+    }
+
+
+def _audit(build: Path) -> dict[str, Any] | None:
+    """The build's `audit.json`; `missing` counts its answers that the dataset no longer has."""
+    audit = _read(build / "audit.json")
+    if audit is None:
+        return None
+    answers = audit.get("answers") or []
+    return {
+        **{name: value for name, value in audit.items() if name != "answers"},
+        "scored": sum(axis["n"] for axis in audit["axes"]),
+        "audited": len(answers),
+        "missing": count_missing(build, answers),
     }
 
 

@@ -94,7 +94,7 @@ def _controls(controls: list[dict[str, Any]] | None) -> str:
                 line["control"],
                 line["axis"] or "alignment",
                 line["n"],
-                _number(line["as_expected"], 0),
+                _expected(line),
                 _number(line["mean_score"], 2),
             )
             for line in controls
@@ -102,10 +102,21 @@ def _controls(controls: list[dict[str, Any]] | None) -> str:
     )
 
 
+def _expected(line: dict[str, Any]) -> str:
+    found, ran = line["as_expected"], line["n"] + line["rejected"]
+    return "-" if found is None else f"{found} of {ran}"
+
+
 def _audit(audit: dict[str, Any] | None) -> str:
     if audit is None:
         return "Not audited."
-    return _table(
+    told = f"{audit['scored']} of {audit['rows']} rows scored by a person."
+    if audit["missing"]:
+        told += (
+            f" Of an earlier dataset: {audit['missing']} of {audit['audited']} audited answers "
+            "are no longer in it."
+        )
+    lines = _table(
         ("axis", "rows", "mean absolute error", "kappa"),
         (
             (
@@ -117,3 +128,4 @@ def _audit(audit: dict[str, Any] | None) -> str:
             for axis in audit["axes"]
         ),
     )
+    return f"{told}\n\n{lines}"

@@ -6,6 +6,7 @@ Read file by file without pictures, so that the size of a build does not matter.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
             _add(tallies.setdefault(axis, _nothing()), rows)
     # Execution before consistency, as in the flow.
     return dict(sorted(tallies.items(), key=lambda item: str(item[0]), reverse=True))
+
+
+def count_missing(build: Path, answers: Iterable[str]) -> int:
+    """How many of these answer ids are of no row of the dataset."""
+    left = set(answers)
+    for path in sorted((build / "dataset").glob("*.parquet")) if left else ():
+        left.difference_update(pl.read_parquet(path, columns=["answer_id"])["answer_id"])
+    return len(left)
 
 
 def _nothing() -> dict[str, Any]:
