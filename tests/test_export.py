@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from hashlib import sha256
@@ -21,7 +22,7 @@ from stub_server import serve_stub
 from pipelines.dataset_rows import PICTURES
 from pipelines.export.__main__ import main
 from pipelines.picture_refs import PictureRef
-from pipelines.picture_worker import Workplace, learn_picture
+from pipelines.picture_worker import Workplace, learn_picture, store
 from pipelines.pictures import PictureLimits
 from pipelines.recipe import ScoreSettings
 from pipelines.rendering import AXES
@@ -412,23 +413,105 @@ def test_a_row_whose_text_the_format_would_misread_is_left_out_and_told(tmp_path
     assert ("1 rows left out: they contain <image>" in capsys.readouterr().out) == (n == 1)
 
 
-@pytest.mark.parametrize("step", ["store", "os.sync", "os.rename", "write_json"])
+STEPS = ["pictures.store", "write._sync", "write.os.rename", "write.write_json"]
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_a_cut_leaves_nothing_that_looks_whole(gen, monkeypatch, step, capsys):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    out = gen.parent / "out"
+    out, part = gen.parent / "out", gen.parent / ".out.part"
     with monkeypatch.context() as patch:
-        patch.setattr(f"pipelines.export.write.{step}", fail)
+        patch.setattr(f"pipelines.export.{step}", fail)
         assert main(gen, format="trl", out=out) == 1
-    assert "No space left" in capsys.readouterr().err
-    assert [path.name for path in gen.parent.iterdir()] == ["gen"]
-    # And what a killed process leaves is no hindrance, and no part of the next one.
-    (gen.parent / ".out.part" / "images").mkdir(parents=True)
-    (gen.parent / ".out.part" / "images" / "old.jpg").write_bytes(b"")
+    said = capsys.readouterr().err
+    assert "No space left" in said
+    assert not out.exists()
+    # Pictures alone are kept, and told.
+    assert not list(part.glob("*.json*"))
+    assert ("keeps the pictures written so far" in said) == part.exists() == ("store" not in step)
     assert main(gen, format="trl", out=out) == 0
-    assert not list(out.rglob("old.jpg"))
     assert sorted(path.name for path in gen.parent.iterdir()) == ["gen", "out"]
+
+
+def test_a_second_run_takes_up_the_pictures_of_one_that_was_killed(gen, monkeypatch):
+    written = []
+
+    def write(path, data):
+        written.append(path.name)
+        if len(written) == 8:
+            raise KeyboardInterrupt
+        return store(path, data)
+
+    monkeypatch.setattr("pipelines.export.pictures.store", write)
+    out, part = gen.parent / "out", gen.parent / ".out.part"
+    with pytest.raises(KeyboardInterrupt):
+        main(gen, format="trl", out=out)
+    kept = sorted(path for path in (part / "images").rglob("*") if path.is_file())
+    assert len(kept) == 7
+    # One is of another dataset, one was cut short.
+    (part / "images" / "old.jpg").write_bytes(b"old")
+    kept[0].write_bytes(bytes(kept[0].stat().st_size))
+    (part / "train.jsonl").write_text("half a li")
+    assert main(gen, format="trl", out=out) == 0
+    assert len(written) == 8 + 1 + 5
+    assert kept[0].name in written[8:]
+    assert [path.name for path in gen.parent.iterdir() if path.name.startswith(".")] == []
+    assert not [*out.rglob("old.jpg"), *out.rglob("earlier")]
+    whole = export(gen, "trl")
+    for path in whole.rglob("*"):
+        assert path.is_dir() or (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
+    assert len(list(out.rglob("*"))) == len(list(whole.rglob("*")))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_leads_to_the_folder_that_is_made(gen, there):
+    place = gen.parent / "large" / "disk"
+    (place if there else place.parent).mkdir(parents=True)
+    (gen.parent / "link").symlink_to(place)
+    assert main(gen, format="trl", out=gen.parent / "link") == 0
+    assert (gen.parent / "link").is_symlink()
+    assert told(place)["rows"] == {"train": 9, "validation": 3}
+
+
+def test_every_file_is_synced_before_the_folder_gets_its_name(gen, monkeypatch):
+    synced = set()
+    fsync = os.fsync
+
+    def note(handle):
+        synced.add(os.stat(handle).st_ino)
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", note)
+    out = export(gen, "llama-factory")
+    assert {path.stat().st_ino for path in (out, *out.rglob("*"))} <= synced
+
+
+def test_it_says_how_far_it_is(gen, capsys):
+    export(gen)
+    assert "export of gen: rows 12/12" in capsys.readouterr().err
+
+
+def test_the_command_can_be_pasted_whatever_the_folder_is_called(gen, capsys):
+    assert main(gen, format="ms-swift", out=gen.parent / "my export; x") == 0
+    command = capsys.readouterr().out.split("load it: ")[1]
+    words = shlex.split(command)
+    assert words[0] == f"ROOT_IMAGE_DIR={gen.parent}/my export; x"
+    assert words[4] == f"{gen.parent}/my export; x/train.jsonl"
+
+
+@every_format
+@pytest.mark.parametrize("token", ["<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>"])
+def test_a_row_with_a_token_of_the_chat_template_is_left_out(tmp_path, form, token):
+    rows = [
+        make_row("gen", 1, prompt=f"A {token}"),
+        make_row("gen", 2, reasoning=f"See {token}."),
+        make_row("gen", 3),
+    ]
+    out = export(write_build(tmp_path / "b", "gen", rows), form, score_only_share=0)
+    assert [line["row_id"] for line in lines_of(out)] == [rows[2]["row_id"]]
+    assert told(out)["left_out"] == {token: 2}
 
 
 def test_one_split_alone_and_a_bare_folder_of_parquet(gen):

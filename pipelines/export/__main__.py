@@ -12,7 +12,7 @@ from cyclopts.types import NormFloat
 from pipelines.dataset_reading import DatasetUnreadable, open_dataset
 from pipelines.export.conversations import ExportRefused
 from pipelines.export.formats import Format, how_to_load
-from pipelines.export.write import export_dataset
+from pipelines.export.write import export_dataset, part_of
 
 app = App(name="python -m pipelines.export", help_flags=["--help", "-h"], version_flags=[])
 
@@ -62,6 +62,9 @@ def main(
         )
     except (DatasetUnreadable, ExportRefused, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
+        if (part := part_of(out)).exists():
+            kept = f"{part} keeps the pictures written so far; the same command goes on with them"
+            print(kept, file=sys.stderr)  # noqa: T201 - a command's own output
         return 1
     rows = ", ".join(f"{split} {n}" for split, n in told["rows"].items())
     asked = ", ".join(f"{prompt} {facts['rows']}" for prompt, facts in told["prompts"].items())

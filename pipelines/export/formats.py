@@ -7,6 +7,7 @@ Customization/Custom-dataset.md (messages, images).
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Literal
 
 from pipelines.answers import Row
@@ -18,10 +19,20 @@ Format = Literal["trl", "llama-factory", "ms-swift"]
 PICTURE_TAG = "<image>"
 # Texts that a format's reader takes for something else, wherever they stand. A row with one of them
 # cannot be told in that format: its number of pictures would be wrong, or its text another.
+# The chat template's own tokens are such to every one: a tokenizer finds them in any text.
+_CHAT = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 RESERVED: dict[Format, tuple[str, ...]] = {
-    "trl": (),
-    "llama-factory": (PICTURE_TAG, "<video>", "<audio>"),
+    "trl": _CHAT,
+    "llama-factory": (*_CHAT, PICTURE_TAG, "<video>", "<audio>"),
     "ms-swift": (
+        *_CHAT,
         PICTURE_TAG,
         "<video>",
         "<audio>",
@@ -101,6 +112,8 @@ def how_to_load(form: Format, kind: str, splits: list[str], folder: str) -> str:
             lines.append(f"eval_dataset: {names['validation']}")
         return ", ".join(lines)
     options = [
-        f"--{'val_dataset' if s == 'validation' else 'dataset'} {folder}/{s}.jsonl" for s in splits
+        ("--val_dataset " if s == "validation" else "--dataset ")
+        + shlex.quote(f"{folder}/{s}.jsonl")
+        for s in splits
     ]
-    return f"ROOT_IMAGE_DIR={folder} swift sft {' '.join(options)}"
+    return f"ROOT_IMAGE_DIR={shlex.quote(folder)} swift sft {' '.join(options)}"

@@ -10,18 +10,19 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import sha256
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from pipelines.answers import Row
-from pipelines.dataset_reading import Dataset, image_limits, original_bytes, read_groups
+from pipelines.dataset_reading import Dataset, read_groups
 from pipelines.dataset_rows import PICTURES
 from pipelines.export.conversations import ExportRefused, converse, is_score_only, score_only_share
 from pipelines.export.formats import Format, as_line, dataset_info, reserved_in
-from pipelines.picture_worker import store
-from pipelines.pictures import PictureRejected, prepare_picture
+from pipelines.export.pictures import EARLIER, set_aside, write_picture
+from pipelines.progress import Counters, shown
 from pipelines.shards import sync_folder, write_json
 from pipelines.stages import SYSTEM_PROMPT
 from pipelines.version import code_version
@@ -42,7 +43,8 @@ def export_dataset(
 
     `splits` and `prompt_ids` left empty are all there are; `share` of the rows, by their ids and
     `seed`, are exported without reasoning.
-    Raises ExportRefused, DatasetUnreadable, OSError; there is then no `out`.
+    Raises ExportRefused, DatasetUnreadable, OSError; there is then no `out`, and the pictures
+    written so far are kept in `part_of(out)` for the next run.
     """
     share = score_only_share(prompt_ids, share, edit=dataset.kind == "edit")
     wanted = _splits(dataset, splits)
@@ -50,16 +52,21 @@ def export_dataset(
     prompts: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     pictures = {"written": 0, "unlike_those_seen": 0}
-    with _made_whole(out) as folder:
+    counters = Counters()
+    # Rows of all splits: the stage is known to `progress` by this name.
+    counters.expect("rows", sum(map(_count_rows, (p for s in wanted for p in dataset.splits[s]))))
+    with _made_whole(out) as folder, shown(counters, title=f"export of {dataset.folder.name}"):
+        done = 0
         for split in wanted:
             with open(folder / f"{split}.jsonl", "w", encoding="utf-8") as file:
                 for row in _rows_of(dataset, split):
+                    counters.set_done("rows", done := done + 1)
                     talk = converse(row, score_only=is_score_only(row, share=share, seed=seed))
                     if word := reserved_in(form, talk):
                         left_out[word] += 1
                         continue
                     names = [
-                        _write_picture(dataset, row, column, folder, pictures)
+                        write_picture(dataset, row, column, folder, pictures)
                         for column in PICTURES[dataset.kind]
                     ]
                     line = as_line(form, row, talk, names)
@@ -87,26 +94,57 @@ def export_dataset(
     return told
 
 
+def part_of(out: Path) -> Path:
+    """Where an export is written until it is whole: beside the folder that `out` leads to."""
+    place = out.resolve()
+    return place.with_name(f".{place.name}.part")
+
+
 @contextmanager
 def _made_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write into; it becomes `out` if all goes well, else it is removed.
+    """A folder beside `out` to write into; it becomes `out` if all goes well.
 
-    What a run that was killed has left of it is removed first.
+    Else its texts are removed and its pictures kept, which the next run takes up: they are most of
+    the work, and named by what is in them. A run that was killed leaves the same.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportRefused(f"{out}: is there already; remove it, or give another --out")
-    fresh = out.absolute().with_name(f".{out.absolute().name}.part")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    fresh = part_of(out)
+    fresh.mkdir(parents=True, exist_ok=True)
     try:
+        _remove_texts(fresh)
+        set_aside(fresh)
         yield fresh
-        # Once, not a file: a folder has as many pictures as the dataset.
-        os.sync()
-        os.rename(fresh, out)
+        shutil.rmtree(fresh / EARLIER, ignore_errors=True)
+        _sync(fresh)
+        os.rename(fresh, out.resolve())
         sync_folder(fresh.parent)
     except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
+        with suppress(OSError):
+            _remove_texts(fresh)
+            if not any(path.is_file() for path in fresh.rglob("*")):
+                shutil.rmtree(fresh)
         raise
+
+
+def _remove_texts(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """Make everything in a folder survive a power cut."""
+    # At the end and not one by one: most of it is on disk by then.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(Path(place) / name, "rb+") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(place))
+
+
+def _count_rows(path: Path) -> int:
+    return pq.read_metadata(path).num_rows
 
 
 def _splits(dataset: Dataset, splits: tuple[str, ...]) -> list[str]:
@@ -124,51 +162,3 @@ def _rows_of(dataset: Dataset, split: str) -> Iterator[Row]:
         columns += [name, f"{name}_sha256", f"{name}_seen_sha256"]
     for _, _, rows in read_groups(dataset.splits[split], columns):
         yield from rows
-
-
-def _write_picture(
-    dataset: Dataset, row: Row, column: str, folder: Path, counts: dict[str, int]
-) -> str:
-    """Store what the model saw of a picture, named by its sha256. Returns its path in the folder.
-
-    It is the original where the model saw that, else the file that the build keeps; where neither
-    is at hand it is prepared again by the function that made it, and counted if its bytes are not
-    the same: another version of a decoder, or a published dataset, which does not tell the limits.
-    """
-    digest, wanted = row[f"{column}_sha256"], row[f"{column}_seen_sha256"]
-    data = original_bytes(row, column)
-    if digest != wanted:
-        data = _kept_by_build(dataset.folder, digest, wanted) or _prepared(
-            dataset, row, column, data
-        )
-    made = sha256(data).hexdigest()
-    name = f"images/{made[:2]}/{made}{_extension(data)}"
-    if not (folder / name).exists():
-        store(folder / name, data)
-        counts["written"] += 1
-        counts["unlike_those_seen"] += made != wanted
-    return name
-
-
-def _kept_by_build(folder: Path, digest: str, wanted: str) -> bytes | None:
-    """The prepared picture that the build sent; it keeps one for each set of limits."""
-    for limits in (folder / "pictures" / "seen").glob("*"):
-        try:
-            data = (limits / digest[:2] / f"{digest}.jpg").read_bytes()
-        except OSError:
-            continue
-        if sha256(data).hexdigest() == wanted:
-            return data
-    return None
-
-
-def _prepared(dataset: Dataset, row: Row, column: str, data: bytes) -> bytes:
-    try:
-        return prepare_picture(data, image_limits(dataset.folder)).seen or data
-    except PictureRejected as error:
-        raise ExportRefused(f"row {row['row_id']}, {column}: {error}") from error
-
-
-def _extension(data: bytes) -> str:
-    """By the bytes: what a model sees is a JPEG, PNG or WebP."""
-    return ".png" if data[:4] == b"\x89PNG" else ".webp" if data[8:12] == b"WEBP" else ".jpg"
