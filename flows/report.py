@@ -41,6 +41,7 @@ def main(
 
     """
     try:
+        print(f"{build}: reading its rows and pictures", flush=True)  # noqa: T201 - a command's own output
         report = write_report(build, rows=rows, seed=seed, most_bytes=int(megabytes * 1e6))
     except (BuildRefused, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output

@@ -6,7 +6,7 @@ Memory holds one row group at a time, however large the dataset.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.dataset_rows import PICTURES
 from pipelines.recipe import ImageLimits
+from pipelines.shards import shard_paths
 
 
 class DatasetUnreadable(Exception):
@@ -130,6 +131,36 @@ def read_groups(paths: list[Path], columns: list[str]) -> Iterator[tuple[Path, i
 def read_group(path: Path, group: int, columns: list[str]) -> list[Row]:
     """The rows of one row group, as `read_groups` gives them."""
     return _read_group(path, _open(path), group, columns)
+
+
+def source_rows(build: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, Row]:
+    """What a build's `rows/` has in `columns` of some rows, by id; it names pictures' files.
+
+    None of a folder that has no `rows/`.
+    """
+    found: dict[str, Row] = {}
+    for path in shard_paths(build / "rows") if row_ids else ():
+        file = _open(path)
+        names = [name for name in ("row_id", *columns) if name in file.schema_arrow.names]
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["row_id"])["row_id"].to_pylist()
+            at = [i for i, row_id in enumerate(ids) if row_id in row_ids]
+            if at:
+                rows = file.read_row_group(group, columns=names).take(at).to_pylist()
+                found |= {row["row_id"]: row for row in rows}
+    return found
+
+
+def file_bytes(picture: Row | None, digest: str) -> bytes | None:
+    """The original that a picture of `rows/` names; None where it is gone or is another one.
+
+    Far cheaper than the dataset, where a picture comes with all those of its row group.
+    """
+    try:
+        data = Path((picture or {})["path"]).read_bytes()
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    return data if sha256(data).hexdigest() == digest else None
 
 
 def original_bytes(row: Row, column: str) -> bytes:

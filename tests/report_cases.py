@@ -90,6 +90,28 @@ def change_manifest(build, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
+def lose_files(build, columns=("image",)):
+    """Make `rows/` name files that are not there."""
+    path = build / "rows" / "00000.parquet"
+    rows, schema = pq.read_table(path).to_pylist(), pq.read_schema(path)
+    for row in rows:
+        for name in columns:
+            if row[name]:
+                row[name]["path"] = str(build / "went.png")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def empty_pictures(build, columns=("image",)):
+    """Take the pictures out of `dataset/`, as if reading them there were forbidden."""
+    for path in (build / "dataset").glob("*.parquet"):
+        table = pq.read_table(path)
+        for name in columns:
+            at = table.schema.get_field_index(name)
+            nothing = pa.nulls(len(table), table.schema.field(name).type)
+            table = table.set_column(at, table.schema.field(name), nothing)
+        pq.write_table(table, path, row_group_size=100)
+
+
 def replace(folder, **columns):
     """Put one value into a column of every Parquet file of a folder."""
     for path in folder.glob("*.parquet"):

@@ -2,12 +2,14 @@
 
 import json
 import math
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 from dataset_cases import make_row, picture, write_build
 from PIL import Image
+from report_cases import empty_pictures, finished_build, lose_files
 
 from flows.audit import main
 from foundry.evals.metrics import mae, quadratic_kappa
@@ -15,6 +17,7 @@ from pipelines.audit.page import as_script_data, make_page, picture_url
 from pipelines.audit.rubrics import axes_of, rubric
 from pipelines.audit.sample import allocate, draw_sample
 from pipelines.dataset_reading import open_dataset, read_groups
+from pipelines.dataset_rows import PICTURES
 from pipelines.rendering import AXES
 
 
@@ -158,6 +161,18 @@ def test_rows_with_other_scores_make_the_very_same_page(tmp_path, kind):
         build = write_build(tmp_path, kind, rows)
         pages.append(make_page(build, kind, draw(build, rows=100)))
     assert pages[0] == pages[1] == pages[2]
+
+
+@pytest.mark.parametrize("kind", ["gen", "edit"])
+def test_pictures_come_from_their_files_and_else_from_the_dataset(tmp_path, kind):
+    build, columns = finished_build(tmp_path / "b", kind), PICTURES[kind]
+    page = make_page(build, kind, draw(build))
+    shutil.copytree(build, tmp_path / "lost")
+    lose_files(tmp_path / "lost", columns)
+    lost = make_page(tmp_path / "lost", kind, draw(tmp_path / "lost"))
+    assert page_data(lost)["pictures"] == page_data(page)["pictures"]
+    empty_pictures(build, columns)
+    assert make_page(build, kind, draw(build)) == page
 
 
 def test_pictures_get_smaller_until_they_fit():

@@ -18,11 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from real_servers import PYTHON, run
-from report_cases import HARMFUL, change_manifest, finished_build, many_rows
+from report_cases import (
+    HARMFUL,
+    change_manifest,
+    empty_pictures,
+    finished_build,
+    lose_files,
+    many_rows,
+)
 from stub_server import stub_process
 
 from flows.artifacts import report_build
 from pipelines.build import BuildRefused
+from pipelines.dataset_rows import PICTURES
 from pipelines.report.figures import collect_figures
 from pipelines.report.markdown import figures_markdown
 from pipelines.report.page import embed_json, render_page
@@ -307,12 +315,7 @@ def test_a_reject_has_its_reason_its_reply_and_the_picture_that_rows_still_knows
 
 
 def test_a_picture_that_is_gone_from_disk_costs_the_page_only_that_picture(build):
-    path = build / "rows" / "00000.parquet"
-    rows, schema = pq.read_table(path).to_pylist(), pq.read_schema(path)
-    for row in rows:
-        if row["image"]:
-            row["image"]["path"] = str(build / "went.png")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    lose_files(build)
     data = data_of(write_report(build).path)
     kept = {name for row in data["rows"] if row["kept"] for name in row["pictures"].values()}
     gated = [r for r in data["rows"] if not r["kept"] and r["reason"] == "gate:contradiction"]
@@ -332,7 +335,26 @@ def test_the_page_stays_within_its_bytes(tmp_path, made, budget):
     assert len(data_of(report.path)["rows"]) == shown["kept"][0] + shown["rejects"][0] > 0
 
 
+@both_kinds
+def test_pictures_are_read_from_their_files_and_not_with_all_of_a_row_group(build):
+    kind = collect_figures(build)["build"]["kind"]
+    data = data_of(write_report(build).path)
+    empty_pictures(build, PICTURES[kind])
+    assert data_of(write_report(build).path)["pictures"] == data["pictures"] != {}
+
+
+def test_a_file_that_was_changed_is_not_shown_for_the_picture_that_was_scored(build):
+    data = data_of(write_report(build).path)
+    kept = {name for row in data["rows"] if row["kept"] for name in row["pictures"].values()}
+    lose_files(build)
+    (build / "went.png").write_bytes(noise(50, 0))
+    shown = data_of(write_report(build).path)["pictures"]
+    assert set(shown) == kept
+    assert all(shown[name]["of"] == data["pictures"][name]["of"] for name in kept)
+
+
 def test_pictures_of_many_bytes_are_made_to_fit_as_well(build):
+    lose_files(build)
     for path in (build / "dataset").glob("*.parquet"):
         table = pq.read_table(path)
         images = [{"bytes": noise(300, i), "path": None} for i in range(len(table))]

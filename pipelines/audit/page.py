@@ -17,10 +17,17 @@ from typing import Any
 
 from PIL import Image
 
+from pipelines.answers import Row
 from pipelines.audit.rubrics import axes_of, rubric
 from pipelines.audit.sample import Drawn, Sample
 from pipelines.build import Kind
-from pipelines.dataset_reading import image_limits, original_bytes, read_group
+from pipelines.dataset_reading import (
+    file_bytes,
+    image_limits,
+    original_bytes,
+    read_group,
+    source_rows,
+)
 from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import prepare_picture
 
@@ -62,14 +69,16 @@ def _read_rows(
     """By row id and axis the text and the names of the pictures; by name the pictures' URLs."""
     columns, limits = PICTURES[kind], image_limits(build)
     text = "prompt" if kind == "gen" else "instruction"
-    wanted = ["row_id", "axis", text, *columns, *(f"{name}_sha256" for name in columns)]
+    wanted = ["row_id", "axis", text, *(f"{name}_sha256" for name in columns)]
     drawn = sorted(drawn, key=_place)
+    known = source_rows(build, {row.row_id for row in drawn}, columns)
     # Row ids, not rows, are counted: pictures that rows share only leave room to spare.
     room = PICTURES_BYTES // max(1, len({row.row_id for row in drawn}) * len(columns))
     texts: dict[tuple[str, str | None], dict[str, Any]] = {}
     urls: dict[str, str] = {}
     for (path, group), part in groupby(drawn, key=_place):
         mine = {(row.row_id, row.axis) for row in part}
+        whole: dict[tuple[str, str | None], Row] = {}
         for row in read_group(path, group, wanted):
             key = row["row_id"], row.get("axis")
             if key not in mine:
@@ -78,9 +87,19 @@ def _read_rows(
             texts[key] = {"text": row[text], "pictures": names}
             for name, column in zip(names, columns, strict=True):
                 if name not in urls:
-                    seen = prepare_picture(original_bytes(row, column), limits).image
+                    picture = known.get(key[0], {}).get(column)
+                    data = file_bytes(picture, row[f"{column}_sha256"])
+                    if data is None:
+                        whole = whole or _whole_rows(path, group, [*wanted, *columns])
+                        data = original_bytes(whole[key], column)
+                    seen = prepare_picture(data, limits).image
                     urls[name] = picture_url(seen, min(room, LONGEST_PICTURE_BYTES))
     return texts, urls
+
+
+def _whole_rows(path: Path, group: int, columns: list[str]) -> dict[tuple[str, str | None], Row]:
+    rows = read_group(path, group, columns)
+    return {(row["row_id"], row.get("axis")): row for row in rows}
 
 
 def _place(row: Drawn) -> tuple[Path, int]:

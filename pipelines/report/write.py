@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipelines.build import Kind
+from pipelines.dataset_reading import file_bytes, source_rows
 from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import PictureRejected
 from pipelines.report.figures import collect_figures
@@ -22,10 +21,10 @@ from pipelines.report.thumbnails import (
     fit_thumbnails,
     make_thumbnail,
 )
-from pipelines.shards import shard_paths, write_bytes
+from pipelines.shards import write_bytes
 
 ROWS, SEED = 2_000, 0
-_ROW_COLUMNS = ("row_id", "split", "license", "image", "source_image", "edited_image")
+_ROW_COLUMNS = ("split", "license", "image", "source_image", "edited_image")
 MOST_BYTES = 15_000_000
 # Texts take at most so much of the page; with longer ones fewer rows are shown.
 TEXT_SHARE = 0.6
@@ -54,7 +53,7 @@ def write_report(
     room = most_bytes - frame
     while True:
         sample = pick_rows(build, rows=rows, seed=seed)
-        known = _known_rows(build, kind, sample)
+        known = _known_rows(build, sample)
         records, shared = _records(sample, known, kind)
         taken = len(embed_json([records, shared]))
         if taken <= TEXT_SHARE * room or not records:
@@ -76,21 +75,10 @@ def write_report(
     return Report(path=path, size=len(page), figures=figures, shown=shown)
 
 
-def _known_rows(build: Path, kind: Kind, sample: Sample) -> dict[str, dict[str, Any]]:
-    """What `rows/` knows of the rejects in the sample, by row id: pictures, split, licence."""
-    rejects = [pick for pick in sample.picks if not pick.kept]
-    wanted = {row["row_id"] for _, row in read_picks(rejects, only=("row_id",))}
-    found: dict[str, dict[str, Any]] = {}
-    for path in shard_paths(build / "rows") if wanted else ():
-        with pq.ParquetFile(path) as file:
-            names = [n for n in file.schema_arrow.names if n in _ROW_COLUMNS]
-            for group in range(file.num_row_groups):
-                ids = file.read_row_group(group, columns=["row_id"])["row_id"]
-                at = [i for i, row_id in enumerate(ids.to_pylist()) if row_id in wanted]
-                if at:
-                    table = file.read_row_group(group, columns=names).take(at)
-                    found |= {row["row_id"]: row for row in table.to_pylist()}
-    return found
+def _known_rows(build: Path, sample: Sample) -> dict[str, dict[str, Any]]:
+    """What `rows/` knows of the sample, by row id: where pictures are; of rejects all else."""
+    wanted = {row["row_id"] for _, row in read_picks(sample.picks, only=("row_id",))}
+    return source_rows(build, wanted, _ROW_COLUMNS)
 
 
 def _records(
@@ -127,12 +115,9 @@ def _pictures(
     bytes_each = budget // max(len(names), 1)
     made: dict[str, Thumbnail] = {}
     for sha256, data in _originals(kept, known, kind):
-        name = picture_name(sha256)
-        if name in made:
-            continue
         try:
             data = Path(data).read_bytes() if isinstance(data, str) else data
-            made[name] = make_thumbnail(data, bytes_each)
+            made[picture_name(sha256)] = make_thumbnail(data, bytes_each)
         except (OSError, PictureRejected):
             continue
     return fit_thumbnails(made, budget)
@@ -141,12 +126,24 @@ def _pictures(
 def _originals(
     kept: list[Pick], known: Mapping[str, dict[str, Any]], kind: Kind
 ) -> Iterator[tuple[str, bytes | str]]:
-    """sha256 and bytes of every picture, or the path that it can be read from."""
-    columns = PICTURES[kind]
-    for _, row in read_picks(kept, only=(*columns, *(f"{name}_sha256" for name in columns))):
-        for name in columns:
-            yield row[f"{name}_sha256"], row[name]["bytes"] or row[name]["path"]
+    """sha256 and bytes of every picture once, or the path that it can be read from.
+
+    From the files that `rows/` names; of the dataset only the row groups whose pictures are gone.
+    """
+    columns, found = PICTURES[kind], set[str]()
     for row in known.values():
+        for picture in (row[name] for name in columns if row.get(name)):
+            digest = picture["sha256"]
+            if digest not in found and (data := file_bytes(picture, digest)) is not None:
+                found.add(digest)
+                yield digest, data
+    digests = tuple(f"{name}_sha256" for name in columns)
+    lost = [
+        pick for pick, row in read_picks(kept, only=digests) if not found.issuperset(row.values())
+    ]
+    for _, row in read_picks(lost, only=(*columns, *digests)):
         for name in columns:
-            if row.get(name):
-                yield row[name]["sha256"], row[name]["path"]
+            digest = row[f"{name}_sha256"]
+            if digest not in found:
+                found.add(digest)
+                yield digest, row[name]["bytes"] or row[name]["path"]
