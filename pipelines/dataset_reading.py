@@ -20,6 +20,9 @@ from pipelines.dataset_rows import PICTURES
 from pipelines.recipe import ImageLimits
 from pipelines.shards import shard_paths
 
+# A flow that ends puts new files in the place of those that are being read.
+_WHAT_TO_DO = "wait until its flow has ended if it runs, else make or fetch the dataset again"
+
 
 class DatasetUnreadable(Exception):
     """A folder that holds no dataset, or one that is not whole; the message says what to do."""
@@ -193,7 +196,7 @@ def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise DatasetUnreadable(f"{path}: cannot be read: {error}") from error
+        raise DatasetUnreadable(f"{path}: cannot be read: {error}; {_WHAT_TO_DO}") from error
 
 
 def _read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> list[Row]:
@@ -201,4 +204,6 @@ def _read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]
     try:
         return file.read_row_group(group, columns=known).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise DatasetUnreadable(f"{path}: row group {group} cannot be read: {error}") from error
+        raise DatasetUnreadable(
+            f"{path}: row group {group} cannot be read: {error}; {_WHAT_TO_DO}"
+        ) from error

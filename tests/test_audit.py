@@ -384,6 +384,33 @@ def test_a_file_that_cannot_be_used_is_refused_and_nothing_written(five, case, c
     assert not (five / "audit.json").exists()
 
 
+@pytest.mark.parametrize("text", ["", '{"audit": "x", "rows": [', '{"rows": [{}]}', "[]"])
+def test_a_damaged_sample_is_told_with_what_to_do(five, text, capsys):
+    path = write_scores(five, {0: 1})
+    (sample,) = (five / "audit").glob("sample-*.json")
+    whole = sample.read_text()
+    sample.write_text(text)
+    assert main(five, scores=path) == 1
+    assert f"{sample}: damaged" in (said := capsys.readouterr().err)
+    assert "make the page again with the --rows and --seed that it had" in said
+    assert main(five) == 0
+    assert sample.read_text() == whole
+    assert main(five, scores=path) == 0
+
+
+@pytest.mark.parametrize("n", [0, 2, 60], ids=["no file", "fewer groups", "other rows"])
+def test_a_dataset_that_is_replaced_meanwhile_is_told_and_no_page_made(gen, n, monkeypatch, capsys):
+    def draw_and_replace(*given, **more):
+        sample = draw_sample(*given, **more)
+        write_build(gen, "gen", [make_row("gen", i) for i in range(100, 100 + n)])
+        return sample
+
+    monkeypatch.setattr("flows.audit.draw_sample", draw_and_replace)
+    assert main(gen, rows=20) == 1
+    assert "; wait until its flow has ended if it runs" in capsys.readouterr().err
+    assert not (gen / "audit" / "index.html").exists()
+
+
 @pytest.mark.parametrize("score", [0, 6, 2.5, 3.0, "3", True, None, "Unsure"])
 def test_only_1_to_5_are_scores(five, score, capsys):
     assert main(five, scores=write_scores(five, {0: score})) == 1

@@ -22,6 +22,7 @@ from pipelines.audit.rubrics import axes_of, rubric
 from pipelines.audit.sample import Drawn, Sample
 from pipelines.build import Kind
 from pipelines.dataset_reading import (
+    DatasetUnreadable,
     file_bytes,
     image_limits,
     original_bytes,
@@ -37,11 +38,19 @@ LONGEST_PICTURE_BYTES = 250_000
 # Longest side in pixels, and quality; the first that fits is taken.
 _LADDER = ((1024, 90), (1024, 80), (896, 75), (768, 75), (640, 70), (512, 65), (384, 55), (256, 50))
 _PLACE = "__AUDIT__"
+_REPLACED = (
+    "the dataset was written anew while it was read; wait until its flow has ended if it runs, "
+    "and make the page again"
+)
 
 
 def make_page(build: Path, kind: Kind, sample: Sample) -> str:
-    """The whole page. Raises DatasetUnreadable, PictureRejected."""
+    """The whole page. Raises DatasetUnreadable (also for a dataset that is replaced meanwhile),
+    PictureRejected.
+    """
     texts, pictures = _read_rows(build, kind, sample.rows)
+    if not texts.keys() >= {(row.row_id, row.axis) for row in sample.rows}:
+        raise DatasetUnreadable(f"{build}: {_REPLACED}")
     rows = [
         {"row_id": row.row_id, "axis": row.axis, **texts[row.row_id, row.axis]}
         for row in sample.rows
@@ -91,6 +100,8 @@ def _read_rows(
                     data = file_bytes(picture, row[f"{column}_sha256"])
                     if data is None:
                         whole = whole or _whole_rows(path, group, [*wanted, *columns])
+                        if key not in whole:
+                            raise DatasetUnreadable(f"{path}: {_REPLACED}")
                         data = original_bytes(whole[key], column)
                     seen = prepare_picture(data, limits).image
                     urls[name] = picture_url(seen, min(room, LONGEST_PICTURE_BYTES))

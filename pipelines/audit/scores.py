@@ -101,7 +101,16 @@ def _read_sample(build: Path, audit: str, file: Path) -> dict[str, Any]:
             f"{file}: is of audit {audit[:40]!r}, and {build} has {had}; give the build that the "
             "page was made from"
         )
-    return json.loads(found[audit].read_text("utf-8"))
+    try:
+        sample = json.loads(found[audit].read_text("utf-8"))
+        # What is used of it; a file cut short or edited is told here.
+        rows = [{"row_id": row["row_id"], "axis": row["axis"]} for row in sample["rows"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ScoresRefused(
+            f"{found[audit]}: damaged ({error!r}); make the page again with the --rows and --seed "
+            "that it had: the same dataset gives the same sample"
+        ) from error
+    return {"audit": audit, "rows": rows}
 
 
 def compare(dataset: Dataset, answers: dict[Key, int | str], sample: dict[str, Any]) -> Compared:
