@@ -11,7 +11,8 @@ import datasets
 import huggingface_hub.constants
 import pyarrow.parquet as pq
 import pytest
-from hub_server import GIT_ATTRIBUTES, TOKEN, serve_hub
+from hub_server import GIT_ATTRIBUTES, TOKEN, Repo, serve_hub
+from huggingface_hub import DatasetCard
 from publish_cases import add_findings, change_manifest, finish, finished_build
 from real_servers import PYTHON, ROOT, run
 
@@ -248,20 +249,24 @@ def test_the_data_goes_in_bounded_commits_and_the_card_last(hub, tmp_path):
     )
     upload(folder, NAME, public=False, tag=None, say=lambda _: None, files_a_commit=2)
     states = [set(files) - {".gitattributes"} for _, files in hub.repos[NAME].commits]
-    assert [len(state) for state in states[:4]] == [0, 2, 4, 5]
-    assert all(path.startswith("data/") for path in states[3])
-    assert "README.md" in states[4]
-    assert len(states) == 5
+    assert [len(state) for state in states[:5]] == [0, 1, 3, 5, 6]
+    stub = hub.repos[NAME].commits[1][1]["README.md"]
+    assert "firm-foundry" in DatasetCard(stub.decode()).data.tags
+    for _, files in hub.repos[NAME].commits[1:5]:
+        assert files["README.md"] == stub
+    assert len(states) == 6
+    assert published(hub) == tree(folder)
 
 
 def test_files_of_an_earlier_publish_go_in_the_same_run_and_foreign_ones_stay(hub, tmp_path):
     build = finished_build(tmp_path / "build", files=4)
     publish_quietly(build, tag="v1")
     repo = hub.repos[NAME]
-    repo.commit({**repo.files, "LICENSE": b"mine"})
+    mine = dict.fromkeys(("LICENSE", "README.md.bak", "scores.png.old", "database/x"), b"mine")
+    repo.commit({**repo.files, **mine})
     finish(build, "gen", rows_per_file=100)
     publish_quietly(build, tag="v2")
-    assert published(hub) == tree(build / "publish") | {"LICENSE": b"mine"}
+    assert published(hub) == tree(build / "publish") | mine
     assert len([path for path in repo.at("v1")[1] if path.startswith("data/train-")]) == 4
     opened = load(build / "publish", tmp_path / "cache")
     assert sum(len(rows) for rows in opened.values()) == 6
@@ -310,6 +315,25 @@ def test_somebody_elses_dataset_is_not_overwritten(hub, tmp_path):
     assert repo.files["data/train-0.parquet"] == b"mine"
 
 
+def test_files_without_a_card_are_somebody_elses_and_stay(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    publish_quietly(build)
+    repo = hub.repos[NAME]
+    for path in ("data/raw-0.parquet", "notes.txt"):
+        repo.commit({".gitattributes": GIT_ATTRIBUTES, path: b"mine"})
+        with pytest.raises(PublishFailed, match=f"not published from here.*{path}.*another name"):
+            publish_quietly(build)
+        assert published(hub) == {path: b"mine"}
+
+
+def test_an_empty_dataset_that_a_person_made_is_filled(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    hub.repos[NAME] = Repo(private=True)
+    hub.repos[NAME].commit({".gitattributes": GIT_ATTRIBUTES})
+    publish_quietly(build)
+    assert published(hub) == tree(build / "publish")
+
+
 # Trouble.
 
 
@@ -324,7 +348,7 @@ def test_after_a_cut_only_what_is_missing_is_sent(hub, tmp_path):
         upload(folder, NAME, **settings)
     sent = hub.puts()
     assert len(sent) == 3
-    assert len(hub.commits()) == 1
+    assert len(hub.commits()) == 2
     assert hub.repos[NAME].tags == {}
     hub.drop_from_put, hub.down = None, False
     upload(folder, NAME, **settings)
@@ -348,7 +372,7 @@ def test_after_kill_9_only_what_is_missing_is_sent(hub, tmp_path):
         child.wait()
     before = hub.puts()
     assert len(before) >= 3
-    assert published(hub) == {}
+    assert set(published(hub)) == {"README.md"}
     hub.stall_from_put = None
     done = command(build, "--tag", "v1")
     assert done.returncode == 0, done.stderr

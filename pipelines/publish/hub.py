@@ -17,6 +17,7 @@ from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
     DatasetCard,
+    DatasetCardData,
     HfApi,
     get_token,
 )
@@ -34,7 +35,10 @@ FILES_A_COMMIT = 100
 BYTES_A_COMMIT = 10_000_000_000
 ATTEMPTS = 8
 # What a publish puts into a repository; whatever else stands there is none of its business.
-OURS = ("data/", "asked_with/", "scores.png", "README.md")
+OUR_FILES = ("README.md", "scores.png")
+OUR_FOLDERS = ("data/", "asked_with/")
+# What a new repository holds by itself.
+_BY_ITSELF = frozenset({".gitattributes"})
 # The Hub keeps smaller files in git itself, under their git id, if they are text.
 _MOST_BYTES_IN_GIT = 10_000_000
 
@@ -93,9 +97,9 @@ def upload(
 ) -> str:
     """Make a dataset repository hold this folder, and nothing older of ours. Returns its address.
 
-    What is there already is not sent again. Data goes first, then in one commit the card and the
-    removal of what an earlier publish left, then the tag. A new repository is private until then.
-    Raises PublishFailed.
+    What is there already is not sent again. A new repository is private until the end, and its
+    first commit marks it as ours. Then come the data, in one commit the card and the removal of
+    what an earlier publish left, and the tag. Raises PublishFailed.
     """
     if get_token() is None:
         raise PublishFailed(
@@ -123,11 +127,13 @@ def _upload(folder: Path, repo: Repo, *, public: bool, tag: str | None, files_a_
         repo.patiently(card.validate)
     except ValueError as error:
         raise PublishFailed(f"the Hub refuses the card: {error}") from None
-    private = _open(repo, public=public)
+    private, marked = _open(repo, public=public)
     repo.say(f"comparing {folder} with {repo.id}")
     local = _read(folder)
     missing, surplus = repo.patiently(lambda: _compare(local, repo))
     _check_tag(repo, tag, changed=bool(missing or surplus))
+    if not marked:
+        repo.patiently(lambda: _mark(repo, card))
     data = [path for path in missing if path.startswith("data/")]
     done = 0
     for batch in _batches(data, folder, files_a_commit):
@@ -143,10 +149,11 @@ def _upload(folder: Path, repo: Repo, *, public: bool, tag: str | None, files_a_
     return f"{repo.api.endpoint}/datasets/{repo.id}/tree/{tag or 'main'}"
 
 
-def _open(repo: Repo, *, public: bool) -> bool:
-    """Find the repository, or make it, privately. Returns whether it is private.
+def _open(repo: Repo, *, public: bool) -> tuple[bool, bool]:
+    """Find the repository, or make it, privately. Returns whether it is private, and marked.
 
-    Raises PublishFailed for one that is public unasked, or that somebody else filled.
+    Raises PublishFailed for one that is public unasked, or that somebody else filled: it holds
+    files, and no card with our tag.
     """
     try:
         info = repo.call("repo_info")
@@ -154,18 +161,33 @@ def _open(repo: Repo, *, public: bool) -> bool:
         info = None
     if info is None:
         repo.call("create_repo", private=True, exist_ok=True)
-        return True
+        return True, False
     if not public and not info.private:
         raise PublishFailed(
             f"{repo.id} is public: say --public, or make it private in its settings first"
         )
-    names = {sibling.rfilename for sibling in info.siblings or ()}
-    if "README.md" in names and TAG not in (info.tags or ()):
+    names = {sibling.rfilename for sibling in info.siblings or ()} - _BY_ITSELF
+    marked = "README.md" in names and TAG in (info.tags or ())
+    if names and not marked:
         raise PublishFailed(
-            f"{repo.id} holds a dataset that was not published from here, and it would be "
-            "overwritten: take another name, or remove its README.md first"
+            f"{repo.id} holds files that were not published from here ({sorted(names)[0]}): take "
+            "another name, so that none of them is overwritten or removed"
         )
-    return bool(info.private)
+    return bool(info.private), marked
+
+
+def _mark(repo: Repo, card: DatasetCard) -> None:
+    """Put a stub of the card in an empty repository, so that a cut upload is known as ours."""
+    header = DatasetCardData(
+        license=card.data.license, license_name=card.data.get("license_name"), tags=[TAG]
+    )
+    stub = f"---\n{header.to_yaml()}\n---\n\nThis dataset is being uploaded; its card comes last.\n"
+    repo.api.create_commit(
+        repo.id,
+        [CommitOperationAdd("README.md", stub.encode())],
+        commit_message="Begin",
+        repo_type="dataset",
+    )
 
 
 def _check_tag(repo: Repo, tag: str | None, *, changed: bool) -> None:
@@ -201,7 +223,8 @@ def _compare(local: Local, repo: Repo) -> tuple[list[str], list[str]]:
         return file.blob_id == local.git_id.get(path)
 
     missing = [path for path in local.sha256 if not is_there(path)]
-    return missing, [p for p in files if p.startswith(OURS) and p not in local.sha256]
+    ours = [path for path in files if path in OUR_FILES or path.startswith(OUR_FOLDERS)]
+    return missing, [path for path in ours if path not in local.sha256]
 
 
 def _batches(paths: list[str], folder: Path, most_files: int) -> Iterator[list[str]]:
