@@ -137,10 +137,14 @@ def add_findings(build):
         for i, name in enumerate(names)
         for j, axis in enumerate(axes)
     ]
+    scored = sum(96 + j for j in range(len(axes)))
     audit = {
         "audited_at": "2026-11-28T10:00:00Z",
-        "rows": 193,
+        "rows": scored + 7 + 3,
+        "scored": scored,
         "unsure": 7,
+        "unanswered": 0,
+        "gone": 3,
         "file": "scores.json",
         "axes": [
             {

@@ -163,9 +163,11 @@ def test_the_scores_balance_controls_and_audit_are_those_of_the_manifest(build):
         assert row[:2] == [axis["axis"] or "score", str(axis["n"])]
         assert row[2] == f"{axis['mae']:.2f} (0.41 to 0.63)"
         assert row[3] == f"{axis['kappa']:.2f} (0.60 to 0.80)"
-    by_hand = sum(axis["n"] for axis in audit["axes"])
-    assert "A person was shown 193 rows" in card.text
-    assert f"Scored by hand: {by_hand}; unsure: 7." in card.text
+    assert f"A person was shown {audit['rows']} rows" in card.text
+    told = f"scored {audit['scored']} of them; unanswered: 0; unsure: 7; gone since: 3."
+    assert told in card.text
+    assert ["audited by a person", "yes, see below"] in table_with(card, "at a glance")
+    assert "Nobody has measured" not in card.text
 
 
 def test_every_prompt_and_schema_stands_there_with_its_digest_and_its_file(build):
@@ -223,6 +225,42 @@ def test_an_audit_without_a_score_is_none(build):
     card = make_card(facts, repo_id="me/my-edits", tag=None)
     assert "**Not audited.**" in card.text
     assert ["audited by a person", "no"] in table_with(card, "at a glance")
+
+
+def card_of_audit(build, axes, **more):
+    facts = read_facts(build)
+    axes = [{**axis, **change} for axis, change in zip(facts.audit["axes"], axes, strict=True)]
+    object.__setattr__(facts, "audit", {**facts.audit, "axes": axes, **more})
+    return make_card(facts, repo_id="me/my-edits", tag=None)
+
+
+@pytest.mark.parametrize("interval", [None, [None, None], [3.0, 3.0]])
+def test_an_audit_that_was_given_up_is_one_in_part(build, interval):
+    one = {"n": 1, "mae": 3.0, "mae_interval": interval, "kappa": None, "kappa_interval": None}
+    axes = [one for _ in read_facts(build).audit["axes"]]
+    card = card_of_audit(build, axes, rows=40, unanswered=40 - len(axes))
+    part = f"in part: {len(axes)} of 40 rows, see below"
+    assert ["audited by a person", part] in table_with(card, "at a glance")
+    assert f"; unanswered: {40 - len(axes)};" in card.text
+    assert "- Nobody has measured how far" in card.text
+
+
+def test_an_axis_that_nobody_scored_is_a_known_limit(build):
+    facts = read_facts(build)
+    if facts.kind == "gen":
+        return
+    nothing = {"n": 0, "mae": None, "kappa": None, "mae_interval": None, "kappa_interval": None}
+    card = card_of_audit(build, [{}, nothing])
+    name = facts.audit["axes"][1]["axis"]
+    assert f"Nobody has measured how far the scores of {name} are from a person's." in card.text
+    assert any(row[1].startswith("in part: 96 of") for row in table_with(card, "at a glance"))
+
+
+def test_what_share_of_the_dataset_an_audit_covers_is_told_where_it_is_known(build):
+    axes = [{"share_covered": 0.875} for _ in read_facts(build).audit["axes"]]
+    rows = table_with(card_of_audit(build, axes), "axis", "rows", "mean absolute error")
+    assert {row[4] for row in rows} == {"87.5%"}
+    assert "covered" not in card_of(build).text
 
 
 def test_an_audit_of_an_earlier_dataset_is_told_as_one(build):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
@@ -62,11 +62,31 @@ class Facts:
         return sum(axis["n"] for axis in self.audit["axes"]) if self.audit else 0
 
     @property
+    def unmeasured(self) -> list[str | None]:
+        """Axes of which no audit says how far their scores are from a person's, and how surely."""
+        if self.audit is None:
+            return [None] if self.kind == "gen" else ["execution", "consistency"]
+        # One row has no interval, whatever stands there.
+        return [a["axis"] for a in self.audit["axes"] if a["n"] < 2 or not known(a["mae_interval"])]
+
+    @property
+    def wholly_audited(self) -> bool:
+        """Whether every axis has rows that a person scored, and no row was left unanswered."""
+        if self.audit is None or not all(axis["n"] for axis in self.audit["axes"]):
+            return False
+        return not self.audit.get("unanswered")
+
+    @property
     def scored(self) -> int:
         """Rows that got a score, those that gates or balance then kept out included."""
         rejects: Mapping[str, int] = self.manifest["funnel"]["rejects"]
         kept_out = (n for reason, n in rejects.items() if reason.startswith(("gate:", "balance:")))
         return self.rows + sum(kept_out)
+
+
+def known(interval: Sequence[float | None] | None) -> bool:
+    """Whether an interval of `audit.json` has both its ends."""
+    return interval is not None and None not in interval
 
 
 def read_facts(build: Path) -> Facts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelines.card.facts import Facts
+from pipelines.card.facts import Facts, known
 from pipelines.card.markdown import code, count, number, share, table, text
 from pipelines.publish.licenses import forbids_commerce, is_unknown
 
@@ -249,29 +249,35 @@ def audit(facts: Facts) -> str:
     found = facts.audit
     if found is None or not facts.audited:
         return "**Not audited.** No person has compared these scores with their own."
-    rows = [
-        (
+    covered = any(axis.get("share_covered") is not None for axis in found["axes"])
+    rows = []
+    for axis in found["axes"]:
+        cells = [
             axis["axis"] or "score",
             count(axis["n"]),
             _with_interval(axis["mae"], axis["mae_interval"]),
             _with_interval(axis["kappa"], axis["kappa_interval"]),
-        )
-        for axis in found["axes"]
-    ]
+        ]
+        part = axis.get("share_covered")
+        rows.append([*cells, "-" if part is None else f"{100 * part:.1f}%"] if covered else cells)
+    others = (("unanswered", "unanswered"), ("unsure", "unsure"), ("gone since", "gone"))
     told = (
         f"A person was shown {count(found['rows'])} rows without the model's scores "
-        f"({text(found['audited_at'])}). Scored by hand: {count(facts.audited)}; unsure: "
-        f"{count(found['unsure'])}. Errors are weighted to the dataset's own scores, kappa "
-        "quadratically; in brackets: 95% intervals.\n\n"
+        f"({text(found['audited_at'])}) and scored {count(facts.audited)} of them"
+        + "".join(f"; {name}: {count(found[key])}" for name, key in others if key in found)
+        + ". Errors are weighted to the dataset's own scores, kappa quadratically; in brackets: "
+        "95% intervals, where there are rows enough for one.\n\n"
     )
+    if covered:
+        told += "The figures speak of the share of the dataset that is given as covered.\n\n"
     if str(found["audited_at"]) < str(facts.manifest["finished_at"]):
         told += "The dataset was written again after the audit.\n\n"
-    head = ("axis", "rows", "mean absolute error", "kappa")
-    return told + table(head, rows, numbers=3)
+    head = ("axis", "rows", "mean absolute error", "kappa", *(["covered"] if covered else []))
+    return told + table(head, rows, numbers=len(head) - 1)
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None or interval is None or None in interval:
+    if value is None or interval is None or not known(interval):
         return number(value)
     return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 

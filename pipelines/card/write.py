@@ -140,12 +140,19 @@ def _summary(facts: Facts) -> str:
         ("rows", splits),
         ("scored by", models),
         ("method", "FIRM, [arXiv 2603.12247](https://arxiv.org/abs/2603.12247)"),
-        ("audited by a person", "yes, [see below](#audit)" if facts.audited else "no"),
+        ("audited by a person", _audited(facts)),
         ("made with", f"{made}, {text(manifest['finished_at'])}"),
     ]
     return f"{count(facts.rows)} {what}. Made to train and test reward models.\n\n" + table(
         ("at a glance", ""), rows
     )
+
+
+def _audited(facts: Facts) -> str:
+    if facts.audit is None or not facts.audited:
+        return "no"
+    part = f"in part: {count(facts.audited)} of {count(facts.audit['rows'])} rows"
+    return f"{'yes' if facts.wholly_audited else part}, [see below](#audit)"
 
 
 def load_snippet(facts: Facts, repo_id: str, tag: str | None) -> str:
@@ -163,8 +170,10 @@ def load_snippet(facts: Facts, repo_id: str, tag: str | None) -> str:
 
 def _limits(facts: Facts) -> Iterator[str]:
     manifest = facts.manifest
-    if not facts.audited:
-        yield "Nobody has measured how far these scores are from a person's."
+    if unmeasured := facts.unmeasured:
+        named = [axis for axis in unmeasured if axis]
+        which = f"the scores of {' and '.join(named)}" if named else "these scores"
+        yield f"Nobody has measured how far {which} are from a person's."
     yield "The scores and reasons are a model's. It errs, and its errors are not spread evenly."
     judges = sections.judges_of(facts)
     if any("foundry/shapeworld/judge" in model for model in judges):
