@@ -20,11 +20,11 @@ from prefect.states import Failed
 
 from pipelines.build import BuildRefused, locked_build, read_build
 from pipelines.law import LawBroken
-from pipelines.publish.folder import LicenceForbids, make_folder
+from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
 from pipelines.publish.hub import PublishFailed, upload
 
 # What a person can mend. Everything else is our bug and crashes with its trace.
-KNOWN_ERRORS = (BuildRefused, LawBroken, LicenceForbids, OSError, PublishFailed)
+KNOWN_ERRORS = (BuildRefused, LawBroken, LicenceForbids, PathsTold, OSError, PublishFailed)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_TOKEN_HERE = (
     "--token is refused: a command line is seen by everyone on the machine and stays in the "
@@ -40,6 +40,7 @@ def publish_dataset(
     tag: str | None = None,
     dry_run: bool = False,
     allow_noncommercial: bool = False,
+    allow_paths: bool = False,
 ) -> dict[str, Any] | State:
     """Write `publish/` of a build, and make the Hub's dataset `repo_id` hold exactly that.
 
@@ -54,6 +55,7 @@ def publish_dataset(
             tag=tag,
             dry_run=dry_run,
             allow_noncommercial=allow_noncommercial,
+            allow_paths=allow_paths,
             say=get_run_logger().info,
         )
     except KNOWN_ERRORS as error:
@@ -69,6 +71,7 @@ def publish(
     tag: str | None,
     dry_run: bool,
     allow_noncommercial: bool,
+    allow_paths: bool,
     say: Callable[[str], None],
 ) -> tuple[Path, str | None]:
     """The folder that was written, and where it stands on the Hub, None after a dry run.
@@ -80,7 +83,12 @@ def publish(
     read_build(build)
     with locked_build(build):
         folder = make_folder(
-            build, repo_id=repo_id, tag=tag, allow_noncommercial=allow_noncommercial, say=say
+            build,
+            repo_id=repo_id,
+            tag=tag,
+            allow_noncommercial=allow_noncommercial,
+            allow_paths=allow_paths,
+            say=say,
         )
         return folder, None if dry_run else upload(folder, repo_id, public=public, tag=tag, say=say)
 
@@ -108,6 +116,7 @@ def main(
     tag: str | None = None,
     dry_run: bool = False,
     allow_noncommercial: bool = False,
+    allow_paths: bool = False,
     token: Annotated[str | None, Parameter(show=False)] = None,
 ) -> int:
     """Publish a build's dataset on the Hugging Face Hub, privately unless told otherwise.
@@ -126,6 +135,8 @@ def main(
         Write the folder with the card, and send nothing.
     allow_noncommercial
         Publish rows whose licence forbids commercial use.
+    allow_paths
+        Publish rows that name their source by a path of this machine.
     token
         Refused.
 
@@ -141,6 +152,7 @@ def main(
             tag=tag,
             dry_run=dry_run,
             allow_noncommercial=allow_noncommercial,
+            allow_paths=allow_paths,
             say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201 - for a person
         )
     except KNOWN_ERRORS as error:

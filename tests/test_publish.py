@@ -19,7 +19,7 @@ from real_servers import PYTHON, ROOT, run
 from flows.publish_dataset import publish, publish_dataset
 from pipelines.build import BuildRefused
 from pipelines.law import LawBroken
-from pipelines.publish.folder import LicenceForbids, make_folder
+from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
 from pipelines.publish.hub import PublishFailed, upload
 
 NAME = "me/my-edits"
@@ -60,9 +60,15 @@ def environment(hub, folder):
 def publish_quietly(build, **settings):
     """Publish; returns the address and the lines that a person reads."""
     lines = []
-    plain = {"public": False, "tag": None, "dry_run": False, "allow_noncommercial": False}
+    plain = {"public": False, "tag": None, "dry_run": False}
+    plain |= {"allow_noncommercial": False, "allow_paths": False}
     _, url = publish(build, NAME, **{**plain, **settings}, say=lines.append)
     return url, lines
+
+
+def folder_of(build):
+    allow = {"allow_noncommercial": False, "allow_paths": False}
+    return make_folder(build, repo_id=NAME, tag=None, **allow, say=lambda _: None)
 
 
 def command(build, *words, **env):
@@ -175,6 +181,52 @@ def test_no_folder_is_made_of_a_mistyped_build(hub, tmp_path):
     assert not (tmp_path / "typo").exists()
 
 
+# Paths.
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("jsonl", "builds/x/rows.jsonl"), ("parquet", "../../home/bob/client-x/*.parquet"),
+     ("imagefolder", "client-x"), ("datasets", "./saved"), ("datasets", "a/b/saved"),
+     ("jsonl", "/mnt/client-x/rows.jsonl")],
+)  # fmt: skip
+def test_a_path_in_the_rows_stops_it_and_is_named_unless_told(hub, tmp_path, kind, path):
+    build = finished_build(tmp_path / "build", sources=((path, "mit"), ("me/prompts", "mit")))
+    sources = [{"kind": kind, "path": path, "name": None}]
+    sources += [{"kind": "datasets", "path": "me/prompts", "name": None}]
+    change_manifest(build, lambda m: m["recipe"].update(sources=sources))
+    cure = r"`name:` in the recipe and run the flow again .*--allow-paths"
+    with pytest.raises(PathsTold, match=rf"(?s)\n  {re.escape(path)}\n.*{cure}") as refused:
+        publish_quietly(build)
+    assert "me/prompts" not in str(refused.value)
+    assert not (build / "publish").exists()
+    assert hub.requests == []
+    publish_quietly(build, allow_paths=True, dry_run=True)
+    assert (build / "publish").is_dir()
+
+
+def test_a_folder_on_disk_is_a_path_and_a_named_source_is_none(hub, tmp_path, monkeypatch):
+    build = finished_build(tmp_path / "build", sources=(("me/saved", "mit"),))
+    source = {"kind": "datasets", "path": "me/saved", "name": None}
+    change_manifest(build, lambda m: m["recipe"].update(sources=[source]))
+    monkeypatch.chdir(tmp_path)
+    assert publish_quietly(build, dry_run=True)[1] == []
+    (tmp_path / "me/saved").mkdir(parents=True)
+    with pytest.raises(PathsTold, match="me/saved"):
+        publish_quietly(build, dry_run=True)
+    source |= {"path": "builds/x.jsonl", "name": "me/saved", "kind": "jsonl"}
+    change_manifest(build, lambda m: m["recipe"].update(sources=[source]))
+    assert publish_quietly(build, dry_run=True)[1] == []
+
+
+def test_the_flags_of_the_command_reach_the_check(hub, tmp_path):
+    build = finished_build(tmp_path / "build", sources=(("/mnt/x", "cc-by-nc-4.0"),))
+    for words in (("--allow-noncommercial",), ("--allow-paths",)):
+        assert command(build, "--dry-run", *words).returncode == 1
+    done = command(build, "--dry-run", "--allow-paths", "--allow-noncommercial")
+    assert done.returncode == 0, done.stderr
+
+
 # Licences.
 
 
@@ -194,7 +246,10 @@ def test_a_noncommercial_source_stops_it_and_is_named_unless_told(hub, tmp_path)
 def test_an_unknown_licence_is_said_in_the_card_and_at_the_terminal(hub, tmp_path):
     build = finished_build(tmp_path / "build", sources=(("free", "mit"), ("found", None)))
     _, lines = publish_quietly(build)
-    assert any("licence of 3 rows is not known (found)" in line for line in lines)
+    assert [line for line in lines if line.startswith("warning:")] == [
+        "warning: the licence of 3 rows is not known (found), and the card says so; a source's "
+        "`license` in the recipe states it"
+    ]
     card = published(hub)["README.md"].decode()
     assert "| found | not stated | unknown | 3 |" in card
     assert "**The licence of 3 rows is not known.**" in card
@@ -244,9 +299,7 @@ def test_published_again_nothing_is_sent(hub, tmp_path):
 
 def test_the_data_goes_in_bounded_commits_and_the_card_last(hub, tmp_path):
     build = finished_build(tmp_path / "build", files=4)
-    folder = make_folder(
-        build, repo_id=NAME, tag=None, allow_noncommercial=False, say=lambda _: None
-    )
+    folder = folder_of(build)
     upload(folder, NAME, public=False, tag=None, say=lambda _: None, files_a_commit=2)
     states = [set(files) - {".gitattributes"} for _, files in hub.repos[NAME].commits]
     assert [len(state) for state in states[:5]] == [0, 1, 3, 5, 6]
@@ -339,9 +392,7 @@ def test_an_empty_dataset_that_a_person_made_is_filled(hub, tmp_path):
 
 def test_after_a_cut_only_what_is_missing_is_sent(hub, tmp_path):
     build = finished_build(tmp_path / "build", files=4)
-    folder = make_folder(
-        build, repo_id=NAME, tag=None, allow_noncommercial=False, say=lambda _: None
-    )
+    folder = folder_of(build)
     settings = {"public": False, "tag": "v1", "say": lambda _: None, "files_a_commit": 2}
     hub.drop_from_put = 3
     with pytest.raises(PublishFailed, match=r"cannot be reached.*run the same command again"):
@@ -487,6 +538,7 @@ def test_the_flow_says_where_it_stands_and_a_failure_is_a_state(hub, tmp_path, m
      (NAME, 'v1")', "letters, digits")],
 )  # fmt: skip
 def test_a_name_or_tag_that_will_not_do_is_refused_at_once(hub, tmp_path, name, tag, message):
-    plain = {"public": False, "dry_run": True, "allow_noncommercial": False}
+    plain = {"public": False, "dry_run": True}
+    plain |= {"allow_noncommercial": False, "allow_paths": False}
     with pytest.raises(PublishFailed, match=re.escape(message)):
         publish(tmp_path, name, tag=tag, say=print, **plain)

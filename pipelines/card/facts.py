@@ -38,7 +38,6 @@ class Facts:
     download_bytes: int
     licenses: Mapping[tuple[str, str | None], int]
     rewrites: Mapping[str, int]
-    endpoints: tuple[str, ...]
     asked_with: Mapping[str, bytes]
 
     @property
@@ -124,7 +123,6 @@ def read_facts(build: Path) -> Facts:
         download_bytes=sum(path.stat().st_size for path in paths),
         licenses=_count_licenses(paths),
         rewrites=_count_rewrites(paths),
-        endpoints=_endpoints(paths),
         asked_with=_texts(manifest),
     )
 
@@ -177,15 +175,6 @@ def _count_rewrites(paths: list[Path]) -> dict[str, int]:
         if "rewrite" in pl.read_parquet_schema(path):
             counts.update(pl.read_parquet(path, columns=["rewrite"])["rewrite"].drop_nulls())
     return dict(sorted(counts.items()))
-
-
-def _endpoints(paths: list[Path]) -> tuple[str, ...]:
-    found: set[str] = set()
-    for path in paths:
-        names = [c for c in pl.read_parquet_schema(path) if c.endswith("endpoint")]
-        for column in pl.read_parquet(path, columns=names):
-            found.update(column.drop_nulls().unique())
-    return tuple(sorted(found))
 
 
 def _texts(manifest: Mapping[str, Any]) -> dict[str, bytes]:

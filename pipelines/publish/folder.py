@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipelines.card.facts import Facts, read_facts
 from pipelines.card.histograms import draw_scores
@@ -23,21 +24,27 @@ class LicenceForbids(Exception):
     """Rows whose licence forbids what a publish is for; the message names their sources."""
 
 
+class PathsTold(Exception):
+    """Rows that name their source by a path of this machine; the message names those paths."""
+
+
 def make_folder(
     build: Path,
     *,
     repo_id: str,
     tag: str | None,
     allow_noncommercial: bool,
+    allow_paths: bool,
     say: Callable[[str], None],
 ) -> Path:
     """Write `publish/` of a build anew, whole or not at all. Returns its path.
 
     What a person should know before others can read it is told through `say`.
-    Raises BuildRefused, LawBroken, LicenceForbids.
+    Raises BuildRefused, LawBroken, LicenceForbids, PathsTold.
     """
     facts = read_facts(build)
     _check_licenses(facts, allow_noncommercial)
+    _check_paths(facts, allow_paths)
     for warning in warnings_of(facts):
         say(f"warning: {warning}")
     final, fresh = build / "publish", build / ".publish.new"
@@ -88,6 +95,34 @@ def _check_licenses(facts: Facts, allow_noncommercial: bool) -> None:
         )
 
 
+def _check_paths(facts: Facts, allow_paths: bool) -> None:
+    paths = paths_of(facts)
+    if paths and not allow_paths:
+        raise PathsTold(
+            "rows name their source by a path of this machine:\n"
+            + "\n".join(f"  {path}" for path in paths)
+            + "\nGive those sources a `name:` in the recipe and run the flow again (nothing is "
+            "asked anew), or publish all the same with --allow-paths."
+        )
+
+
+def paths_of(facts: Facts) -> list[str]:
+    """The paths of this machine that stand in the column `source`: where the recipe has no name."""
+    unnamed = {
+        s["path"] for s in facts.manifest["recipe"]["sources"] if not s.get("name") and _local(s)
+    }
+    named = {source for source, _ in facts.licenses}
+    return sorted(source for source in named if source in unnamed or Path(source).is_absolute())
+
+
+def _local(source: Mapping[str, Any]) -> bool:
+    path = source["path"]
+    if source["kind"] != "datasets" or Path(path).is_absolute() or path.startswith("."):
+        return True
+    # Of a dataset on the Hub the name has one slash at most, and no such folder is here.
+    return path.count("/") > 1 or Path(path).is_dir()
+
+
 def warnings_of(facts: Facts) -> list[str]:
     """What everyone who can read the dataset will see or miss, for the person who publishes it."""
     found = []
@@ -98,11 +133,4 @@ def warnings_of(facts: Facts) -> list[str]:
             f"({', '.join(unknown)}), and the card says so; "
             "a source's `license` in the recipe states it"
         )
-    paths = sorted({source for source, _ in facts.licenses if Path(source).is_absolute()})
-    if paths:
-        found.append(
-            f"rows name their source by a path of this machine ({', '.join(paths)}). A source's "
-            "`name` in the recipe replaces it; nothing is asked again"
-        )
-    found.append(f"rows name the servers that answered: {', '.join(facts.endpoints)}")
     return found

@@ -178,9 +178,8 @@ def _open(repo: Repo, *, public: bool) -> tuple[bool, bool]:
 
 def _mark(repo: Repo, card: DatasetCard) -> None:
     """Put a stub of the card in an empty repository, so that a cut upload is known as ours."""
-    header = DatasetCardData(
-        license=card.data.license, license_name=card.data.get("license_name"), tags=[TAG]
-    )
+    names = {name: card.data.get(name) for name in ("license", "license_name")}
+    header = DatasetCardData(**names, tags=[TAG])
     stub = f"---\n{header.to_yaml()}\n---\n\nThis dataset is being uploaded; its card comes last.\n"
     repo.api.create_commit(
         repo.id,
