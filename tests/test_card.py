@@ -18,6 +18,7 @@ from pipelines.card.histograms import draw_scores
 from pipelines.card.markdown import code, text
 from pipelines.card.write import make_card, size_category
 from pipelines.dataset_rows import dataset_schema
+from pipelines.funnel import count_rejects
 from pipelines.publish.licenses import HUB_NAMES, forbids_commerce, header_names
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -116,23 +117,45 @@ def test_the_funnel_is_that_of_the_manifest(build):
     assert f"= {law['dataset']} in the dataset + {law['rejected']} rejected" in card.text
 
 
-def test_reasons_of_rejects_and_rates_of_gates_are_those_of_the_manifest(build, tmp_path):
-    rejects = {"gate:leak": 3, "gate:duplicate": 2, "balance:quota": 4, "upstream:checklists": 50}
+def test_reasons_of_rejects_and_rates_of_gates_are_those_of_the_manifest(build):
     facts = read_facts(build)
+    upstream = "upstream:checklists" if facts.kind == "gen" else "upstream:differences"
+    stages = {"gate:leak": "gates", "gate:duplicate": "gates", "balance:quota": "dataset"}
+    stages |= {upstream: "dataset", "picture:changed": "dataset"}
+    rejects = dict(zip(stages, (3, 2, 4, 50, 7), strict=True))
     manifest = json.loads(json.dumps(facts.manifest))
     manifest["funnel"]["rejects"] = rejects
+    lost = sum(rejects.values())
+    manifest["law"] |= {"source": facts.rows + lost, "rejected": lost, "duplicates": 0}
     object.__setattr__(facts, "manifest", manifest)
+    by_stage = {(stages[reason], reason): n for reason, n in rejects.items()}
+    object.__setattr__(facts, "rejects", by_stage)
     card = make_card(facts, repo_id="me/my-edits", tag=None)
     found = {row[1]: int(row[2]) for row in table_with(card, "rejected", "reason")}
     assert found == rejects
     gates = {row[0]: row[2:] for row in table_with(card, "gate")}
-    scored = facts.rows + 3 + 2 + 4
+    scored = facts.rows + 3 + 2 + 4 + 7
     assert gates["leak"] == ["3", f"{300 / scored:.1f}%"]
     assert gates["duplicate"][0] == "2"
     assert gates["contradiction"] == ["off", "-"]
     assert gates["contamination"] == ["off", "-"]
     assert f"Of {scored} scored rows" in card.text
+    assert read_facts(build).rejects == count_rejects(build)
     assert ("grounding" in gates) == (facts.kind == "edit")
+
+
+@pytest.mark.parametrize(
+    ("spread", "entropy", "shown"),
+    [(2.0, 2.33, "off"), (0.0, 2.33, "0"), (1.9, 2.33, "0"), (2.0, 0.0, "0"), (2.0, 2.3, "0")],
+)
+def test_the_agreement_gate_is_off_only_where_it_can_reject_nothing(build, spread, entropy, shown):
+    facts = read_facts(build)
+    manifest = json.loads(json.dumps(facts.manifest))
+    manifest["recipe"]["gates"] |= {"most_vote_spread": spread, "most_entropy": entropy}
+    object.__setattr__(facts, "manifest", manifest)
+    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    gates = {row[0]: row[2] for row in table_with(card, "gate")}
+    assert gates["agreement"] == shown
 
 
 def test_the_scores_balance_controls_and_audit_are_those_of_the_manifest(build):

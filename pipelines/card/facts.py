@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datasets import Features
 
 from pipelines.build import BuildRefused
+from pipelines.funnel import count_rejects, funnel_steps
 from pipelines.law import check_law
 from prompts import load_prompt, prompt_ids
 from schemas import schema_ids, schema_sha256
@@ -27,7 +28,8 @@ LAW = ("source", "dataset", "rejected", "duplicates")
 class Facts:
     """`files` are the dataset's by split, in order; `split_bytes` their size in memory, and
     `download_bytes` on disk. `licenses` counts dataset rows by source and licence, `rewrites` by
-    kind. `asked_with` are prompt and schema files by path whose digest is that of the manifest.
+    kind, `rejects` by stage and reason. `asked_with` are prompt and schema files by path whose
+    digest is that of the manifest.
     """
 
     manifest: Mapping[str, Any]
@@ -38,6 +40,7 @@ class Facts:
     download_bytes: int
     licenses: Mapping[tuple[str, str | None], int]
     rewrites: Mapping[str, int]
+    rejects: Mapping[tuple[str, str], int]
     asked_with: Mapping[str, bytes]
 
     @property
@@ -77,10 +80,9 @@ class Facts:
 
     @property
     def scored(self) -> int:
-        """Rows that got a score, those that gates or balance then kept out included."""
-        rejects: Mapping[str, int] = self.manifest["funnel"]["rejects"]
-        kept_out = (n for reason, n in rejects.items() if reason.startswith(("gate:", "balance:")))
-        return self.rows + sum(kept_out)
+        """Rows that got a score and so met the gates; of edits, one an axis."""
+        steps = {step["name"]: step for step in funnel_steps(self.manifest, self.rejects)}
+        return steps["gates"]["left"] + steps["gates"]["lost"]
 
 
 def known(interval: Sequence[float | None] | None) -> bool:
@@ -123,6 +125,7 @@ def read_facts(build: Path) -> Facts:
         download_bytes=sum(path.stat().st_size for path in paths),
         licenses=_count_licenses(paths),
         rewrites=_count_rewrites(paths),
+        rejects=count_rejects(build),
         asked_with=_texts(manifest),
     )
 

@@ -31,13 +31,13 @@ _REWRITING = (
     "other; nothing about their score is taken for granted."
 )
 _GATES = {
-    "leak": ("its reasons cite what a trained judge will not see", "leak"),
-    "degenerate": ("its reasons repeat themselves, echo the form or say nothing", "degenerate"),
-    "contradiction": ("its score contradicts its own verdicts or reasons", "contradiction"),
-    "agreement": ("its votes or probabilities spread too far", "most_vote_spread"),
-    "grounding": ("the report of differences contradicts the pixels", "grounding"),
-    "contamination": ("it shares words or pictures with a benchmark", "benchmarks"),
-    "duplicate": ("it is nearly the same as another row", "duplicate"),
+    "leak": "its reasons cite what a trained judge will not see",
+    "degenerate": "its reasons repeat themselves, echo the form or say nothing",
+    "contradiction": "its score contradicts its own verdicts or reasons",
+    "agreement": "its votes or probabilities spread too far",
+    "grounding": "the report of differences contradicts the pixels",
+    "contamination": "it shares words or pictures with a benchmark",
+    "duplicate": "it is nearly the same as another row",
 }
 _CONTROLS = {
     "identical": "source and edited picture are the same",
@@ -162,11 +162,11 @@ def gates(facts: Facts) -> str:
     """Which gates were on, and what share of the scored rows each kept out."""
     settings, rejects = facts.manifest["recipe"]["gates"], facts.manifest["funnel"]["rejects"]
     rows = []
-    for name, (meaning, setting) in _GATES.items():
+    for name, meaning in _GATES.items():
         if name == "grounding" and facts.kind == "gen":
             continue
         n = rejects.get(f"gate:{name}", 0)
-        on = bool(settings.get(setting))
+        on = _is_on(name, settings)
         cells = (count(n), share(n, facts.scored)) if on or n else ("off", "-")
         rows.append((name, meaning, *cells))
     return (
@@ -174,6 +174,14 @@ def gates(facts: Facts) -> str:
         "each counted once, under the first gate that objected:\n\n"
         + table(("gate", "a row is kept out because", "rows", "share"), rows, numbers=2)
     )
+
+
+def _is_on(gate: str, settings: Mapping[str, Any]) -> bool:
+    if gate == "agreement":
+        # No votes spread further than 2 points, no probabilities of five scores than 2.33 bits.
+        spread, entropy = settings.get("most_vote_spread", 2.0), settings.get("most_entropy", 2.33)
+        return spread < 2.0 or entropy < 2.33
+    return bool(settings.get("benchmarks" if gate == "contamination" else gate))
 
 
 def balance(facts: Facts) -> str:
