@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,14 +13,15 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from publish_cases import add_findings, change_manifest, finished_build
 
+import pipelines.card as card_package
 from pipelines.card.columns import describe_columns
 from pipelines.card.facts import read_facts
 from pipelines.card.histograms import draw_scores
+from pipelines.card.licenses import HUB_NAMES, forbids_commerce, header_names, is_unknown
 from pipelines.card.markdown import code, text
 from pipelines.card.write import make_card, size_category
 from pipelines.dataset_rows import dataset_schema
 from pipelines.funnel import count_rejects
-from pipelines.publish.licenses import HUB_NAMES, forbids_commerce, header_names
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 EVIL = (
@@ -346,6 +348,11 @@ def test_every_column_of_a_dataset_has_a_meaning():
     assert describe_columns(["tomorrow"]) == [("tomorrow", "")]
 
 
+def test_a_card_is_written_without_the_code_that_publishes():
+    for path in Path(card_package.__file__).parent.glob("*.py"):
+        assert "pipelines.publish" not in path.read_text(), path.name
+
+
 # Licences.
 
 
@@ -354,11 +361,29 @@ def test_every_column_of_a_dataset_has_a_meaning():
     [("cc-by-nc-4.0", True), ("cc-by-nc-sa-2.0", True), ("my-nc-licence", True),
      ("research-only", True), ("intel-research", True), ("h-research", True),
      ("fair-noncommercial-research-license", True), ("apple-amlr", True),
-     ("deepfloyd-if-license", True), ("cc-by-4.0", False), ("ncsa", False), ("mit", False),
+     ("deepfloyd-if-license", True), ("academic-only", True), ("personal-use-only", True),
+     ("no-commercial-use", True), ("noncommercial", True), ("researchonly", True),
+     ("cc-by-ncsa", True), ("cc-by-ncnd-4.0", True), ("ccbync", True), ("eval-only", True),
+     ("cc-by-4.0", False), ("ncsa", False), ("mit", False),
      ("openrail", False), ("unknown", False), (None, False)],
 )  # fmt: skip
 def test_licences_that_forbid_commerce_are_known_by_their_names(name, forbids):
     assert forbids_commerce(name) == forbids
+
+
+def test_of_the_hubs_own_names_only_these_forbid_commerce():
+    found = {name for name in HUB_NAMES if forbids_commerce(name) and not name.startswith("cc-by-")}
+    research = {"h-research", "intel-research", "fair-noncommercial-research-license"}
+    assert found == research | {"apple-amlr", "deepfloyd-if-license"}
+
+
+@pytest.mark.parametrize(
+    ("name", "unknown"),
+    [(None, True), ("unknown", True), ("other", True), ("house-rules-1.0", True), ("mti", True),
+     ("mit", False), ("cc-by-nc-4.0", False), ("academic-only", False)],
+)  # fmt: skip
+def test_a_licence_that_the_hub_does_not_know_is_unknown(name, unknown):
+    assert is_unknown(name) == unknown
 
 
 def test_a_licence_that_the_hub_does_not_know_is_other_in_the_header(tmp_path):
@@ -367,7 +392,7 @@ def test_a_licence_that_the_hub_does_not_know_is_other_in_the_header(tmp_path):
     build = finished_build(tmp_path / "build", sources=(("ours", "house-rules-1.0"),))
     card = card_of(build)
     assert (card.data.license, card.data.license_name) == ("other", "house-rules-1.0")
-    assert table_with(card, "source", "licence") == [["ours", "house-rules-1.0", "", "6"]]
+    assert table_with(card, "source", "licence") == [["ours", "house-rules-1.0", "unknown", "6"]]
 
 
 # Not to be broken.

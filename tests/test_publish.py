@@ -255,6 +255,12 @@ def test_an_unknown_licence_is_said_in_the_card_and_at_the_terminal(hub, tmp_pat
     assert "**The licence of 3 rows is not known.**" in card
 
 
+def test_a_licence_that_the_hub_does_not_know_is_warned_of(hub, tmp_path):
+    build = finished_build(tmp_path / "build", sources=(("ours", "house-rules-1.0"),))
+    _, lines = publish_quietly(build, dry_run=True)
+    assert any("licence of 6 rows is not known (ours)" in line for line in lines)
+
+
 def test_a_build_from_before_licences_and_scores_is_published_without_them(hub, tmp_path):
     build = finished_build(tmp_path / "build")
     for path in (build / "dataset").iterdir():

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipelines.card.facts import Facts, known
+from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import code, count, number, share, table, text
-from pipelines.publish.licenses import forbids_commerce, is_unknown
 
 _SCORING = ("gen_scores", "execution", "consistency")
 _STEPS = {

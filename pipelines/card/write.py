@@ -13,8 +13,8 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from pipelines.card import sections
 from pipelines.card.columns import describe_columns
 from pipelines.card.facts import Facts
+from pipelines.card.licenses import HUB_NAMES, header_names
 from pipelines.card.markdown import code, count, table, text
-from pipelines.publish.licenses import HUB_NAMES, header_names
 
 TAG = "firm-foundry"
 _TAGS = {"gen": ["text-to-image", "image-generation"], "edit": ["image-editing"]}

@@ -14,9 +14,9 @@ from typing import Any
 
 from pipelines.card.facts import Facts, read_facts
 from pipelines.card.histograms import draw_scores
+from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import count
 from pipelines.card.write import make_card
-from pipelines.publish.licenses import forbids_commerce, is_unknown
 from pipelines.shards import sync_folder
 
 

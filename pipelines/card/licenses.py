@@ -23,19 +23,24 @@ HUB_NAMES = frozenset(_HUB.split())
 _SAY_NOTHING = frozenset({"unknown", "other"})
 # For research or non-commercial use by their text, though not by a word of their name.
 _BY_TEXT = frozenset({"apple-amlr", "deepfloyd-if-license"})
-_WORDS = re.compile(r"(^|[-_.+])(nc|noncommercial|non-commercial|research)([-_.+0-9]|$)")
+_WORDS = re.compile(
+    r"no[nt]?[-_.+]?comm|research|academic|personal|(^|[-_.+])eval|by-?nc"
+    # `ncsa` by itself is a free licence.
+    r"|(^|[-_.+])nc([-_.+0-9]|$)|[-_.+]nc(sa|nd)"
+)
 
 
 def is_unknown(name: str | None) -> bool:
-    """Whether a licence says nothing of what one may do: none, `unknown`, `other`."""
-    return name is None or name in _SAY_NOTHING
+    """Whether a licence says nothing of what one may do: none, `unknown`, `other`, or a name that
+    is not one of the Hub's, unless its words forbid commercial use.
+    """
+    if name is None or name in _SAY_NOTHING:
+        return True
+    return name not in HUB_NAMES and not forbids_commerce(name)
 
 
 def forbids_commerce(name: str | None) -> bool:
-    """Whether a licence, by its name, allows no commercial use: `cc-by-nc-4.0`, `h-research`.
-
-    A name that is not one of the Hub's is judged by its words alone.
-    """
+    """Whether a licence, by its name, allows no commercial use: `cc-by-nc-4.0`, `h-research`."""
     return name is not None and (name in _BY_TEXT or _WORDS.search(name) is not None)
 
 
