@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,9 +26,12 @@ from pipelines.publish.hub import PublishFailed, upload
 # What a person can mend. Everything else is our bug and crashes with its trace.
 KNOWN_ERRORS = (BuildRefused, LawBroken, LicenceForbids, PathsTold, OSError, PublishFailed)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# No token has a slash, but the name of a dataset may begin like one.
+_LIKE_A_TOKEN = re.compile(r"(-[^=]*=)?hf_[^/]*")
 NO_TOKEN_HERE = (
-    "--token is refused: a command line is seen by everyone on the machine and stays in the "
-    "shell's history. Run `hf auth login` once, or put the token into the variable HF_TOKEN."
+    "a token is refused here, and all that begins like one, with hf_: a command line is seen by "
+    "everyone on the machine and stays in the shell's history. Run `hf auth login` once, or put "
+    "the token into the variable HF_TOKEN."
 )
 
 
@@ -162,5 +165,13 @@ def main(
     return 0
 
 
+def run(words: Sequence[str]) -> int:
+    """The command with these arguments; one like a token is refused before anything repeats it."""
+    if any(_LIKE_A_TOKEN.fullmatch(word) for word in words):
+        print(NO_TOKEN_HERE, file=sys.stderr)  # noqa: T201 - a command's own output
+        return 2
+    return app(words)
+
+
 if __name__ == "__main__":
-    sys.exit(app())
+    sys.exit(run(sys.argv[1:]))

@@ -236,7 +236,8 @@ class Handler(BaseHTTPRequestHandler):
         for entry in self.json()["objects"]:
             one = {"oid": entry["oid"], "size": entry["size"]}
             if entry["oid"] not in self.hub.objects:
-                host = f"http://{self.headers['host']}"
+                # The storage is another host than the Hub, as it is in truth.
+                host = f"http://{self.headers['host'].replace('127.0.0.1', 'localhost')}"
                 one["actions"] = {"upload": {"href": f"{host}/lfs/{entry['oid']}?signature=s3cr3t"}}
             objects.append(one)
         return 200, {"transfer": "basic", "objects": objects}, {}

@@ -17,6 +17,7 @@ from publish_cases import add_findings, change_manifest, finish, finished_build
 from real_servers import PYTHON, ROOT, run
 
 from flows.publish_dataset import publish, publish_dataset
+from flows.publish_dataset import run as run_command
 from pipelines.build import BuildRefused
 from pipelines.law import LawBroken
 from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
@@ -53,7 +54,7 @@ def environment(hub, folder):
         "HF_TOKEN": TOKEN,
         "HF_HOME": str(folder / "hf"),
         "HF_HUB_DISABLE_XET": "1",
-        "NO_PROXY": "127.0.0.1",
+        "NO_PROXY": "127.0.0.1,localhost",
     }
 
 
@@ -496,6 +497,23 @@ def test_a_token_that_will_not_do_is_told_without_a_trace(hub, tmp_path, status,
     assert "Traceback" not in done.stderr
 
 
+def test_an_address_of_the_storage_that_expired_is_asked_for_anew(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    hub.faults.append(("PUT", "/lfs/", (403, {"error": "Request has expired"}, {})))
+    _, lines = publish_quietly(build)
+    assert published(hub) == tree(build / "publish")
+    assert any("status 403; again in" in line for line in lines)
+    # The data are one batch: once before the refusal, and once more.
+    assert len(hub.done("POST", "/lfs/objects/batch")) == 2
+
+
+def test_a_storage_that_keeps_refusing_is_not_said_to_be_the_token(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    hub.faults += [("PUT", "/lfs/", (403, {"error": "no"}, {}))] * 4
+    with pytest.raises(PublishFailed, match=r"storage localhost answered 403 .*same command"):
+        publish_quietly(build)
+
+
 def test_without_a_token_nothing_is_asked(hub, tmp_path, monkeypatch):
     build = finished_build(tmp_path / "build")
     monkeypatch.delenv("HF_TOKEN")
@@ -504,7 +522,9 @@ def test_without_a_token_nothing_is_asked(hub, tmp_path, monkeypatch):
     assert hub.requests == []
 
 
-@pytest.mark.parametrize("words", [("--token", TOKEN), (f"--token={TOKEN}",)])
+@pytest.mark.parametrize(
+    "words", [("--token", TOKEN), (f"--token={TOKEN}",), (TOKEN,), (f"--tag={TOKEN}",)]
+)
 def test_a_token_on_the_command_line_is_refused_and_not_repeated(tmp_path, words):
     done = command(tmp_path / "no build", *words)
     assert done.returncode == 2
@@ -512,15 +532,23 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(tmp_path, words
     assert TOKEN not in done.stdout + done.stderr
 
 
+def test_a_name_that_begins_like_a_token_is_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        run_command(["none", "--repo-id", "hf_me/my-edits"])
+    assert "not a build folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("debug", [{}, {"HF_DEBUG": "1", "HF_HUB_VERBOSITY": "debug"}])
 def test_the_token_is_nowhere_to_be_seen(hub, tmp_path, debug):
     build = finished_build(tmp_path / "build")
     hub.faults.append(("POST", "/commit/", (500, {"error": "for once"}, {})))
-    hub.faults.append(("PUT", "/lfs/", (403, {"error": "no"}, {})))
+    hub.faults.append(("PUT", "/lfs/", (400, {"error": "no"}, {})))
     failed = command(build, **debug)
     done = command(build, "--tag", "v1", **debug)
     assert (failed.returncode, done.returncode) == (1, 0), failed.stderr + done.stderr
-    assert "hub" in done.stderr.lower()
+    assert "the Hub: status 500" in failed.stderr
+    assert "answered 400" in failed.stderr
     everything = failed.stdout + failed.stderr + done.stdout + done.stderr
     assert TOKEN not in everything
     for folder in (build, tmp_path / "hf"):

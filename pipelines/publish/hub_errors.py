@@ -25,12 +25,21 @@ def http_cause(error: BaseException | None) -> BaseException | None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same request can do better later: 408, 429, 5xx, a broken connection."""
+    """Whether the same request can do better later: 408, 429, 5xx, a broken connection, and what
+    the host of the storage refuses, as a new try gets addresses that are signed anew.
+    """
     cause = http_cause(error)
     if isinstance(cause, HfHubHTTPError):
-        return cause.response.status_code in (408, 429) or cause.response.status_code >= 500
+        status = cause.response.status_code
+        refused = status in (401, 403) and not _is_the_hubs(cause)
+        return status in (408, 429) or status >= 500 or refused
     # A proxy in trouble answers with a page where JSON should be.
     return isinstance(cause, httpx2.TransportError | json.JSONDecodeError)
+
+
+def _is_the_hubs(error: HfHubHTTPError) -> bool:
+    """Whether the Hub itself answered, not the storage that it sends files to."""
+    return error.response.request.url.netloc == httpx2.URL(constants.ENDPOINT).netloc
 
 
 def wait_s(state: RetryCallState) -> float:
@@ -59,19 +68,20 @@ def explain(error: BaseException, *, repo_id: str, endpoint: str) -> str | None:
     if isinstance(cause, HfHubHTTPError):
         status = cause.response.status_code
         said = f" ({cause.server_message})" if cause.server_message else ""
-        if status == 401:
+        if status == 401 and _is_the_hubs(cause):
             return (
                 f"the Hub does not know the token{said}: run `hf auth login`, or put a token that "
                 f"may write to {repo_id} into the variable HF_TOKEN"
             )
-        if status == 403:
+        if status == 403 and _is_the_hubs(cause):
             return (
                 f"the token may not write to {repo_id}{said}: `hf auth login` with one that may, "
                 "or take a name of your own or of an organization that you may write to"
             )
         request = cause.response.request
         where = f"{request.method} {request.url.path}"
-        return f"the Hub answered {status}{said} to {where}. {_KEPT}"
+        who = "the Hub" if _is_the_hubs(cause) else f"the Hub's storage {request.url.host}"
+        return f"{who} answered {status}{said} to {where}. {_KEPT}"
     if isinstance(cause, httpx2.HTTPError):
         return f"the Hub at {endpoint} cannot be reached: {in_a_line(cause)}. {_KEPT}"
     if isinstance(cause, OSError) and cause.errno is None:
