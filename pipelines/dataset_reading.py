@@ -52,11 +52,9 @@ def open_dataset(folder: Path) -> Dataset:
     build is not finished or has other files than its manifest says.
     """
     build = _build_of(folder)
-    if build is not None:
-        splits = whole_files(build)
-    else:
-        inside = folder / "dataset"
-        splits = _by_split(sorted((inside if inside.is_dir() else folder).rglob("*.parquet")))
+    inside = folder / "dataset"
+    place = inside if inside.is_dir() else folder
+    splits = whole_files(build) if build else _by_split(sorted(place.rglob("*.parquet")))
     if not splits:
         raise DatasetUnreadable(
             f"{folder}: no rows here; name a finished build, or a folder with "
@@ -83,14 +81,11 @@ def whole_files(build: Path) -> dict[str, list[Path]]:
         manifest = json.loads((build / "manifest.json").read_text("utf-8"))
         expected: dict[str, int] = dict(manifest["files"])
     except FileNotFoundError as error:
-        raise DatasetUnreadable(
-            f"{build}: has no manifest.json, so its last run did not finish; run its flow again"
-        ) from error
+        fault = "has no manifest.json, so its last run did not finish; run its flow again"
+        raise DatasetUnreadable(f"{build}: {fault}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetUnreadable(
-            f"{build / 'manifest.json'}: does not say which files the dataset has ({error!r}); "
-            "run its flow again"
-        ) from error
+        fault = f"does not say which files the dataset has ({error!r}); run its flow again"
+        raise DatasetUnreadable(f"{build / 'manifest.json'}: {fault}") from error
     paths = {path.name: path for path in sorted((build / "dataset").glob("*.parquet"))}
     for name in sorted(paths.keys() | expected.keys()):
         rows = _open(paths[name]).metadata.num_rows if name in paths else None
@@ -137,10 +132,7 @@ def read_group(path: Path, group: int, columns: list[str]) -> list[Row]:
 
 
 def source_rows(build: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, Row]:
-    """What a build's `rows/` has in `columns` of some rows, by id; it names pictures' files.
-
-    None of a folder that has no `rows/`.
-    """
+    """What `rows/`, where there is one, has in `columns` of some rows, by id."""
     found: dict[str, Row] = {}
     for path in shard_paths(build / "rows") if row_ids else ():
         file = _open(path)
@@ -204,6 +196,5 @@ def _read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]
     try:
         return file.read_row_group(group, columns=known).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise DatasetUnreadable(
-            f"{path}: row group {group} cannot be read: {error}; {_WHAT_TO_DO}"
-        ) from error
+        where = f"{path}: row group {group}"
+        raise DatasetUnreadable(f"{where} cannot be read: {error}; {_WHAT_TO_DO}") from error

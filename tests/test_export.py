@@ -21,6 +21,7 @@ from stub_server import serve_stub
 
 from pipelines.dataset_rows import PICTURES
 from pipelines.export.__main__ import main
+from pipelines.export.write import part_of
 from pipelines.picture_refs import PictureRef
 from pipelines.picture_worker import Workplace, learn_picture, store
 from pipelines.pictures import PictureLimits
@@ -472,6 +473,8 @@ def test_a_link_leads_to_the_folder_that_is_made(gen, there):
     (gen.parent / "link").symlink_to(place)
     assert main(gen, format="trl", out=gen.parent / "link") == 0
     assert (gen.parent / "link").is_symlink()
+    # A folder cannot be renamed from one disk to another.
+    assert part_of(gen.parent / "link") == gen.parent / "large" / ".disk.part"
     assert told(place)["rows"] == {"train": 9, "validation": 3}
 
 
