@@ -251,6 +251,13 @@ class Gates(Settings):
     most_colour: int = Field(default=6, ge=0, le=255)
     benchmarks: tuple[Source, ...] = ()
 
+    def is_on(self, gate: str) -> bool:
+        """Whether a gate (`leak`, `agreement`, ...) can reject anything."""
+        if gate == "agreement":
+            # No votes spread further than 2 points, no five probabilities over 2.33 bits.
+            return self.most_vote_spread < 2.0 or self.most_entropy < 2.33
+        return bool(getattr(self, "benchmarks" if gate == "contamination" else gate))
+
     @model_validator(mode="after")
     def _benchmarks_name_columns_of_ours(self) -> Gates:
         ours = {*GEN_COLUMNS, *EDIT_COLUMNS}

@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.card.facts import Facts, known
 from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import code, count, number, share, table, text
+from pipelines.recipe import Gates
 
 _SCORING = ("gen_scores", "execution", "consistency")
 _STEPS = {
@@ -160,13 +161,14 @@ def scores(facts: Facts) -> str:
 
 def gates(facts: Facts) -> str:
     """Which gates were on, and what share of the scored rows each kept out."""
-    settings, rejects = facts.manifest["recipe"]["gates"], facts.manifest["funnel"]["rejects"]
+    settings = Gates.model_validate(facts.manifest["recipe"]["gates"])
+    rejects = facts.manifest["funnel"]["rejects"]
     rows = []
     for name, meaning in _GATES.items():
         if name == "grounding" and facts.kind == "gen":
             continue
         n = rejects.get(f"gate:{name}", 0)
-        on = _is_on(name, settings)
+        on = settings.is_on(name)
         cells = (count(n), share(n, facts.scored)) if on or n else ("off", "-")
         rows.append((name, meaning, *cells))
     return (
@@ -174,14 +176,6 @@ def gates(facts: Facts) -> str:
         "each counted once, under the first gate that objected:\n\n"
         + table(("gate", "a row is kept out because", "rows", "share"), rows, numbers=2)
     )
-
-
-def _is_on(gate: str, settings: Mapping[str, Any]) -> bool:
-    if gate == "agreement":
-        # No votes spread further than 2 points, no probabilities of five scores than 2.33 bits.
-        spread, entropy = settings.get("most_vote_spread", 2.0), settings.get("most_entropy", 2.33)
-        return spread < 2.0 or entropy < 2.33
-    return bool(settings.get("benchmarks" if gate == "contamination" else gate))
 
 
 def balance(facts: Facts) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.build import BuildRefused, read_build
 from pipelines.funnel import count_rejects, funnel_steps
+from pipelines.recipe import Gates
 from pipelines.report.tally import count_missing, tally_dataset
 from pipelines.report.throughput import measure_stages
 
@@ -23,7 +24,6 @@ GATES: tuple[tuple[str, str | None], ...] = (
     ("duplicate", None),
 )
 _HOW_ASKED = ("asked_model", "revision", "prompt_id", "prompt_sha256", "schema_id")
-_ALWAYS_ON = ("agreement",)
 
 
 def collect_figures(build: Path) -> dict[str, Any]:
@@ -122,18 +122,15 @@ def _gates(
     rejects: Mapping[tuple[str, str], int],
 ) -> list[dict[str, Any]]:
     """Each gate: whether it was `on`, the scored rows it `met`, and how many it `rejected`."""
-    settings = manifest["recipe"].get("gates", {})
+    settings = Gates.model_validate(manifest["recipe"].get("gates", {}))
     at = next(i for i, step in enumerate(steps) if step["name"] == "gates")
     met = steps[at]["left"] + steps[at]["lost"]
     lines = []
     for gate, of_kind in GATES:
         if of_kind not in (None, kind):
             continue
-        on = settings.get("benchmarks") if gate == "contamination" else settings.get(gate)
         rejected = sum(n for (_, reason), n in rejects.items() if reason == f"gate:{gate}")
-        lines.append(
-            {"gate": gate, "on": bool(on) or gate in _ALWAYS_ON, "met": met, "rejected": rejected}
-        )
+        lines.append({"gate": gate, "on": settings.is_on(gate), "met": met, "rejected": rejected})
     return lines
 
 
