@@ -39,11 +39,12 @@ def finished_build(build, kind="gen", *, sources=(("drawn", None),), files=1, ro
     for i, row in enumerate(rows):
         name, license_name = sources[i % len(sources)]
         row |= {"source": name, "license": license_name}
-    for row in rows[-2:]:
+    train, n_a_file = rows[:-2], -(-len(rows[:-2]) // files)
+    validation = rows[-2:][:n_a_file]
+    for row in validation:
         row["split"] = "validation"
-    # A file of the dataset holds whole buckets.
     for bucket in range(files):
-        mine = rows[bucket:-2:files] + (rows[-2:] if bucket == 0 else [])
+        mine = train[bucket::files] + (validation if bucket == 0 else [])
         write_bucket(build, kind, mine, bucket=bucket, n_buckets=files)
 
     async def run():
@@ -52,7 +53,7 @@ def finished_build(build, kind="gen", *, sources=(("drawn", None),), files=1, ro
                 await run_bucket(build, kind, make_stages(kind), chat, bucket=bucket)
 
     asyncio.run(run())
-    finish(build, kind, rows_per_file=1)
+    finish(build, kind, rows_per_file=n_a_file)
     return build
 
 
