@@ -186,9 +186,7 @@ def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any
         "balance": written.balance or None,
         "controls": written.controls,
         "sets_not_wholly_compared": written.capped,
-        "law": {
-            name: getattr(law, name) for name in ("source", "dataset", "rejected", "duplicates")
-        },
+        "law": asdict(law),
         "splits": written.splits,
         "files": written.files,
     }

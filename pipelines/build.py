@@ -88,3 +88,16 @@ def read_build(build: Path) -> dict[str, Any]:
         return {"kind": fixed["kind"], "buckets": int(fixed["buckets"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BuildRefused(f"{build}: not a build folder ({error!r})") from error
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a build (`manifest.json`, `audit.json`); None where there is none.
+
+    Raises BuildRefused for one that cannot be read.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BuildRefused(f"{path}: cannot be read: {error}") from error

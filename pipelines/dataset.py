@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -39,7 +39,7 @@ from pipelines.gates.contamination import Benchmarks
 from pipelines.recipe import Recipe
 from pipelines.replies import SCORES
 from pipelines.rows import kind_of
-from pipelines.shards import ROWS_PER_GROUP, sync_folder, write_bytes
+from pipelines.shards import ROWS_PER_GROUP, sync_folder, sync_tree, write_bytes
 from pipelines.stages import Stage
 
 _MATCHES = ("row_id", "axis", "benchmark", "item", "what")
@@ -106,21 +106,22 @@ def write_dataset(
         inside = recipe.images.originals == "inside"
         after: Counter[tuple[str, str | None, int]] = Counter()
         n_rejects = passed.rejects
-        for (bucket,), some in chosen.group_by("bucket", maintain_order=True):
-            gone = []
-            for batch in _kept_batches(fresh["gated"], int(str(bucket)), some["kept"], gone):
+        for (number,), some in chosen.group_by("bucket", maintain_order=True):
+            bucket, gone = cast(int, number), []
+            for batch in _kept_batches(fresh["gated"], bucket, some["kept"], gone):
                 filled, changed = with_pictures(batch, kind, inside=inside)
                 gone += changed
                 for split, writer in writers.items():
                     writer.write([row for row in filled if row["split"] == split])
                 after.update((row["split"], row["axis"], row["score"]) for row in filled)
-            _add_rejects(fresh["rejects"], int(str(bucket)), gone)
+            _add_rejects(fresh["rejects"], bucket, gone)
             n_rejects += len(gone)
         files: dict[str, int] = {}
         for writer in writers.values():
             files |= writer.close()
         shutil.rmtree(fresh["gated"])
-        _sync_files(fresh["rejects"], fresh["controls"])
+        for name in FOLDERS:
+            sync_tree(fresh[name])
     # The old manifest must not vouch for the new files; the new one comes last.
     (build / "manifest.json").unlink(missing_ok=True)
     for name in FOLDERS:
@@ -284,12 +285,6 @@ def _made_anew(*folders: Path) -> Iterator[None]:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _sync_files(*folders: Path) -> None:
-    for path in (path for folder in folders for path in folder.iterdir()):
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
 
 
 def _replace(fresh: Path, final: Path) -> None:

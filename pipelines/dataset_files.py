@@ -98,8 +98,6 @@ class SplitWriter:
         files = {}
         for i, rows in enumerate(self._counts):
             name = f"{self._split}-{i:05d}-of-{len(self._counts):05d}.parquet"
-            with open(self._part(i), "rb+") as file:
-                os.fsync(file.fileno())
             os.replace(self._part(i), self._folder / name)
             files[name] = rows
         return files

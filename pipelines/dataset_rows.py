@@ -25,7 +25,7 @@ PICTURES: Mapping[Kind, tuple[str, ...]] = {
     "gen": ("image",),
     "edit": ("source_image", "edited_image"),
 }
-_UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
+UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
 # Null in a row of a source: the row it was rewritten from, how, and the answer that did it.
 _REWRITE = ("parent_id", "rewrite", "rewrites_id")
 _SCORES: Mapping[Kind, str] = {"gen": "gen_scores", "edit": "edit_scores"}
@@ -68,10 +68,10 @@ def dataset_schema(kind: Kind) -> pa.Schema:
     """Arrow schema of `dataset/`, with the `datasets` features in its metadata."""
     texts = ["prompt"] if kind == "gen" else ["instruction", "axis", *_REWRITE]
     upstream = [
-        (f"{_UPSTREAM[kind]}_{name}", dtype)
+        (f"{UPSTREAM[kind]}_{name}", dtype)
         for name, dtype in (("answer_id", pa.string()), *_PROVENANCE)
     ]
-    inherited = output_columns(_UPSTREAM[kind])
+    inherited = output_columns(UPSTREAM[kind])
     if kind == "edit":
         inherited = [*inherited, ("report", pa.string())]
     else:
@@ -158,7 +158,7 @@ def bucket_outcomes(
 
 def _dataset_row(kind: Kind, outcome: Outcome, score: Row) -> Row:
     row, upstream = outcome.row, outcome.upstream
-    prefix = _UPSTREAM[kind]
+    prefix = UPSTREAM[kind]
     inherited = (
         {"checklist": upstream["items"]}
         if kind == "gen"

@@ -116,6 +116,15 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sync_tree(folder: Path) -> None:
+    """Make everything in a folder survive a power cut."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(Path(place) / name, "rb+") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(place))
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

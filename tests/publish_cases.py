@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import asdict
 
 import pyarrow.parquet as pq
 from chain_cases import (
@@ -20,8 +21,6 @@ from pipelines.dataset import stage_digests, write_dataset
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
-
-LAW = ("source", "dataset", "rejected", "duplicates")
 
 
 def recipe_of(kind, **more):
@@ -77,7 +76,7 @@ def finish(build, kind, *, rows_per_file):
         "requests": {},
         "funnel": count_funnel(build, written.answers),
         "sets_not_wholly_compared": written.capped,
-        "law": {name: getattr(law, name) for name in LAW},
+        "law": asdict(law),
         "splits": written.splits,
         "files": written.files,
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,7 +76,7 @@ def finish(build, kind, stages, written):
         "recipe": {"gates": Gates().model_dump(mode="json")},
         "stages": stage_digests(stages),
         "funnel": count_funnel(build, written.answers),
-        "law": {n: getattr(law, n) for n in ("source", "dataset", "rejected", "duplicates")},
+        "law": asdict(law),
         "splits": written.splits,
         "files": written.files,
         "scores": written.scores,

@@ -13,12 +13,13 @@ from report_cases import empty_pictures, finished_build, lose_files
 
 from flows.audit import main
 from foundry.evals.metrics import mae, quadratic_kappa
-from pipelines.audit.page import as_script_data, make_page, picture_url
+from pipelines.audit.page import make_page, picture_url
 from pipelines.audit.rubrics import axes_of, rubric
 from pipelines.audit.sample import allocate, draw_sample
 from pipelines.dataset_reading import open_dataset, read_groups
 from pipelines.dataset_rows import PICTURES
 from pipelines.rendering import AXES
+from pipelines.script_data import embed_json
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_every_axis_has_a_rubric_of_five_steps():
 
 def test_the_data_of_a_page_cannot_end_its_script_tag():
     text = "</script><script>alert(1)</script><!-- \u2028"
-    written = as_script_data({"text": text})
+    written = embed_json({"text": text})
     assert "<" not in written
     assert json.loads(written) == {"text": text}
 

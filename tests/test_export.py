@@ -414,7 +414,7 @@ def test_a_row_whose_text_the_format_would_misread_is_left_out_and_told(tmp_path
     assert ("1 rows left out: they contain <image>" in capsys.readouterr().out) == (n == 1)
 
 
-STEPS = ["pictures.store", "write._sync", "write.os.rename", "write.write_json"]
+STEPS = ["pictures.store", "write.sync_tree", "write.os.rename", "write.write_json"]
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -33,11 +33,12 @@ from pipelines.build import BuildRefused
 from pipelines.dataset_rows import PICTURES
 from pipelines.report.figures import collect_figures
 from pipelines.report.markdown import figures_markdown
-from pipelines.report.page import embed_json, render_page
+from pipelines.report.page import render_page
 from pipelines.report.sample import pick_rows, read_picks, share_out
 from pipelines.report.throughput import waiting_time
 from pipelines.report.thumbnails import bytes_taken, fit_thumbnails, make_thumbnail
 from pipelines.report.write import write_report
+from pipelines.script_data import embed_json
 
 KINDS = ("gen", "edit")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import shlex
 from collections.abc import Iterable
 from importlib import resources
@@ -31,6 +30,7 @@ from pipelines.dataset_reading import (
 )
 from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import prepare_picture
+from pipelines.script_data import embed_json
 
 # Base64 adds a third: 200 rows of all their own pictures stay under 30 MB.
 PICTURES_BYTES = 21_000_000
@@ -64,12 +64,7 @@ def make_page(build: Path, kind: Kind, sample: Sample) -> str:
         "pictures": pictures,
     }
     page = (resources.files(__package__ or "") / "page.html").read_text("utf-8")
-    return page.replace(_PLACE, as_script_data(data))
-
-
-def as_script_data(value: Any) -> str:
-    """JSON that may stand in a script tag: no text in it can end the tag or open another."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return page.replace(_PLACE, embed_json(data))
 
 
 def _read_rows(

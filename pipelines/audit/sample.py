@@ -20,7 +20,6 @@ from pipelines.identity import digest
 from pipelines.replies import SCORES
 
 K = TypeVar("K")
-# What the page and the order on it may know of a row; the score is for drawing alone.
 AUDIT_VERSION = 1
 
 

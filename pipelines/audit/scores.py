@@ -28,7 +28,6 @@ class Scored:
     """
 
     answer_id: str
-
     axis: str | None
     person: int
     model: int

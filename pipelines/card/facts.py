@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -15,13 +14,11 @@ import polars as pl
 import pyarrow.parquet as pq
 from datasets import Features
 
-from pipelines.build import BuildRefused
+from pipelines.build import BuildRefused, read_json
 from pipelines.funnel import count_rejects, funnel_steps
 from pipelines.law import check_law
 from prompts import load_prompt, prompt_ids
 from schemas import schema_ids, schema_sha256
-
-LAW = ("source", "dataset", "rejected", "duplicates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +94,12 @@ def read_facts(build: Path) -> Facts:
     rows lost or doubled, files that are not the manifest's, pictures by reference, no rows.
     """
     law = check_law(build)
-    manifest = _read_json(build / "manifest.json")
+    manifest = read_json(build / "manifest.json")
     if manifest is None:
         raise BuildRefused(
             f"{build}: has no manifest.json, so its last run did not finish; run the build again"
         )
-    if manifest["law"] != {name: getattr(law, name) for name in LAW}:
+    if manifest["law"] != asdict(law):
         raise BuildRefused(
             f"{build}: manifest.json counts {manifest['law']}, the files hold {law}; "
             "run the build again"
@@ -118,7 +115,7 @@ def read_facts(build: Path) -> Facts:
     paths = [path for split in files.values() for path in split]
     return Facts(
         manifest=manifest,
-        audit=_read_json(build / "audit.json"),
+        audit=read_json(build / "audit.json"),
         features=Features.from_arrow_schema(pq.read_schema(paths[0])),
         files=files,
         split_bytes={split: sum(map(_memory_bytes, paths)) for split, paths in files.items()},
@@ -128,15 +125,6 @@ def read_facts(build: Path) -> Facts:
         rejects=count_rejects(build),
         asked_with=_texts(manifest),
     )
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise BuildRefused(f"{path}: cannot be read: {error}") from error
 
 
 def _files(build: Path, manifest: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:

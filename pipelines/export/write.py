@@ -23,7 +23,7 @@ from pipelines.export.conversations import ExportRefused, converse, is_score_onl
 from pipelines.export.formats import Format, as_line, dataset_info, reserved_in
 from pipelines.export.pictures import EARLIER, set_aside, write_picture
 from pipelines.progress import Counters, shown
-from pipelines.shards import sync_folder, write_json
+from pipelines.shards import sync_folder, sync_tree, write_json
 from pipelines.stages import SYSTEM_PROMPT
 from pipelines.version import code_version
 from prompts import load_prompt
@@ -116,7 +116,8 @@ def _made_whole(out: Path) -> Iterator[Path]:
         set_aside(fresh)
         yield fresh
         shutil.rmtree(fresh / EARLIER, ignore_errors=True)
-        _sync(fresh)
+        # At the end and not one by one: most of it is on disk by then.
+        sync_tree(fresh)
         os.rename(fresh, out.resolve())
         sync_folder(fresh.parent)
     except BaseException:
@@ -131,16 +132,6 @@ def _remove_texts(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_file():
             path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Make everything in a folder survive a power cut."""
-    # At the end and not one by one: most of it is on disk by then.
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with open(Path(place) / name, "rb+") as file:
-                os.fsync(file.fileno())
-        sync_folder(Path(place))
 
 
 def _count_rows(path: Path) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.build import BuildRefused, read_build
+from pipelines.build import BuildRefused, read_build, read_json
 from pipelines.funnel import count_rejects, funnel_steps
 from pipelines.recipe import Gates
 from pipelines.report.tally import count_missing, tally_dataset
@@ -32,7 +31,7 @@ def collect_figures(build: Path) -> dict[str, Any]:
     Raises BuildRefused for a folder that is no finished build, naming what is missing or damaged.
     """
     kind = read_build(build)["kind"]
-    manifest = _read(build / "manifest.json")
+    manifest = read_json(build / "manifest.json")
     if manifest is None:
         raise BuildRefused(f"{build}: not finished (no manifest.json); run its flow to the end")
     rejects = count_rejects(build)
@@ -65,7 +64,7 @@ def collect_figures(build: Path) -> dict[str, Any]:
 
 def _audit(build: Path) -> dict[str, Any] | None:
     """The build's `audit.json`; `missing` counts its answers that the dataset no longer has."""
-    audit = _read(build / "audit.json")
+    audit = read_json(build / "audit.json")
     if audit is None:
         return None
     answers = audit.get("answers") or []
@@ -75,15 +74,6 @@ def _audit(build: Path) -> dict[str, Any] | None:
         "audited": len(answers),
         "missing": count_missing(build, answers),
     }
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise BuildRefused(f"{path}: cannot be read ({error})") from error
 
 
 def _scores(

@@ -8,13 +8,14 @@ nothing else, and lets it load nothing.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any
+
+from pipelines.script_data import embed_json
 
 SCRIPTS = ("dom.js", "charts.js", "figures.js", "compare.js", "detail.js", "page.js")
 
@@ -33,12 +34,6 @@ def render_page(data: Mapping[str, Any], *, title: str) -> str:
     }
     # One pass: a value that looks like a placeholder is not looked at again.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("page.html"))
-
-
-def embed_json(value: Any) -> str:
-    """JSON that is safe inside a script tag whatever texts it holds; pure ASCII."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _file(name: str) -> str:

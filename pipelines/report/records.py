@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.build import Kind
-from pipelines.dataset_rows import PICTURES
+from pipelines.dataset_rows import PICTURES, UPSTREAM
 
 Row = Mapping[str, Any]
 Intern = Callable[[Any], int]
 
-UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
 LONGEST_TEXT = 6_000
 _ASKED = (
     "model",

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-SCORES = range(1, 6)
+from pipelines.replies import SCORES
+
 ENTROPY_STEP = 0.25
 ENTROPY_BINS = 10  # up to 2.5 bits; the most that five labels can have is 2.32
 _COLUMNS = ["axis", "score", "score_probs", "vote_scores", "vote_spread", "faults"]

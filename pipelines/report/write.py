@@ -13,7 +13,7 @@ from pipelines.dataset_reading import file_bytes, source_rows
 from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import PictureRejected
 from pipelines.report.figures import collect_figures
-from pipelines.report.page import embed_json, render_page
+from pipelines.report.page import render_page
 from pipelines.report.records import kept_record, make_intern, picture_name, reject_record
 from pipelines.report.sample import Pick, Sample, pick_rows, read_picks
 from pipelines.report.thumbnails import (
@@ -21,6 +21,7 @@ from pipelines.report.thumbnails import (
     fit_thumbnails,
     make_thumbnail,
 )
+from pipelines.script_data import embed_json
 from pipelines.shards import write_bytes
 
 ROWS, SEED = 2_000, 0
