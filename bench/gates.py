@@ -28,11 +28,12 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.balance import choose_rows
+from pipelines.dataset_settings import Balance, Gates
 from pipelines.gates.build_gates import make_gate, near_rows_of
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.picture_hash import COLOUR_BYTES, HASH_BYTES
-from pipelines.recipe import Balance, Gates, Source
 from pipelines.rows import rows_schema, shard_path
+from pipelines.settings import Source
 from pipelines.shards import write_shard
 
 SHARD_ROWS = 20_000

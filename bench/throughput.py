@@ -38,9 +38,9 @@ import aiohttp
 from row_sets import write_rows
 from sides import ROOT, SideFailed, Target, run_flow, run_raw
 
+from pipelines.endpoint_settings import Launch
 from pipelines.launch import LaunchFailed, Server, start_server, stop_server, wait_until_ready
 from pipelines.probe import probe_endpoint
-from pipelines.recipe import Launch
 
 # The stub lives with the tests.
 sys.path.insert(0, str(ROOT / "tests"))

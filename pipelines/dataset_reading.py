@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.dataset_rows import PICTURES
-from pipelines.recipe import ImageLimits
+from pipelines.settings import ImageLimits
 from pipelines.shards import shard_paths
 
 # A flow that ends puts new files in the place of those that are being read.

@@ -22,7 +22,7 @@ from pipelines.picture_refs import PictureRef
 from pipelines.picture_table import PICTURE_NAMES, PictureTable, picture_key
 from pipelines.picture_worker import Workplace, limits_digest
 from pipelines.pictures import PictureLimits, PictureRejected
-from pipelines.recipe import EditRecipe, ImageLimits, Recipe
+from pipelines.recipe import EditRecipe, Recipe
 from pipelines.rewrites import rewritten_rows
 from pipelines.rows import (
     Spool,
@@ -33,6 +33,7 @@ from pipelines.rows import (
     remove_superseded,
     write_rows,
 )
+from pipelines.settings import ImageLimits
 from pipelines.sources import PICTURE_COLUMNS, RawRow, clean_text, read_source
 
 WINDOW_ROWS = 256

@@ -21,9 +21,9 @@ from pathlib import Path
 import aiohttp
 
 from pipelines import launch_guard
+from pipelines.endpoint_settings import Launch
 from pipelines.hardware import cpu_has_bfloat16, has_gpu
 from pipelines.launch_faults import cure_for, last_lines
-from pipelines.recipe import Launch
 
 # A server that does not end by itself within this time of SIGTERM is killed.
 GRACE_S = 10.0

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pipelines.answers import Row
 from pipelines.chat import Question
 from pipelines.identity import digest
-from pipelines.recipe import RewriteSettings
+from pipelines.settings import RewriteSettings
 from pipelines.shard_run import ShardRun
 from prompts import load_prompt
 

@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.build import Kind
+from pipelines.dataset_settings import EDIT_COLUMNS, GEN_COLUMNS
 from pipelines.identity import digest
 from pipelines.picture_table import PICTURE_TYPE
-from pipelines.recipe import EDIT_COLUMNS, GEN_COLUMNS, Recipe
+from pipelines.recipe import Recipe
 from pipelines.shards import file_sha256, read_manifest, read_shard, shard_paths, write_shard
 from pipelines.sources import PICTURE_COLUMNS
 

@@ -24,6 +24,7 @@ from uvloop import new_event_loop
 from pipelines.answers import Row
 from pipelines.build import BuildRefused
 from pipelines.chat import Chat
+from pipelines.endpoint_settings import Endpoint, Launch
 from pipelines.endpoints import EndpointPool, ServerState
 from pipelines.launch import (
     LaunchFailed,
@@ -35,7 +36,7 @@ from pipelines.launch import (
 )
 from pipelines.probe import EndpointUnreachable, probe_endpoint, require
 from pipelines.progress import Counters
-from pipelines.recipe import EditRecipe, Endpoint, Launch, Recipe
+from pipelines.recipe import EditRecipe, Recipe
 from pipelines.stages import Stage
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.recipe import Recipe, Source
+from pipelines.recipe import Recipe
+from pipelines.settings import Source
 from pipelines.source_datasets import dataset_count, dataset_types, open_dataset
 from pipelines.source_files import (
     SAMPLE_ROWS,

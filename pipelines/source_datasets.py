@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.recipe import Source
+from pipelines.settings import Source
 from pipelines.source_files import Record, SourceError, batch_records
 
 BATCH_ROWS = 32

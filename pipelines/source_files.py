@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.recipe import Source
+from pipelines.settings import Source
 
 # 64 MiB of picture in base64 is 90 MB.
 MAX_LINE_BYTES = 128 * 1024 * 1024

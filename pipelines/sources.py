@@ -16,7 +16,7 @@ from typing import Any
 
 from pipelines.picture_refs import PictureRef, raw_sha256, read_reference
 from pipelines.pictures import PictureRejected
-from pipelines.recipe import Source
+from pipelines.settings import Source
 from pipelines.source_checks import PICTURE_COLUMNS, check_sources, column_map, column_names
 from pipelines.source_datasets import (
     dataset_count,

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipelines.endpoint_settings import Endpoint
 from pipelines.identity import digest
-from pipelines.recipe import EditRecipe, Endpoint, GenRecipe, ScoreSettings, StageSettings
+from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.settings import ScoreSettings, StageSettings
 from prompts import load_prompt
 from schemas import max_characters, request_schema, schema_sha256
 

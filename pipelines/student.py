@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pipelines.answers import Row
 from pipelines.build import Kind
 from pipelines.chat import Question
+from pipelines.endpoint_settings import Endpoint
 from pipelines.gen_flow import seen_picture
-from pipelines.recipe import Endpoint, ScoreSettings
 from pipelines.rendering import AXES, student_prompt, student_prompt_id
+from pipelines.settings import ScoreSettings
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
 from prompts import load_prompt

@@ -10,8 +10,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipelines.endpoint_settings import Launch
 from pipelines.launch import server_command
-from pipelines.recipe import Launch
 
 JUDGE = "foundry/shapeworld/judge"
 ROOT = Path(__file__).parent.parent

@@ -5,9 +5,11 @@ import json
 import pytest
 from PIL import Image
 
+from pipelines.dataset_settings import Gates
 from pipelines.gates.contamination import GRAM_WORDS, make_lookup, read_benchmarks
 from pipelines.picture_hash import colour_signature, perceptual_hash
-from pipelines.recipe import EditRecipe, Gates, Source
+from pipelines.recipe import EditRecipe
+from pipelines.settings import Source
 from pipelines.sources import SourceError, check_sources
 
 LONG = "A red kite over nine green hills in the evening light"

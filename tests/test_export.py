@@ -25,9 +25,9 @@ from pipelines.export.write import part_of
 from pipelines.picture_refs import PictureRef
 from pipelines.picture_worker import Workplace, learn_picture, store
 from pipelines.pictures import PictureLimits
-from pipelines.recipe import ScoreSettings
 from pipelines.rendering import AXES
 from pipelines.replies import Choice, parse_choice
+from pipelines.settings import ScoreSettings
 from pipelines.shard_run import ShardRun
 from pipelines.student import run_student_group, student_stages
 from prompts import load_prompt

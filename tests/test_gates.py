@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from pipelines.dataset_settings import Gates
 from pipelines.gates.agreement import entropy_bits, find_disagreement
 from pipelines.gates.contradictions import find_contradiction, implied_scores
 from pipelines.gates.degenerate import find_degenerate
 from pipelines.gates.grounding import changed_share, find_ungrounded
 from pipelines.gates.row_gates import first_fault
-from pipelines.recipe import Gates
 
 REPORT = (
     "At a glance:\n- colour: the car near the old stone bridge over the river: red -> blue\n"

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import venv
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -123,8 +124,9 @@ def test_every_field_of_a_recipe_is_documented():
         model = models.pop()
         for name, field in model.model_fields.items():
             assert f"`{name}`" in text, name
-            for inner in re.findall(r"pipelines\.recipe\.(\w+)", str(field.annotation)):
-                inner_model = getattr(__import__("pipelines.recipe").recipe, inner)
+            found = re.findall(r"(pipelines\.\w+)\.(\w+)", str(field.annotation))
+            for module, inner in found:
+                inner_model = getattr(import_module(module), inner)
                 if isinstance(inner_model, type) and inner_model not in seen:
                     seen.add(inner_model)
                     models.append(inner_model)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from pipelines import launch
+from pipelines.endpoint_settings import Launch
 from pipelines.launch import LaunchFailed, check_running, start_server, stop_server
 from pipelines.launch import wait_until_ready as ready
 from pipelines.launch_faults import cure_for, last_lines
 from pipelines.launch_guard import descendants
-from pipelines.recipe import Launch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guards rest on /proc and prctl")
 _FAKE = str(Path(__file__).with_name("fake_server.py"))
@@ -96,7 +96,7 @@ def test_kill_9_of_anyone_above_leaves_nothing(
         from pathlib import Path
         sys.path[:0] = [{_ROOT!r}, {str(Path(__file__).parent)!r}]
         from pipelines.launch import start_server, wait_until_ready
-        from pipelines.recipe import Launch
+        from pipelines.endpoint_settings import Launch
         launch = Launch(model="m", command=[sys.executable, {_FAKE!r}, "{{port}}",
                                             "--pids", {str(pids)!r}])
         server = start_server(launch, log_path=Path({str(tmp_path / "log")!r}))

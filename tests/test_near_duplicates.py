@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipelines.dataset_settings import Gates
 from pipelines.gates.build_gates import make_gate, near_rows_of
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.gates.duplicates import NearRows, find_near_rows
 from pipelines.gates.words import normalise_text
 from pipelines.ingest import ingest
 from pipelines.picture_hash import COLOUR_BYTES, HASH_BYTES, colour_distance, hash_distance
-from pipelines.recipe import Gates, GenRecipe
+from pipelines.recipe import GenRecipe
 from pipelines.rows import read_rows
 
 BITS, COLOUR = 7, 8

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from pipelines.picture_hash import colour_distance, colour_signature, hash_distance, perceptual_hash
 from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture, size_within
-from pipelines.recipe import ImageLimits
+from pipelines.settings import ImageLimits
 
 # Pillow says aloud what it thinks of broken pictures, which are what this file is about.
 pytestmark = [

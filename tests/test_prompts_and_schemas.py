@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pipelines.recipe import EditRecipe, GenRecipe, ScoreSettings
+from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rendering import render_report
+from pipelines.settings import ScoreSettings
 from pipelines.stages import CHARACTERS_PER_TOKEN, edit_stages, gen_stages
 from pipelines.student import student_stages
 from prompts import load_prompt, parse_prompt, prompt_ids

@@ -21,12 +21,13 @@ from stub_server import serve_stub, stub_process
 from pipelines.build import read_build
 from pipelines.dataset import write_dataset
 from pipelines.dataset_rows import bucket_outcomes, sort_outcomes
+from pipelines.dataset_settings import Gates
 from pipelines.gates.build_gates import near_rows_of
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
-from pipelines.recipe import Gates, RewriteSettings
 from pipelines.rewrites import MISMATCHES, rewritten_rows
 from pipelines.rows import read_rows
+from pipelines.settings import RewriteSettings
 
 
 def rewritten(rows, per_row, **more):

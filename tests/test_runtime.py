@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
-from pipelines.recipe import Endpoint
+from pipelines.endpoint_settings import Endpoint
 from pipelines.runtime import is_surely_over
 
 

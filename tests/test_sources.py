@@ -19,7 +19,8 @@ from PIL import Image
 
 from pipelines.picture_refs import PictureRef, read_reference
 from pipelines.pictures import PictureRejected
-from pipelines.recipe import EditRecipe, GenRecipe, Source
+from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.settings import Source
 from pipelines.source_datasets import is_own_file
 from pipelines.sources import RawRow, SourceError, check_sources, count_rows, read_source
 

@@ -20,9 +20,9 @@ from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown
 from pipelines.build import BuildRefused
 from pipelines.chat import EndpointDown
+from pipelines.endpoint_settings import Endpoint
 from pipelines.launch import LaunchFailed
 from pipelines.probe import EndpointUnfit
-from pipelines.recipe import Endpoint
 from pipelines.runtime import Interrupted, Servers, TooManyRejects
 from pipelines.shards import ShardDamaged, file_sha256, write_bytes, write_json
 from pipelines.sources import SourceError

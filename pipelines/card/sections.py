@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.card.facts import Facts, known
 from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import code, count, number, share, table, text
-from pipelines.recipe import Gates
+from pipelines.dataset_settings import Gates
 
 _SCORING = ("gen_scores", "execution", "consistency")
 _STEPS = {

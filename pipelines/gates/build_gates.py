@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 
 from pipelines.build import Kind
+from pipelines.dataset_settings import Gates
 from pipelines.gates.contamination import Benchmarks, make_lookup
 from pipelines.gates.duplicates import NOTHING_NEAR, NearRows, find_near_rows
 from pipelines.gates.row_gates import first_fault
 from pipelines.gates.words import normalise_text
-from pipelines.recipe import Gates
 from pipelines.shards import shard_paths
 
 Gate = Callable[[dict[str, Any]], tuple[str, str] | None]

@@ -17,7 +17,7 @@ from pipelines.picture_hash import (
 )
 from pipelines.picture_refs import PictureRef
 from pipelines.pictures import PictureRejected, prepare_picture
-from pipelines.recipe import Source
+from pipelines.settings import Source
 from pipelines.source_checks import PICTURE_COLUMNS, columns_of
 from pipelines.sources import SourceError, read_source
 

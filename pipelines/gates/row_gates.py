@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.dataset_settings import Gates
 from pipelines.gates.agreement import find_disagreement
 from pipelines.gates.contradictions import find_contradiction
 from pipelines.gates.degenerate import find_degenerate
 from pipelines.gates.grounding import find_ungrounded
 from pipelines.gates.leaks import find_leak
-from pipelines.recipe import Gates
 from pipelines.rendering import render_checklist
 
 

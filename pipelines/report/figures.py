@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.build import BuildRefused, read_build, read_json
+from pipelines.dataset_settings import Gates
 from pipelines.funnel import count_rejects, funnel_steps
-from pipelines.recipe import Gates
 from pipelines.report.tally import count_missing, tally_dataset
 from pipelines.report.throughput import measure_stages
 
