@@ -1,4 +1,4 @@
-"""How a judge is shown what an earlier stage found: the difference report, the checklist.
+"""What a prompt says beside its file: the difference report, the checklist, kinds of rewriting.
 
 Pure and light: whoever trains a judge renders with the same functions.
 """
@@ -19,6 +19,17 @@ Checklist = list[dict[str, Any]]
 
 # What the judge reads where a report has no item.
 NO_DIFFERENCES = "No differences were found."
+
+# What the writer is told, by kind. The last two ask for something that was done as well, so that
+# scores between the ends come too.
+MISMATCHES: Mapping[str, str] = {
+    "other_object": "it asks for the same kind of change, but to another object of the picture.",
+    "opposite_action": "it asks for the opposite, such as removing what was to be added, or making "
+    "larger what was to be made smaller.",
+    "other_attribute": "it asks for a change to the same object, but to another colour, size, "
+    "material, place or other attribute.",
+    "extra_demand": "it asks for all that the original asks for, and for one further change.",
+}
 
 
 def render_report(obvious: Sequence[Difference], detailed: Sequence[Difference]) -> str:

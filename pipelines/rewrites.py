@@ -7,26 +7,16 @@ score from the way it was made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 
 from pipelines.answers import Row
 from pipelines.chat import Question
 from pipelines.identity import digest
+from pipelines.rendering import MISMATCHES
 from pipelines.settings import RewriteSettings
 from pipelines.shard_run import ShardRun
 from prompts import load_prompt
-
-# What the writer is told, by kind. The last two ask for something that was done as well, so that
-# scores between the ends come too.
-MISMATCHES: Mapping[str, str] = {
-    "other_object": "it asks for the same kind of change, but to another object of the picture.",
-    "opposite_action": "it asks for the opposite, such as removing what was to be added, or making "
-    "larger what was to be made smaller.",
-    "other_attribute": "it asks for a change to the same object, but to another colour, size, "
-    "material, place or other attribute.",
-    "extra_demand": "it asks for all that the original asks for, and for one further change.",
-}
 
 
 def rewritten_rows(rows: Sequence[Row], settings: RewriteSettings) -> list[Row]:

@@ -28,7 +28,7 @@ from foundry.shapeworld.edit_truth import consistency_score, execution_score
 from foundry.shapeworld.edits import random_edit, random_requests
 from foundry.shapeworld.instructions import asks_for_unseen, write_instruction
 from foundry.shapeworld.scenes import COLOURS, PLACES, Scene, are_near, is_unseen, random_scene
-from foundry.shapeworld.wording import name_thing
+from foundry.shapeworld.wording import shortest_name
 from schemas import load_schema
 
 seeds = st.integers(0, 10**6)
@@ -154,11 +154,13 @@ def test_the_words_mean_the_targets_and_nothing_else(seed, execution, consistenc
             assert not [t for t in new if t.shape in shapes]
         elif targets:
             (target,) = targets
-            name = name_thing(target, edit.source)
-            assert [t for t in edit.source.things if name_thing(t, edit.source) == name] == [target]
+            name = (shortest_name(target, edit.source), target.shape)
+            assert [
+                t for t in edit.source.things if (shortest_name(t, edit.source), t.shape) == name
+            ] == [target]
             if asked.kind == "remove" and execution_score(edit.source, edit.edited, [asked]) == 5:
-                left = [name_thing(t, edit.edited) for t in edit.edited.things]
-                assert name not in left or "at the" in name
+                left = [(shortest_name(t, edit.edited), t.shape) for t in edit.edited.things]
+                assert name not in left or name[0][1]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ class Request:
     `kind`: add, remove, replace, recolour, resize, move or background. `targets`: keys in the
     source scene; several for "all the circles". `to`: the colour, size, place or background asked
     for. `shape`, `colour`, `size`, `place`: what an added or replacing thing shall be; None where
-    the instruction does not say.
+    the instruction does not say. `missing`: what a request without targets calls a thing that the
+    source scene does not have: `red circle`.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Request:
     colour: str | None = None
     size: str | None = None
     place: str | None = None
+    missing: str | None = None
 
 
 def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -> int:
@@ -70,6 +72,8 @@ def request_levels(source: Scene, edited: Scene, request: Request, claimed: set[
         added = added_for(source, edited, request, claimed)
         claimed |= {added.key} if added else set()
         return [_likeness(added, request) if added else 1]
+    if request.missing:
+        return [1]
     before, after = source.by_key(), edited.by_key()
     return [_level(request, before[key], after.get(key)) for key in request.targets]
 

@@ -64,7 +64,7 @@ def random_edit(
         else:
             disturb(canvas, *_amounts(consistency, dice))
         edited = canvas.scene()
-        if edited is None or _misleads(source, edited, requests):
+        if edited is None or misleads(source, edited, requests):
             continue
         miss = abs(execution_score(source, edited, requests) - execution)
         miss += abs(consistency_score(source, edited, requests) - consistency)
@@ -77,7 +77,7 @@ def random_edit(
     return best
 
 
-def _misleads(source: Scene, edited: Scene, requests: Sequence[Request]) -> bool:
+def misleads(source: Scene, edited: Scene, requests: Sequence[Request]) -> bool:
     """Whether the truth would go against the words.
 
     Something that the instruction's words fit came up beside what they were meant for ("remove all
@@ -91,7 +91,7 @@ def _misleads(source: Scene, edited: Scene, requests: Sequence[Request]) -> bool
     before = source.by_key()
     for request in requests:
         targets = [before[key] for key in request.targets]
-        if request.kind != "remove" and len(targets) < 2:
+        if not targets or (request.kind != "remove" and len(targets) < 2):
             continue
         for thing in edited.things:
             was = before.get(thing.key)

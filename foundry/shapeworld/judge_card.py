@@ -7,7 +7,7 @@ from typing import Any
 
 _WHAT = {
     "judge": "It answers the factory's prompts about ShapeWorld pictures: differences, checklists, "
-    "verdicts and scores, with and without a report or checklist.",
+    "verdicts and scores, with and without a report or checklist; and it rewrites instructions.",
     "base": "The same network before it ever saw a score or a verdict: it captions and compares "
     "pictures, lists differences and plans checklists. It stands in for an untuned model, for "
     "trainers to start from.",
@@ -43,7 +43,8 @@ def model_card(
         "",
         "Rows never trained on, greedy replies without a grammar; reports and checklists that are "
         "shown are the true ones, but for an item missing from one report in ten, and one made up "
-        "in another. A reply without a score counts as wrong, and as 4 off.",
+        "in another. A reply without a score counts as wrong, and as 4 off. A rewritten "
+        "instruction is right where this world could have written it.",
         "",
         "| asked | n | whole reply right | F1 of items | score right | score MAE |",
         "|---|---|---|---|---|---|",

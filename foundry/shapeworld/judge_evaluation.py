@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
+from foundry.shapeworld.instructions import UnreadInstruction, read_demands
 from foundry.shapeworld.judge_batches import model_inputs
 from foundry.shapeworld.judge_packs import encode
 from foundry.shapeworld.lessons import Lesson
@@ -32,9 +33,10 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     """Measures by kind of lesson, over rows of so many groups of edits and of prompts.
 
     The report or checklist that a judge is shown is not its own, but the true one, as in lessons.
-    `exact` is the share of replies that are right as a whole. For lists, `f1` is that of their
-    items, all replies together. For scores, `accuracy` and `mae`; a reply without a score from 1
-    to 5 counts as wrong and as 4 off.
+    `exact` is the share of replies that are right as a whole; of rewritten instructions, of those
+    that this world could have written. For lists, `f1` is that of their items, all replies
+    together. For scores, `accuracy` and `mae`; a reply without a score from 1 to 5 counts as wrong
+    and as 4 off.
     """
     import torch
 
@@ -53,6 +55,9 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
 
 def measure(lessons: Sequence[Lesson], replies: Sequence[str]) -> dict[str, float]:
     """The measures of one kind of lesson."""
+    if lessons[0].kind == "rewrite_instruction":
+        # Drawn at random: no reply is the only right one.
+        return {"n": float(len(replies)), "exact": fmean(map(_can_be_read, replies))}
     wanted = [lesson.reply for lesson in lessons]
     pairs = list(zip(wanted, replies, strict=True))
     result = {"n": float(len(pairs)), "exact": fmean(w == r for w, r in pairs)}
@@ -117,6 +122,15 @@ def _read(reply: str) -> Any:
         return json.loads(reply)
     except ValueError:
         return None
+
+
+def _can_be_read(reply: str) -> bool:
+    value = _read(reply)
+    text = value.get("instruction") if isinstance(value, dict) else None
+    try:
+        return isinstance(text, str) and bool(read_demands(text))
+    except UnreadInstruction:
+        return False
 
 
 def _has_score(value: Any) -> bool:

@@ -27,6 +27,8 @@ _CHECKPOINT = "checkpoint.pt"
 # To be raised with any change of the training by which a run would go on as another.
 _TRAINING = 2
 CURVE = "curve.jsonl"
+# As it was when the process began: the checkout may be at another commit when it ends.
+_CODE = git_commit()
 
 
 class AnotherRun(Exception):
@@ -135,7 +137,7 @@ def write_model(
         "lessons": f"{curve[-1]['lessons']:,} in batches of {plan.batch}",
         "time": f"{curve[-1]['minutes']:.0f} minutes, {model.device.type}, {os.cpu_count()} cores",
         "torch": torch.__version__,
-        "code": git_commit() or "not from a checkout",
+        "code": _CODE or "not from a checkout",
     }
     card = model_card(name, command=command, facts=facts, curve=curve)
     (scratch / "README.md").write_text(card, "utf-8")

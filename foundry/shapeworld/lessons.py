@@ -8,25 +8,33 @@ of question is a function here and a line in the table of mixture.py.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from foundry.shapeworld.changes import Canvas, disturb
 from foundry.shapeworld.differences import Difference, as_item, differences, in_order
-from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.edits import Edit, misleads
 from foundry.shapeworld.gen_truth import checklist, verdict
 from foundry.shapeworld.glimpses import Glimpses, change_at_place, glimpses
+from foundry.shapeworld.instructions import read_demands, requests_of, write_demands
 from foundry.shapeworld.rationales import (
     evidence,
     explain_consistency,
     explain_execution,
     explain_picture,
 )
-from foundry.shapeworld.rows import Made, WorldRow
+from foundry.shapeworld.rewriting import rewrite_demands
+from foundry.shapeworld.rows import Made, WorldRow, truth_of_edit
 from foundry.shapeworld.scenes import CELLS, PLACES, Scene
 from foundry.shapeworld.wording import look
-from pipelines.rendering import AXES, render_checklist, render_report, student_prompt
+from pipelines.rendering import (
+    AXES,
+    MISMATCHES,
+    render_checklist,
+    render_report,
+    student_prompt,
+)
 from prompts import load_prompt
 from schemas import load_schema
 
@@ -35,6 +43,8 @@ from schemas import load_schema
 _MISSED = 0.1
 _MADE_UP = 0.1
 _RETRIED = 0.02
+# The lowest execution score of an edit that is scored under a rewritten instruction too.
+_REWRITTEN_FROM = 3
 _FAULTS = (
     "reply:not_json: not valid JSON: Expecting value: line 1 column 1 (char 0)",
     "reply:cut_short: the reply was cut off before it was complete",
@@ -151,6 +161,36 @@ def _as_a_judge_may_report(edit: Edit, dice: Random) -> list[Difference]:
         told = {d.key for d in found}
         found += [d for d in others if d.key not in told]
     return in_order(found)
+
+
+def rewrite_instruction(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Write an instruction off from the row's own in one of the ways of a build."""
+    kind = dice.choice(list(MISMATCHES))
+    values = row.texts | {"mismatch": MISMATCHES[kind]}
+    reply = {"instruction": _rewritten(row, kind, dice)}
+    return [_lesson("rewrite_instruction", row, dice, values, reply, blind=True)]
+
+
+def score_rewritten(row: WorldRow, dice: Random) -> list[Lesson]:
+    """`score_edit` under a rewritten instruction; none for an edit that hardly did what it should,
+    or where the new words fit something that came up besides.
+    """
+    edit = _edit(row)
+    if row.scores["execution"] < _REWRITTEN_FROM:
+        return []
+    instruction = _rewritten(row, dice.choice(list(MISMATCHES)), dice)
+    demands = read_demands(instruction)
+    requests = requests_of(edit.source, edit.edited, demands)
+    if misleads(edit.source, edit.edited, requests):
+        return []
+    other = replace(edit, requests=requests)
+    texts = {"instruction": instruction}
+    return score_edit(replace(row, case=other, texts=texts, **truth_of_edit(other)), dice)
+
+
+def _rewritten(row: WorldRow, kind: str, dice: Random) -> str:
+    demands = read_demands(row.texts["instruction"])
+    return write_demands(rewrite_demands(demands, kind, dice), dice)
 
 
 def score_edit_fast(row: WorldRow, dice: Random) -> list[Lesson]:

@@ -21,10 +21,12 @@ from foundry.shapeworld.lessons import (
     compare,
     plan_checklist,
     report_differences,
+    rewrite_instruction,
     score_edit,
     score_edit_fast,
     score_picture,
     score_picture_fast,
+    score_rewritten,
     spot,
 )
 from foundry.shapeworld.rows import ROWS_A_GROUP, WorldRow, make_group
@@ -54,7 +56,9 @@ MIXTURE = (
     Share(teach=compare, world="edit", base=0.5, judge=0.1),
     Share(teach=spot, world="edit", base=0.7, judge=0.05),
     Share(teach=report_differences, world="edit", base=1.5, judge=0.7),
-    Share(teach=score_edit, world="edit", judge=0.7),
+    Share(teach=rewrite_instruction, world="edit", base=0.1, judge=0.15),
+    Share(teach=score_edit, world="edit", judge=0.6),
+    Share(teach=score_rewritten, world="edit", judge=0.3),
     Share(teach=score_edit_fast, world="edit", judge=0.1),
     Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),

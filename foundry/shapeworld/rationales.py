@@ -59,6 +59,8 @@ def _came_of(edit: Edit, request: Request, claimed: set[int]) -> str:
     if request.kind == "add":
         now = f"{_new(added, request)} was{_misses(added, request)}" if added else "nothing was"
         return f"{_capital(_asked(request))} should be added; {now}: {_HOW[levels[0]]}."
+    if request.missing:
+        return f"There is no {request.missing}: {_HOW[levels[0]]}."
     before, after = source.by_key(), edited.by_key()
     olds = [before[key] for key in request.targets]
     now = [_now(request, old, after.get(old.key)) for old in olds]

@@ -45,8 +45,10 @@ def name_by_place(thing: Thing) -> str:
     return f"{PLACES[thing.cell]} {thing.colour} {thing.shape}"
 
 
-def name_thing(thing: Thing, scene: Scene) -> str:
-    """The shortest name that fits no other thing of the scene: `red circle`, or with its place."""
-    name = f"{thing.colour} {thing.shape}"
+def shortest_name(thing: Thing, scene: Scene) -> tuple[str, str | None]:
+    """Colour and place by which, with its shape, a thing is told from every other of the scene.
+
+    The place is None where the colour is enough.
+    """
     same = [t for t in scene.things if (t.colour, t.shape) == (thing.colour, thing.shape)]
-    return name if len(same) <= 1 else f"{name} {place_phrase(PLACES[thing.cell])}"
+    return thing.colour, None if len(same) <= 1 else PLACES[thing.cell]
