@@ -273,6 +273,6 @@ def _write_buckets(
         reasons.update(row["reason"] for row in rows if row["status"] == "rejected")
         if isinstance(recipe, EditRecipe) and recipe.rewrites.per_row:
             rows += rewritten_rows(rows, recipe.rewrites)
-            of = digest([of, recipe.rewrites.per_row, recipe.rewrites.kinds])
+            of = digest([of, recipe.rewrites.per_row])
         write_rows(build_dir, bucket, rows, kind=kind_of(recipe), n_buckets=n_buckets, of=of)
     return dict(sorted(statuses.items())), dict(sorted(reasons.items()))

@@ -8,7 +8,6 @@ score from the way it was made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from pipelines.answers import Row
 from pipelines.chat import Question
@@ -20,30 +19,28 @@ from prompts import load_prompt
 
 
 def rewritten_rows(rows: Sequence[Row], settings: RewriteSettings) -> list[Row]:
-    """Rows to be rewritten, `settings.per_row` for each row that is ok, each of another kind.
+    """Rows to be rewritten: of each kind, for its share of the rows that are ok.
 
     They stand in `rows/` with their parent's instruction until the writer has answered. Which rows
-    and which kinds is decided by hash, so that further rows change none of them.
+    it is for a kind is decided by hash, so that further rows or another kind change none of them.
     """
-    made = []
-    kinds = settings.kinds
-    for row in rows if settings.per_row else ():
-        if row["status"] != "ok":
-            continue
-        drawn = int(sha256(f"rewrites/{row['row_id']}".encode()).hexdigest(), 16)
-        share, first = (drawn % 1_000_000) / 1_000_000, drawn // 1_000_000
-        times = int(settings.per_row) + (share < settings.per_row % 1)
-        for i in range(times):
-            kind = kinds[(first + i) % len(kinds)]
-            made.append(
-                {
-                    **row,
-                    "row_id": digest([row["row_id"], kind])[:20],
-                    "parent_id": row["row_id"],
-                    "rewrite": kind,
-                }
-            )
-    return made
+    return [
+        {
+            **row,
+            "row_id": digest([row["row_id"], kind])[:20],
+            "parent_id": row["row_id"],
+            "rewrite": kind,
+        }
+        for row in rows
+        if row["status"] == "ok"
+        for kind, share in sorted(settings.per_row.items())
+        if _drawn(row["row_id"], kind) < share
+    ]
+
+
+def _drawn(row_id: str, kind: str) -> float:
+    """A number from 0 up to 1 that is this row's for a kind."""
+    return int(digest(["rewrites", row_id, kind])[:16], 16) / 16**16
 
 
 async def rewrite_instruction(row: Row, *, run: ShardRun, order: int) -> Row:

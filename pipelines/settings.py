@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -99,16 +99,10 @@ RewriteKind = Literal["other_object", "opposite_action", "other_attribute", "ext
 
 
 class RewriteSettings(StageSettings):
-    """Rewritten instructions (edits): `per_row` further rows for each row, 0 to 4, of these kinds.
-
-    One and a half are one for each row and a second one for half of them, each of another kind.
+    """Rewritten instructions (edits): `per_row` says of each kind for which share of the rows there
+    is one more row with an instruction of that kind, above 0 and at most 1.
     """
 
-    per_row: float = Field(default=0.0, ge=0.0, le=4.0)
-    kinds: tuple[RewriteKind, ...] = Field(default=get_args(RewriteKind), min_length=1)
-
-    @model_validator(mode="after")
-    def _a_kind_comes_once_a_row(self) -> RewriteSettings:
-        if len(set(self.kinds)) < max(len(self.kinds), self.per_row):
-            raise ValueError(f"per_row {self.per_row:g} needs as many different kinds")
-        return self
+    per_row: dict[RewriteKind, Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
+        default_factory=dict
+    )

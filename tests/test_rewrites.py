@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections import Counter
+from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,65 +28,70 @@ from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
 from pipelines.rewrites import MISMATCHES, rewritten_rows
 from pipelines.rows import read_rows
-from pipelines.settings import RewriteSettings
+from pipelines.settings import RewriteKind, RewriteSettings
+
+EVERY = dict.fromkeys(MISMATCHES, 1.0)
+TWO = {"other_object": 1.0, "extra_demand": 1.0}
 
 
-def rewritten(rows, per_row, **more):
-    return rewritten_rows(rows, RewriteSettings(per_row=per_row, **more))
+def rewritten(rows, per_row):
+    return rewritten_rows(rows, RewriteSettings(per_row=per_row))
 
 
 def test_every_kind_that_a_recipe_can_name_is_explained():
-    assert set(RewriteSettings().kinds) == set(MISMATCHES)
+    assert set(get_args(RewriteKind)) == set(MISMATCHES)
 
 
-@pytest.mark.parametrize(("per_row", "least", "most"), [(0, 0, 0), (2, 400, 400), (1.5, 260, 340)])
-def test_a_row_gets_so_many_rewritten_ones_each_of_another_kind(tmp_path, per_row, least, most):
+def test_a_kind_gets_its_share_of_the_rows_and_no_row_twice(tmp_path):
     rows = edit_rows(tmp_path, pairs=5, instructions=40)
-    made = rewritten(rows, per_row)
-    assert least <= len(made) <= most
-    kinds = Counter((row["parent_id"], row["rewrite"]) for row in made)
-    assert set(kinds.values()) <= {1}
+    assert rewritten(rows, {}) == []
+    made = rewritten(rows, {"other_attribute": 1.0, "other_object": 0.3})
+    counts = Counter(row["rewrite"] for row in made)
+    assert counts["other_attribute"] == len(rows) == 200
+    assert 40 <= counts["other_object"] <= 80
     assert len({row["row_id"] for row in made}) == len(made)
-    if made:
-        counts = Counter(row["rewrite"] for row in made)
-        assert set(counts) == set(MISMATCHES)
-        assert max(counts.values()) < 1.7 * min(counts.values())
+    assert {row["parent_id"] for row in made} == {row["row_id"] for row in rows}
+
+
+def test_another_kind_or_share_changes_no_other_row(tmp_path):
+    rows = edit_rows(tmp_path, pairs=5, instructions=40)
+    ids = [
+        {row["row_id"] for row in rewritten(rows, per_row)}
+        for per_row in ({"other_object": 0.3}, {"other_object": 0.5}, EVERY)
+    ]
+    assert ids[0] < ids[1] < ids[2]
 
 
 def test_further_rows_change_nothing_for_those_that_were_there(tmp_path):
     rows = edit_rows(tmp_path, pairs=5, instructions=4)
-    before, after = rewritten(rows[:9], 1.5), rewritten(rows, 1.5)
+    some = {"extra_demand": 0.5, "other_object": 0.5}
+    before, after = rewritten(rows[:9], some), rewritten(rows, some)
     assert [row["row_id"] for row in after[: len(before)]] == [row["row_id"] for row in before]
 
 
 def test_a_row_that_is_rejected_or_there_already_is_not_rewritten(tmp_path):
     rows = edit_rows(tmp_path)
     rows[0]["status"], rows[1]["status"] = "rejected", "duplicate"
-    parents = {row["parent_id"] for row in rewritten(rows, 1)}
+    parents = {row["parent_id"] for row in rewritten(rows, TWO)}
     assert parents == {row["row_id"] for row in rows[2:]}
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"per_row": 5},
-        {"per_row": 2, "kinds": ["other_object"]},
-        {"kinds": ["nonsense"]},
-        {"kinds": ["other_object", "other_object"]},
-    ],
+    [1.5, {"nonsense": 0.5}, {"other_object": 1.5}, {"other_object": 0}, {"other_object": -1}],
 )
-def test_more_rewritten_rows_than_kinds_are_refused(wrong):
+def test_shares_that_are_none_and_unknown_kinds_are_refused(wrong):
     with pytest.raises(ValidationError):
-        make_recipe("edit", rewrites=wrong)
+        make_recipe("edit", rewrites={"per_row": wrong})
 
 
 def test_the_writer_may_be_another_model_and_is_the_judge_without_one():
-    plain = make_recipe("edit", rewrites={"per_row": 1})
+    plain = make_recipe("edit", rewrites={"per_row": TWO})
     assert plain.roles()["rewriter"] == plain.endpoints.judge
     judge = {"url": "http://127.0.0.1:1/v1", "model": "stub"}
     writer = {"url": "http://127.0.0.1:2/v1", "model": "text"}
     other = make_recipe(
-        "edit", rewrites={"per_row": 1}, endpoints={"judge": judge, "rewriter": writer}
+        "edit", rewrites={"per_row": TWO}, endpoints={"judge": judge, "rewriter": writer}
     )
     assert other.roles()["rewriter"][0].model == "text"
     assert "rewriter" not in make_recipe("edit").roles()
@@ -96,7 +102,7 @@ def build_of(tmp_path, rows, *, writer=None, **settings):
 
     `writer` makes the text of the replies to requests to rewrite; the stub does without one.
     """
-    settings = {"per_row": 1.0, **settings}
+    settings = {"per_row": {"other_object": 1.0}, **settings}
     rows = rows + rewritten_rows(rows, RewriteSettings(**settings))
     stages, build = make_stages("edit", rewrites=settings), tmp_path / "build"
     write_bucket(build, "edit", rows)
@@ -160,18 +166,18 @@ def test_the_original_instruction_again_is_no_rewriting(tmp_path):
 
 def test_rows_rewritten_to_one_text_are_one_row(tmp_path):
     rows = edit_rows(tmp_path, pairs=1, instructions=1)
-    made = rows + rewritten_rows(rows, RewriteSettings(per_row=2.0))
+    made = rows + rewritten_rows(rows, RewriteSettings(per_row=TWO))
     kept, _, _ = build_of(
-        tmp_path, rows, writer=lambda body: '{"instruction":"Turn it."}', per_row=2.0
+        tmp_path, rows, writer=lambda body: '{"instruction":"Turn it."}', per_row=TWO
     )
     assert len(kept) == 2 * len(made) == 6
-    recipe = make_recipe("edit", rewrites={"per_row": 2.0}, control_share=0,
+    recipe = make_recipe("edit", rewrites={"per_row": TWO}, control_share=0,
                          gates={"contradiction": False, "leak": False, "degenerate": False,
                                 "grounding": False, "duplicate": False})  # fmt: skip
     written = write_dataset(
         tmp_path / "build",
         recipe,
-        make_stages("edit", rewrites={"per_row": 2.0}),
+        make_stages("edit", rewrites={"per_row": TWO}),
         benchmarks=read_benchmarks([]),
         n_buckets=1,
     )
@@ -193,7 +199,7 @@ def test_rewritten_rows_of_one_parent_text_are_no_near_duplicates_of_it(tmp_path
     for row in rows:
         for side in ("source_image", "edited_image"):
             row[side] |= {"phash": "0" * 64, "colour": "0" * 96}
-    made = rewritten_rows(rows, RewriteSettings(per_row=2.0))
+    made = rewritten_rows(rows, RewriteSettings(per_row=TWO))
     write_bucket(tmp_path / "build", "edit", rows + made)
     assert near_rows_of(tmp_path / "build", "edit", Gates()).sets == {}
 
@@ -203,7 +209,12 @@ def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_pa
     source, build = edit_source(tmp_path / "in", pairs=8, instructions=2), tmp_path / "build"
     with stub_process() as stub:
         recipe = write_recipe(
-            tmp_path / "r.yaml", "edit", stub.url, build, source, rewrites={"per_row": 1.5}
+            tmp_path / "r.yaml",
+            "edit",
+            stub.url,
+            build,
+            source,
+            rewrites={"per_row": {"other_object": 0.9, "extra_demand": 0.5}},
         )
         first = run(flow_command("edit", recipe), prefect_env)
         assert first.returncode == 0, first.stdout + first.stderr
@@ -211,7 +222,7 @@ def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_pa
         again = run(flow_command("edit", recipe), prefect_env)
         assert again.returncode == 0, again.stdout + again.stderr
         assert stub.log()["arrived"] == arrived
-        fewer = recipe.read_text().replace("per_row: 1.5", "per_row: 0.5")
+        fewer = recipe.read_text().replace("other_object: 0.9", "other_object: 0.1")
         assert fewer != recipe.read_text()
         law, n_rows = check_law(build), rows_in(build)
         before = manifest_of(build)
@@ -220,7 +231,7 @@ def test_a_build_with_rewritten_rows_keeps_the_law_and_asks_nothing_twice(tmp_pa
         # Fewer rewritten rows of an existing build, and nothing asked for it.
         assert 16 < rows_in(build) < n_rows
         assert stub.log()["arrived"] == arrived
-        recipe.write_text(fewer.replace("per_row: 0.5", "per_row: 1.5"))
+        recipe.write_text(fewer.replace("other_object: 0.1", "other_object: 0.9"))
         assert run(flow_command("edit", recipe), prefect_env).returncode == 0
         assert manifest_of(build)["splits"] == before["splits"]
     assert law.source == 2 * n_rows == law.dataset
