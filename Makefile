@@ -17,7 +17,7 @@ help:
 	@echo "make lint    ruff, pyright, import-linter"
 	@echo "make setup   only build the environments"
 	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
-	@echo "make proof-quality     measure the gates on planted faults: docs/proof/quality.md"
+	@echo "make proof-quality     measure gates and balance: docs/proof/quality.md"
 	@echo "make clean   remove builds/ (environments stay)"
 
 .venv/.complete: pyproject.toml requirements/constraints.txt

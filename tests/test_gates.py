@@ -199,6 +199,24 @@ def test_a_rationale_may_be_in_the_script_of_the_prompt():
     assert find_degenerate(chinese, visible="把汽车变成蓝色") is None
 
 
+@pytest.mark.parametrize(
+    ("said", "language"),
+    [
+        ("Das Auto ist jetzt blau, und alles andere blieb wie zuvor.", "de"),
+        ("La voiture est devenue bleue comme demandé, le reste est inchangé.", "fr"),
+        ("A imagem mostra um gato em vez de um cachorro.", "pt"),
+    ],
+)
+def test_a_rationale_in_another_language_is_found_where_the_row_is_in_english(said, language):
+    found = find_degenerate(said, visible="Make the car blue.")
+    assert found == f"another language: {language}"
+    assert find_degenerate(said, visible="Mach das Auto so blau wie den Himmel.") is None
+    # Not enough to tell by, and names in English sentences.
+    assert find_degenerate("Das stimmt so.", visible="Make the car blue.") is None
+    english = "The sign now reads 'Zum Goldenen Hirsch', and the Schloss behind it is unchanged."
+    assert find_degenerate(english, visible="Write 'Zum Goldenen Hirsch' on the sign.") is None
+
+
 def test_entropy_is_in_bits():
     assert entropy_bits([1.0, 0, 0, 0, 0]) == 0
     assert entropy_bits([0.5, 0.5, 0, 0, 0]) == 1

@@ -12,7 +12,8 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import App, Parameter, validators
 from pydantic import ValidationError
 
-from foundry.evals import quality_tables
+from foundry.evals import balancing_tables, quality_tables
+from foundry.evals.balancing import measure_balance, run_balance
 from foundry.evals.quality import Judged, run_quality
 from foundry.evals.quality import measure as measure_gates
 from foundry.evals.shapebench import Answers, make_recipes, run_shapebench
@@ -183,7 +184,7 @@ def quality(
     rows: Rows = 2000,
     out: Path = Path("builds/quality"),
 ) -> int:
-    """Measure the gates on ShapeWorld rows with planted faults.
+    """Measure the gates on ShapeWorld rows with planted faults, and balance on a skewed build.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def quality(
     model
         The model's name at the server; a folder or a name that vLLM serves, with --launch.
     rows
-        How many rows before faults are planted, half of them edits.
+        How many rows before faults are planted, half of them edits; for balance, half as many.
     out
         Folder for rows, answers and the report; what is there is not asked again. One folder a
         judge.
@@ -204,21 +205,24 @@ def quality(
     if reached is None:
         return 2
 
-    def work(servers: Servers) -> list[Judged]:
-        return run_quality(out, rows=rows, endpoint=reached, servers=servers, say=say)
+    def work(servers: Servers) -> tuple[list[Judged], Any]:
+        gated = run_quality(out, rows=rows, endpoint=reached, servers=servers, say=say)
+        return gated, run_balance(out, rows=rows // 2, endpoint=reached, servers=servers, say=say)
 
     done = _measured(work, out, reached, launch=launch)
     if isinstance(done, int):
         return done
-    judged, weights = done
-    found = measure_gates(judged)
+    (judged, balanced), weights = done
+    gates, balance = measure_gates(judged), measure_balance(*balanced)
     title = (
-        "# Gates on planted faults\n\nShapeWorld rows with faults at known rates, judged by a real "
-        "model, through the gates as they are by default ([docs/gates.md](../gates.md))."
+        "# Gates on planted faults, and balance\n\nShapeWorld rows with faults at known rates, "
+        "judged by a real model, through the gates as they are by default "
+        "([docs/gates.md](../gates.md)); at the end, a skewed build balanced."
     )
     how = _command("quality", model, rows, out, launch=launch)
     report = out / f"quality-{rows}.md"
-    return _write_report(report, title, how, weights, found, quality_tables.markdown(found))
+    tables = quality_tables.markdown(gates) + "\n" + balancing_tables.markdown(balance)
+    return _write_report(report, title, how, weights, gates | {"balance": balance}, tables)
 
 
 def _reached(endpoint: str | None, model: str, *, launch: bool) -> dict[str, Any] | None:

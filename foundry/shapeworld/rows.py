@@ -22,7 +22,7 @@ from foundry.shapeworld.gen_pictures import picture_scene
 from foundry.shapeworld.gen_prompts import random_wanted, wants_unseen, write_prompt
 from foundry.shapeworld.gen_truth import Wanted, checklist, gen_score, verdict
 from foundry.shapeworld.instructions import asks_for_unseen, write_instruction
-from foundry.shapeworld.scenes import Scene, is_unseen, random_scene
+from foundry.shapeworld.scenes import Scene, Thing, is_unseen, random_scene
 from pipelines.replies import SCORES
 
 Kind = Literal["gen", "edit"]
@@ -32,6 +32,7 @@ FIRST_RESERVED_SEED = MEASURED_IN_TRAINING = 900_000
 MEASURED_BY_SHAPEBENCH = 2_000_000
 SHOWN_BY_THE_DEMO = 3_000_000
 MEASURED_BY_QUALITY = 4_000_000
+MEASURED_BY_BALANCE = 5_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,3 +146,10 @@ def truth_of_picture(wanted: Wanted, scene: Scene) -> dict[str, Any]:
 def scene_json(scene: Scene) -> str:
     """A scene as JSON text."""
     return json.dumps(asdict(scene))
+
+
+def read_scene(text: str) -> Scene:
+    """The scene that `scene_json` wrote."""
+    facts = json.loads(text)
+    things = tuple(Thing(**thing) for thing in facts.pop("things"))
+    return Scene(**facts, things=things)
