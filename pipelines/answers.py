@@ -15,7 +15,7 @@ from pipelines.chat import Chat, Question, RequestRefused
 from pipelines.gates.leaks import find_leak
 from pipelines.gates.words import normalise_text
 from pipelines.journal import Journal
-from pipelines.replies import Choice, Reply, ReplyInvalid, parse_choice
+from pipelines.replies import Choice, Reply, ReplyInvalid, before_score, parse_choice
 from pipelines.stages import RETRY_PROMPT, Stage
 from pipelines.version import code_version
 from pipelines.votes import settle_votes
@@ -57,10 +57,10 @@ async def get_answer(
     entry: dict[str, Any] = {}
     for attempt in range(first, stage.attempts + 1):
         missing = stage.votes - len(votes)
+        asked = _for_attempt(question, stage, attempt, missing, faults)
         if attempt in kept:
             entry = kept[attempt]
         else:
-            asked = _for_attempt(question, stage, attempt, missing, faults)
             entry = {"attempt": attempt, **await _ask(asked, chat)}
             if "reply" in entry:
                 journal.append(answer_id, entry)
@@ -80,7 +80,10 @@ async def get_answer(
                 if fault is None:
                     fault, bad = invalid, choice
         if len(votes) >= stage.votes:
-            return _accepted(answer_id, stage, faults, entry, usage, attempt, votes[: stage.votes])
+            row = _accepted(answer_id, stage, faults, entry, usage, attempt, votes[: stage.votes])
+            if _is_sampled(answer_id, stage.label_mass_share):
+                row["label_mass"] = await _label_mass(asked, votes[-1][1].content or "", chat)
+            return row
         fault = fault or ReplyInvalid("reply:too_few", f"{len(reply.choices)} of {missing} replies")
         faults.append(str(fault))
     reason = fault.reason if fault else faults[-1].split(": ")[0]
@@ -141,6 +144,27 @@ async def _ask(question: Question, chat: Chat) -> dict[str, Any]:
         "took_s": time.time() - started,
         "url": url,
     }
+
+
+def _is_sampled(answer_id: str, share: float) -> bool:
+    return int(answer_id[:8], 16) / 16**8 < share
+
+
+async def _label_mass(question: Question, content: str, chat: Chat) -> float | None:
+    """Probability that a model which may say anything goes on with a score where it gave one.
+
+    None where the server does not say. It is no part of the answer, so no journal keeps it: a run
+    that is killed meanwhile asks again. Raises EndpointDown.
+    """
+    begun = before_score(content)
+    if begun is None:
+        return None
+    more = replace(question, begun=begun, n=1, max_tokens=1, temperature=0.0, logprobs=True)
+    try:
+        reply, _ = await chat.ask(more)
+    except RequestRefused:
+        return None
+    return reply.choices[0].label_mass
 
 
 def _provenance(

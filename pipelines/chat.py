@@ -89,7 +89,8 @@ class Question:
     pictures share their beginning. `n` replies are asked for. `sticky` names what follow-ups share
     (a picture's sha256): they go to the server that has it. `hidden` is the part of the text that
     no rationale may cite, `visible` the part that it may, `original` an instruction that the reply
-    may not repeat; none of them is sent.
+    may not repeat; none of them is sent. With `begun`, the beginning of a reply, one token more is
+    asked for, held to no schema (vLLM's `continue_final_message`).
     """
 
     text: str
@@ -107,6 +108,7 @@ class Question:
     hidden: str | None = None
     visible: str = ""
     original: str | None = None
+    begun: str | None = None
 
 
 class Chat:
@@ -265,6 +267,8 @@ class Chat:
         else:
             content = text
         messages.append('{"role":"user","content":' + content + "}")
+        if question.begun is not None:
+            messages.append('{"role":"assistant","content":' + json.dumps(question.begun) + "}")
         settings = _settings_json(
             self.model,
             question.schema_id,
@@ -275,6 +279,7 @@ class Chat:
             question.seed,
             question.n,
             question.logprobs,
+            question.begun is not None,
             self._extra_body,
         )
         return ('{"messages":[' + ",".join(messages) + "]," + settings).encode()
@@ -361,24 +366,27 @@ def _settings_json(
     seed: int | None,
     n: int,
     logprobs: bool,
+    begun: bool,
     extra_body: str,
 ) -> str:
     """All but the messages, as the rest of a JSON object, closing brace included."""
-    schema = request_schema(schema_id, exact_verdicts)
     fields: dict[str, Any] = {
         "model": model,
         "max_tokens": max_tokens,
         "temperature": temperature,
         "top_p": top_p,
         "n": n,
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": schema_id.replace(".", "_"), "schema": schema, "strict": True},
-        },
     }
+    if begun:
+        fields |= {"continue_final_message": True, "add_generation_prompt": False}
+    else:
+        schema = request_schema(schema_id, exact_verdicts)
+        named = {"name": schema_id.replace(".", "_"), "schema": schema, "strict": True}
+        fields["response_format"] = {"type": "json_schema", "json_schema": named}
     if seed is not None:
         fields["seed"] = seed
     if logprobs:
-        fields |= {"logprobs": True, "top_logprobs": 5}
+        # Of a free token, as many as vLLM gives unless told otherwise.
+        fields |= {"logprobs": True, "top_logprobs": 20 if begun else 5}
     fields |= json.loads(extra_body)
     return json.dumps(fields, separators=(",", ":"))[1:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,8 @@ class Choice:
     """One of the n answers in a reply.
 
     `score_probs`: probability of each label 1..5 at the score token given the text before it,
-    summing to 1, or None where the server gave no usable logprobs.
+    summing to 1, or None where the server gave no usable logprobs. `label_mass`, of a reply of one
+    token alone: the probability that it is one of the labels, 0 to 1.
     """
 
     content: str | None
@@ -50,6 +52,7 @@ class Choice:
     refusal: str | None = None
     reasoning_content: bool = False
     score_probs: list[float] | None = None
+    label_mass: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,7 @@ def _read_choice(choice: dict[str, Any]) -> Choice:
         refusal=_text(message.get("refusal"), "message.refusal"),
         reasoning_content=bool(message.get("reasoning_content") or message.get("reasoning")),
         score_probs=score_probabilities(choice.get("logprobs"), content or ""),
+        label_mass=_mass_of_labels(choice.get("logprobs")),
     )
 
 
@@ -152,7 +156,31 @@ def score_probabilities(logprobs: Any, content: str) -> list[float] | None:
     return None
 
 
+def before_score(content: str) -> str | None:
+    """The beginning of a reply up to its score, the last value; None where it does not end so."""
+    found = re.fullmatch(r"(.*\"score\"\s*:\s*)[1-5]\s*\}\s*", content, re.DOTALL)
+    return found[1] if found else None
+
+
+def _mass_of_labels(logprobs: Any) -> float | None:
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(tokens, list) or len(tokens) != 1 or not isinstance(tokens[0], dict):
+        return None
+    found = _probabilities(tokens[0].get("top_logprobs"))
+    return None if found is None else min(1.0, sum(found.get(label, 0.0) for label in _LABELS))
+
+
 def _label_probabilities(alternatives: Any) -> list[float] | None:
+    found = _probabilities(alternatives)
+    if found is None or not found.keys() >= _LABELS:
+        return None
+    probs = [found[str(score)] for score in SCORES]
+    total = sum(probs)
+    return [p / total for p in probs] if abs(total - 1) < 0.01 else None
+
+
+def _probabilities(alternatives: Any) -> dict[str, float] | None:
+    """Probability of each alternative of a token, by its text without spaces around it."""
     if not isinstance(alternatives, list):
         return None
     found: dict[str, float] = {}
@@ -165,11 +193,7 @@ def _label_probabilities(alternatives: Any) -> list[float] | None:
         if isinstance(value, int | float) and -1e6 < value <= 1e-6:
             label = label.strip()
             found[label] = found.get(label, 0.0) + math.exp(value)
-    if not found.keys() >= _LABELS:
-        return None
-    probs = [found[str(score)] for score in SCORES]
-    total = sum(probs)
-    return [p / total for p in probs] if abs(total - 1) < 0.01 else None
+    return found
 
 
 def parse_choice(choice: Choice, schema_id: str, exact_verdicts: int | None = None) -> dict:

@@ -84,9 +84,14 @@ class StageSettings(Settings):
 
 
 class ScoreSettings(StageSettings):
-    """A stage that scores: `votes` replies a row, the majority is the row's score."""
+    """A stage that scores: `votes` replies a row, the majority is the row's score.
+
+    For `label_mass_share` of the answers the server is asked once more, for one free token, whether
+    the model would have gone on with a score.
+    """
 
     votes: int = Field(default=1, ge=1, le=64)
+    label_mass_share: float = Field(default=0.01, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _votes_must_be_able_to_differ(self) -> ScoreSettings:

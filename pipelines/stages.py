@@ -30,7 +30,7 @@ class Stage:
 
     `name` is unique within a flow; several may share a `table` (the two axes of edit scores do).
     `digest` covers all that shapes an answer but its contents. `sampling` is recorded with every
-    row. `votes` is 1 for a stage that does not score.
+    row. `votes` is 1 for a stage that does not score, and `label_mass_share` 0.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Stage:
     revision: str | None
     attempts: int
     votes: int
+    label_mass_share: float
     max_tokens: int
     sampling: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(repr=False)
@@ -65,7 +66,8 @@ def make_stage(
     """
     prompt = load_prompt(prompt_id)
     schema_id = prompt.output_schema or ""
-    votes = settings.votes if isinstance(settings, ScoreSettings) else 1
+    scores = isinstance(settings, ScoreSettings)
+    votes = settings.votes if scores else 1
     budget = max_characters(request_schema(schema_id)) // CHARACTERS_PER_TOKEN
     sampling = {
         "temperature": settings.temperature,
@@ -98,6 +100,7 @@ def make_stage(
         revision=endpoint.revision,
         attempts=settings.attempts,
         votes=votes,
+        label_mass_share=settings.label_mass_share if scores else 0.0,
         max_tokens=sampling["max_tokens"],
         sampling=sampling,
         provenance=provenance,

@@ -51,6 +51,7 @@ SCORE_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("score_expected", pa.float64()),
     ("vote_scores", pa.list_(pa.int64())),
     ("vote_spread", pa.float64()),
+    ("label_mass", pa.float64()),
 )
 _PAIR = (
     "source_image_sha256",

@@ -49,14 +49,16 @@ def bodies_of(stub):
 def script(stub, *replies):
     """Let the stub give these replies in order, then good ones. Returns the bodies asked with.
 
-    A reply is the text of one choice, a dict of a choice's fields, a list of either, or the bytes
-    of the whole body.
+    A reply is the text of one choice, a dict of a choice's fields, a list of either, the bytes of
+    the whole body, or an exception that the stub answers with.
     """
     bodies, rest = [], list(replies)
 
     def reply(body, *_):
         bodies.append(body)
         given = rest.pop(0) if rest else [GOOD] * (body.get("n") or 1)
+        if isinstance(given, Exception):
+            raise given
         return (given if isinstance(given, bytes) else completion(given)), None
 
     stub._reply = reply
@@ -74,7 +76,8 @@ def _choice(choice):
     if isinstance(choice, str):
         choice = {"content": choice}
     message = {name: choice.get(name) for name in ("content", "refusal")}
-    return {"message": message, "finish_reason": choice.get("finish_reason", "stop")}
+    reason, logprobs = choice.get("finish_reason", "stop"), choice.get("logprobs")
+    return {"message": message, "finish_reason": reason, "logprobs": logprobs}
 
 
 def seen(path):

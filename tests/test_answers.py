@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from contextlib import asynccontextmanager
 
 import pyarrow as pa
@@ -17,6 +18,8 @@ from pipelines.journal import Journal
 from pipelines.tables import table_schema
 
 CUT = {"content": GOOD[:20], "finish_reason": "length"}
+# Not in a sample of 1%.
+ANSWER = "a1" * 16
 SCORE_9 = GOOD.replace("4", "9")
 
 
@@ -47,7 +50,7 @@ async def get(stub, path, stage, *, earlier=None, ask=None):
     async with chat_to(stub.url) as chat, opened(path) as journal:
         return await get_answer(
             ask or question(temperature=stage.sampling["temperature"]),
-            answer_id="a1",
+            answer_id=ANSWER,
             stage=stage,
             chat=chat,
             journal=journal,
@@ -393,3 +396,40 @@ def test_a_journal_left_over_from_before_does_not_use_up_new_attempts(path):
 def test_an_ok_row_stands_whatever_the_attempts(path):
     row, _ = answer(path, execution(attempts=3), CUT, GOOD)
     assert reusable(row, execution(attempts=9))
+
+
+def free_reply(*alternatives):
+    tokens = [{"token": token, "logprob": math.log(p)} for token, p in alternatives]
+    logprobs = {"content": [{"token": "4", "logprob": -0.1, "top_logprobs": tokens}]}
+    return {"content": "4", "finish_reason": "length", "logprobs": logprobs}
+
+
+def test_a_sampled_answer_is_asked_for_one_free_token_from_just_before_its_score(path):
+    free = free_reply(("4", 0.5), ("5", 0.25), (" 5", 0.125), ("four", 0.125))
+    row, bodies = answer(path, execution(label_mass_share=1.0), GOOD, free)
+    assert row["label_mass"] == pytest.approx(0.875)
+    first, more = bodies
+    assert more["messages"][:-1] == first["messages"]
+    assert more["messages"][-1] == {"role": "assistant", "content": GOOD.split("4")[0]}
+    assert more["continue_final_message"]
+    assert not more["add_generation_prompt"]
+    assert (more["max_tokens"], more["top_logprobs"]) == (1, 20)
+    assert "response_format" not in more
+    assert "continue_final_message" not in first
+    # The score is what was given under the form, whatever the free token says.
+    assert (row["status"], row["score"], row["attempts"]) == ("ok", 4, 1)
+
+
+@pytest.mark.parametrize(
+    "free", [{"content": "four", "finish_reason": "length"}, Refused(400, "no such option")]
+)
+def test_a_server_that_does_not_tell_leaves_the_answer_as_it_is(path, free):
+    row, bodies = answer(path, execution(label_mass_share=1.0), GOOD, free)
+    assert len(bodies) == 2
+    assert (row["status"], row["score"], row["label_mass"]) == ("ok", 4, None)
+
+
+def test_no_more_is_asked_for_a_share_of_nothing(path):
+    row, bodies = answer(path, execution(label_mass_share=0.0), GOOD)
+    assert len(bodies) == 1
+    assert row.get("label_mass") is None

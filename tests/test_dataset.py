@@ -203,6 +203,7 @@ def test_every_row_can_be_asked_again_from_what_stands_in_it(build, kind):
             "parent_id",
             "rewrite",
             "rewrites_id",
+            "label_mass",
             *MAY_BE_NULL,
             *(f"{upstream}_{name}" for name in MAY_BE_NULL),
         }

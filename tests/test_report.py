@@ -128,6 +128,20 @@ def test_scores_votes_and_entropy_are_those_of_the_dataset(build):
         assert sum(agreement["entropies"]) == len(mine)
 
 
+def test_the_mass_of_labels_is_that_of_the_rows_that_were_asked_without_a_form(build):
+    given = [0.5, None, 1.0]
+    for path in (build / "dataset").glob("train-*.parquet"):
+        table = pq.read_table(path)
+        masses = (given + [None] * table.num_rows)[: table.num_rows]
+        given = []
+        place = table.schema.get_field_index("label_mass")
+        pq.write_table(table.set_column(place, "label_mass", pa.array(masses, pa.float64())), path)
+    figures = collect_figures(build)
+    (agreement,) = figures["agreement"]
+    assert (agreement["freed"], agreement["label_mass"]) == (2, pytest.approx(1.5))
+    assert "75.0% (2 asked)" in figures_markdown(figures, build / "report")
+
+
 def test_before_balance_and_the_target_add_up_over_the_splits(build):
     parts = [
         {"split": split, "axis": None, "before": [n] * 5, "after": [1] * 5}

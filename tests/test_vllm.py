@@ -62,7 +62,8 @@ def test_real_edits_become_a_dataset_with_each_pair_described_once(vllm, tmp_pat
         "path": str(DATA / "edits.jsonl"),
         "columns": {"source_image": "source", "edited_image": "edited"},
     }
-    recipe = recipe_for(tmp_path / "r.yaml", "edit", vllm, tmp_path / "edit", source)
+    weighed = {"edit_scores": {"label_mass_share": 1.0}}
+    recipe = recipe_for(tmp_path / "r.yaml", "edit", vllm, tmp_path / "edit", source, **weighed)
     before = vllm.answered()
     done = run(flow_command("edit", recipe), prefect_env, timeout_s=600)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,6 +75,7 @@ def test_real_edits_become_a_dataset_with_each_pair_described_once(vllm, tmp_pat
     for table in ("differences", "edit_scores"):
         assert answered_well(manifest, table) >= 0.9
     asked = requests_of(manifest, ("differences", "edit_scores"))
+    asked += manifest["funnel"]["edit_scores"]["ok"]
     probes = sum(len(p) for p in manifest["endpoints"].values()) * PROBE_REQUESTS
     assert asked <= vllm.answered() - before <= asked + probes
     data = load_dataset("parquet", data_dir=str(tmp_path / "edit" / "dataset"))
@@ -84,6 +86,9 @@ def test_real_edits_become_a_dataset_with_each_pair_described_once(vllm, tmp_pat
         assert row["score_probs"] is not None
         assert abs(sum(row["score_probs"]) - 1) < 1e-6
         assert row["vote_scores"] == [row["score"]]
+        # Photographs are nothing that it knows, and some replies come of the form alone.
+        assert 0 < row["label_mass"] <= 1
+    assert max(rows["label_mass"]) > 0.95
 
 
 PROBE_REQUESTS = 8

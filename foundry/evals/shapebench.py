@@ -170,7 +170,8 @@ def run_shapebench(
 def _recipe(
     kind: str, folder: Path, world: Path, votes: int, endpoint: dict[str, Any]
 ) -> AnyRecipe:
-    score = {"votes": votes, "temperature": VOTE_TEMPERATURE if votes > 1 else 0.0}
+    temperature = VOTE_TEMPERATURE if votes > 1 else 0.0
+    score = {"votes": votes, "temperature": temperature, "label_mass_share": 0.0}
     common = {
         "output": str(folder / kind),
         "sources": [

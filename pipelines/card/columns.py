@@ -30,6 +30,11 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ("score_expected", "mean score under `score_probs`"),
     ("vote_scores", "every vote"),
     ("vote_spread", "standard deviation of the votes, in score points"),
+    (
+        "label_mass",
+        "probability that the judge, free to say anything, goes on with a score where it gave one; "
+        "null where that was not asked (a sample)",
+    ),
     ("checklist", "what the picture must show, listed before any picture was seen"),
     ("obvious", "differences between the two pictures that one sees at once"),
     ("detailed", "differences that one sees on a second look"),

@@ -114,7 +114,9 @@ function showAgreement({ agreement }) {
       fact('all votes equal', axis.voted ? percent(axis.unanimous, axis.voted) : '–'),
       fact('mean spread, points', axis.voted ? fixed(axis.spread / axis.voted, 2) : '–'),
       fact('mean entropy, bits', axis.probed ? fixed(axis.entropy / axis.probed, 2) : '–'),
-      fact('over 1 bit', axis.probed ? percent(axis.unsure, axis.probed) : '–')),
+      fact('over 1 bit', axis.probed ? percent(axis.unsure, axis.probed) : '–'),
+      fact('a score where any word was allowed', axis.freed
+        ? `${percent(axis.label_mass, axis.freed)} (${count(axis.freed)} asked)` : '–')),
     el('div', { class: 'charts' },
       axis.voted ? el('figure', {}, el('figcaption', {}, 'Rows by highest vote less lowest, in points'),
         plainChart('Rows by highest vote less lowest', ['0', '1', '2', '3', '4'], axis.ranges))

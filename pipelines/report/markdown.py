@@ -26,7 +26,13 @@ def figures_markdown(figures: dict[str, Any], report: Path) -> str:
         ),
         "## Agreement",
         _table(
-            ("axis", "all votes equal", "mean spread", "mean entropy, bits"),
+            (
+                "axis",
+                "all votes equal",
+                "mean spread",
+                "mean entropy, bits",
+                "a score if free",
+            ),
             (_agreement(axis) for axis in figures["agreement"]),
         ),
         "## Controls",
@@ -75,12 +81,13 @@ def _histogram(scores: dict[str, Any]) -> str:
 
 
 def _agreement(axis: dict[str, Any]) -> tuple[str, ...]:
-    voted, probed = axis["voted"], axis["probed"]
+    voted, probed, freed = axis["voted"], axis["probed"], axis["freed"]
     return (
         axis["axis"] or "alignment",
         f"{100 * axis['unanimous'] / voted:.1f}% of {voted}" if voted else "-",
         _number(axis["spread"] / voted if voted else None, 2),
         _number(axis["entropy"] / probed if probed else None, 2),
+        f"{100 * axis['label_mass'] / freed:.1f}% ({freed} asked)" if freed else "-",
     )
 
 

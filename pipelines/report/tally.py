@@ -16,7 +16,7 @@ from pipelines.replies import SCORES
 
 ENTROPY_STEP = 0.25
 ENTROPY_BINS = 10  # up to 2.5 bits; the most that five labels can have is 2.32
-_COLUMNS = ["axis", "score", "score_probs", "vote_scores", "vote_spread", "faults"]
+_COLUMNS = ["axis", "score", "score_probs", "vote_scores", "vote_spread", "label_mass", "faults"]
 
 
 def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
@@ -25,7 +25,9 @@ def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
     `scores`: rows of score 1 to 5. Of rows with several votes: `voted`, `unanimous`, `ranges` by
     highest vote less lowest (0 to 4), `spread` the sum of standard deviations. Of rows with label
     probabilities: `probed`, `entropy` the sum in bits, `unsure` over one bit, and `entropies`
-    in steps of a quarter bit. `leaks`: rows asked again because they cited what is hidden.
+    in steps of a quarter bit. Of rows whose judge was asked without a form as well: `freed`, and
+    `label_mass` the sum of the probabilities of a score there. `leaks`: rows asked again because
+    they cited what is hidden.
     """
     tallies: dict[str | None, dict[str, Any]] = {}
     for path in sorted((build / "dataset").glob("*.parquet")):
@@ -49,7 +51,11 @@ def count_missing(build: Path, answers: Iterable[str]) -> int:
 
 def _nothing() -> dict[str, Any]:
     sums = dict.fromkeys(
-        ("voted", "unanimous", "spread", "probed", "entropy", "unsure", "leaks"), 0
+        (
+            *("voted", "unanimous", "spread", "probed", "entropy", "unsure"),
+            *("freed", "label_mass", "leaks"),
+        ),
+        0,
     )
     return {**sums, "scores": [0] * 5, "ranges": [0] * 5, "entropies": [0] * ENTROPY_BINS}
 
@@ -66,6 +72,9 @@ def _add(tally: dict[str, Any], rows: pl.DataFrame) -> None:
     tally["voted"] += votes.height
     tally["unanimous"] += int((ranges == 0).sum())
     tally["spread"] += float(votes["vote_spread"].sum())
+    masses = rows["label_mass"].drop_nulls() if "label_mass" in rows.columns else pl.Series([])
+    tally["freed"] += len(masses)
+    tally["label_mass"] += math.fsum(masses)
     entropies = _entropies(rows["score_probs"].drop_nulls())
     for bits in entropies:
         tally["entropies"][min(int(bits / ENTROPY_STEP), ENTROPY_BINS - 1)] += 1
