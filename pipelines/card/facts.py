@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from datasets import Features
 
 from pipelines.build import BuildRefused, read_json
+from pipelines.dataset_reading import DatasetUnreadable, whole_files
 from pipelines.funnel import count_rejects, funnel_steps
 from pipelines.law import check_law
 from prompts import load_prompt, prompt_ids
@@ -109,7 +110,10 @@ def read_facts(build: Path) -> Facts:
             f"{build}: its rows hold paths of pictures on this machine, which nobody else can "
             "open; set images.originals: inside and run the build again (nothing is asked again)"
         )
-    files = _files(build, manifest)
+    try:
+        files = {split: tuple(paths) for split, paths in whole_files(build).items()}
+    except DatasetUnreadable as error:
+        raise BuildRefused(str(error)) from error
     if not law.dataset:
         raise BuildRefused(f"{build}: has no rows to publish; the reasons stand in rejects/")
     paths = [path for split in files.values() for path in split]
@@ -125,23 +129,6 @@ def read_facts(build: Path) -> Facts:
         rejects=count_rejects(build),
         asked_with=_texts(manifest),
     )
-
-
-def _files(build: Path, manifest: Mapping[str, Any]) -> dict[str, tuple[Path, ...]]:
-    """The dataset's files by split, checked against the manifest by name and number of rows."""
-    expected: dict[str, int] = manifest["files"]
-    present = {p.name: p for p in (build / "dataset").glob("*.parquet")}
-    rows = {name: pq.read_metadata(path).num_rows for name, path in present.items()}
-    if rows != expected:
-        wrong = sorted(rows.items() ^ expected.items())[0][0]
-        raise BuildRefused(
-            f"{build / 'dataset' / wrong}: is not as manifest.json says; run the build again"
-        )
-    files = {
-        split: tuple(p for name, p in sorted(present.items()) if name.startswith(f"{split}-"))
-        for split in manifest["splits"]
-    }
-    return {split: paths for split, paths in files.items() if paths}
 
 
 def _memory_bytes(path: Path) -> int:
