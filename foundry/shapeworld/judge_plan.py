@@ -27,7 +27,7 @@ class Plan:
     seed: int = 1
     look_steps: int = 112
     base_steps: int = 592
-    judge_steps: int = 1776
+    judge_steps: int = 2800
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60

@@ -62,7 +62,7 @@ MIXTURE = (
     Share(teach=score_edit_fast, world="edit", judge=0.1),
     Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
-    Share(teach=score_picture, world="gen", judge=0.5),
+    Share(teach=score_picture, world="gen", judge=0.6),
     Share(teach=score_picture_fast, world="gen", judge=0.1),
 )
 
