@@ -8,7 +8,7 @@ from foundry.shapeworld.judge_card import model_card
 from foundry.shapeworld.judge_evaluation import measure
 from foundry.shapeworld.judge_plan import Plan, learning_rate
 from foundry.shapeworld.judge_run import CURVE, add_to_curve, read_curve
-from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 
 

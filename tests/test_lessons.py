@@ -1,6 +1,7 @@
 """Lessons of the bundled judge: our own prompts, legal replies, the same rows both ways."""
 
 import json
+import re
 from collections import Counter
 from random import Random
 
@@ -17,6 +18,7 @@ from foundry.shapeworld.lessons import (
 from foundry.shapeworld.mixture import MIXTURE, every_lesson, lessons_of_groups
 from foundry.shapeworld.rows import make_group
 from foundry.shapeworld.scenes import Scene, Thing
+from foundry.shapeworld.wrong_rationales import falsify
 from prompts import load_prompt
 from schemas import request_schema, validator
 
@@ -53,7 +55,8 @@ def test_the_same_rows_are_scored_with_and_without_a_report(lessons):
     for axis in ("execution", "consistency"):
         with_report = [x for x in lessons if x.kind == f"edit_{axis}"]
         direct = [x for x in lessons if x.kind == f"judge_edit.{axis}"]
-        assert len(with_report) == len(direct) == 80
+        # Of 80 rows, and of those that are scored under a rewritten instruction too.
+        assert len(with_report) == len(direct) > 80
         for a, b in zip(with_report, direct, strict=True):
             assert a.reply == b.reply
             assert a.pictures == b.pictures
@@ -86,7 +89,7 @@ def test_the_mixture_scores_equally_often_both_ways():
     assert counts["edit_execution"] == counts["judge_edit.execution"]
     assert counts["edit_consistency"] == counts["judge_edit.consistency"]
     assert counts["gen_score"] == counts["judge_gen"]
-    assert len(counts) == 14
+    assert len(counts) == 16
     assert {share.world for share in MIXTURE} == {"edit", "gen"}
 
 
@@ -184,3 +187,39 @@ def test_a_report_that_a_judge_may_make_looks_like_any_other():
             assert len(report) == 1
     assert 10 < made_up < 60
     assert 10 < missed < 60
+
+
+def test_a_comparison_names_the_wrong_word_and_where_the_right_one_stands(lessons):
+    compared = [x for x in lessons if x.kind == "compare_rationales"]
+    chosen = Counter(json.loads(x.reply)["better"] for x in compared)
+    assert set(chosen) == {"first", "second", "neither"}
+    assert chosen["neither"] < 0.3 * len(compared)
+    for lesson in compared:
+        reply = json.loads(lesson.reply)
+        texts = {n: lesson.text.split(f"<{n}>")[1].split(f"</{n}>")[0] for n in ("first", "second")}
+        for said in reply["reasoning"].rstrip(".").split("; "):
+            name, wrong, right = re.fullmatch(
+                r"[Tt]he (first|second) says (.+) where it should be (.+)", said
+            ).groups()
+            assert wrong in texts[name]
+            assert wrong != right
+            assert name != reply["better"]
+        assert texts["first"] != texts["second"]
+
+
+def test_a_rationale_is_made_false_by_one_word():
+    said = "The top left red circle should be gone; it is still there: not as asked."
+    found = {falsify(said, Random(i)) for i in range(60)}
+    for text, wrong, right in found:
+        assert text.replace(wrong, right) == said
+    assert {right for _, _, right in found} == {"top left", "red", "circle"}
+    assert falsify("Nothing else changed.", Random(1)) is None
+
+
+def test_rows_are_scored_under_rewritten_instructions_by_their_new_truth(lessons):
+    texts = {x.text.split("<instruction>")[1] for x in lessons if x.kind == "judge_edit.execution"}
+    missing = [x for x in lessons if "There is no" in x.reply and x.kind.endswith("execution")]
+    assert len(texts) > 80
+    assert missing
+    for lesson in missing:
+        assert json.loads(lesson.reply)["score"] <= 3

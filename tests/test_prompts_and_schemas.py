@@ -34,6 +34,7 @@ VALID = {
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_score_only.v1": {"score": 5},
     "rewrite_instruction.v1": {"instruction": "Make the car green."},
+    "rationale_comparison.v1": {"reasoning": "Only the first sees the car.", "better": "first"},
 }
 INVALID = {
     "gen_checklist.v1": {"items": [CHECK] * 2},
@@ -43,6 +44,7 @@ INVALID = {
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 0},
     "judge_score_only.v1": {"reasoning": "The car is blue.", "score": 5},
     "rewrite_instruction.v1": {"instruction": ""},
+    "rationale_comparison.v1": {"reasoning": "Only the first sees the car.", "better": "both"},
 }
 
 

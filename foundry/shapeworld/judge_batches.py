@@ -11,7 +11,7 @@ from typing import Any
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_model import SIDE_TOKENS
 from foundry.shapeworld.judge_packs import Pack, pack_lessons, positions, segments, split_evenly
-from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.lesson import Lesson
 
 # Not asked for: what stands before the reply.
 IGNORED = -100

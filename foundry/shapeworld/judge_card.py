@@ -7,7 +7,8 @@ from typing import Any
 
 _WHAT = {
     "judge": "It answers the factory's prompts about ShapeWorld pictures: differences, checklists, "
-    "verdicts and scores, with and without a report or checklist; and it rewrites instructions.",
+    "verdicts and scores, with and without a report or checklist; it rewrites instructions and "
+    "compares rationales.",
     "base": "The same network before it ever saw a score or a verdict: it captions and compares "
     "pictures, lists differences and plans checklists. It stands in for an untuned model, for "
     "trainers to start from.",
@@ -46,7 +47,7 @@ def model_card(
         "in another. A reply without a score counts as wrong, and as 4 off. A rewritten "
         "instruction is right where this world could have written it.",
         "",
-        "| asked | n | whole reply right | F1 of items | score right | score MAE |",
+        "| asked | n | whole reply right | F1 of items | score or choice right | score MAE |",
         "|---|---|---|---|---|---|",
         *(_measures(kind, found) for kind, found in curve[-1]["found"].items()),
         "",

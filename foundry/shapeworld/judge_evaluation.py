@@ -18,7 +18,7 @@ from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.instructions import UnreadInstruction, read_demands
 from foundry.shapeworld.judge_batches import model_inputs
 from foundry.shapeworld.judge_packs import encode
-from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.mixture import Phase, every_lesson
 from foundry.shapeworld.rows import MEASURED_IN_TRAINING
 from pipelines.replies import SCORES
@@ -35,8 +35,8 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     The report or checklist that a judge is shown is not its own, but the true one, as in lessons.
     `exact` is the share of replies that are right as a whole; of rewritten instructions, of those
     that this world could have written. For lists, `f1` is that of their items, all replies
-    together. For scores, `accuracy` and `mae`; a reply without a score from 1 to 5 counts as wrong
-    and as 4 off.
+    together. For choices, `accuracy`. For scores, `accuracy` and `mae`; a reply without a score
+    from 1 to 5 counts as wrong and as 4 off.
     """
     import torch
 
@@ -70,6 +70,9 @@ def measure(lessons: Sequence[Lesson], replies: Sequence[str]) -> dict[str, floa
             "accuracy": fmean(miss == 0 for miss in misses),
             "mae": fmean(4 if miss is None else miss for miss in misses),
         }
+    if "better" in values[0][0]:
+        chosen = [isinstance(r, dict) and w["better"] == r.get("better") for w, r in values]
+        return result | {"accuracy": fmean(chosen)}
     if "score" not in values[0][0] or "verdicts" in values[0][0]:
         sets = [(_items(w), _items(r)) for w, r in values]
         hits = sum((w & r).total() for w, r in sets)

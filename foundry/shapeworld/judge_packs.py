@@ -13,7 +13,7 @@ from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_model import SIDE_TOKENS, TOKENS_A_PICTURE
-from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.lesson import Lesson
 
 Part = tuple[list[int], list[int]]
 

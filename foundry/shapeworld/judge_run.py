@@ -20,7 +20,7 @@ from foundry.shapeworld.judge_card import model_card
 from foundry.shapeworld.judge_evaluation import Found
 from foundry.shapeworld.judge_model import count_parameters
 from foundry.shapeworld.judge_plan import Plan
-from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.lesson import Lesson
 from pipelines.version import git_commit
 
 _CHECKPOINT = "checkpoint.pt"

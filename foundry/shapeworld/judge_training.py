@@ -22,7 +22,7 @@ from foundry.shapeworld.judge_plan import Plan, learning_rate
 from foundry.shapeworld.judge_run import CURVE, add_to_curve, keep_plan, restore, save, write_model
 from foundry.shapeworld.judge_stream import batch_stream
 from foundry.shapeworld.judge_tokenizer import conversation, train_tokenizer
-from foundry.shapeworld.lessons import Lesson
+from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.mixture import lessons_of_groups
 from pipelines.hardware import cpu_has_bfloat16
 

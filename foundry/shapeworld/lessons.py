@@ -7,17 +7,23 @@ of question is a function here and a line in the table of mixture.py.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
-from typing import Any
 
 from foundry.shapeworld.changes import Canvas, disturb
 from foundry.shapeworld.differences import Difference, as_item, differences, in_order
 from foundry.shapeworld.edits import Edit, misleads
 from foundry.shapeworld.gen_truth import checklist, verdict
-from foundry.shapeworld.glimpses import Glimpses, change_at_place, glimpses
+from foundry.shapeworld.glimpses import change_at_place
 from foundry.shapeworld.instructions import read_demands, requests_of, write_demands
+from foundry.shapeworld.lesson import (
+    Lesson,
+    edit_of,
+    made_of,
+    make_lesson,
+    plain_lesson,
+    student_lesson,
+)
 from foundry.shapeworld.rationales import (
     evidence,
     explain_consistency,
@@ -25,9 +31,10 @@ from foundry.shapeworld.rationales import (
     explain_picture,
 )
 from foundry.shapeworld.rewriting import rewrite_demands
-from foundry.shapeworld.rows import Made, WorldRow, truth_of_edit
+from foundry.shapeworld.rows import WorldRow, truth_of_edit
 from foundry.shapeworld.scenes import CELLS, PLACES, Scene
 from foundry.shapeworld.wording import look
+from foundry.shapeworld.wrong_rationales import falsify
 from pipelines.rendering import (
     AXES,
     MISMATCHES,
@@ -35,45 +42,22 @@ from pipelines.rendering import (
     render_report,
     student_prompt,
 )
-from prompts import load_prompt
 from schemas import load_schema
 
 # A judge's own reports miss things and make some up: now and then they do here too, so that the
 # judge looks at the pictures as well.
 _MISSED = 0.1
 _MADE_UP = 0.1
-_RETRIED = 0.02
 # The lowest execution score of an edit that is scored under a rewritten instruction too.
 _REWRITTEN_FROM = 3
-_FAULTS = (
-    "reply:not_json: not valid JSON: Expecting value: line 1 column 1 (char 0)",
-    "reply:cut_short: the reply was cut off before it was complete",
-    "reply:schema: edit_score.v1 at /reasoning: '' should be non-empty",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """One conversation.
-
-    `kind` is the prompt's name, with the axis where one prompt serves both. `pictures` are RGB, in
-    the order in which they are shown; `seen` has for each of them, cell by cell, the words for what
-    is there (glimpses.py). `text` is the rendered prompt, `reply` the wanted answer, `system` the
-    system text that goes with pictures, None without.
-    """
-
-    kind: str
-    pictures: tuple[Any, ...]
-    seen: tuple[Glimpses, ...]
-    text: str
-    reply: str
-    system: str | None
+# How often neither of two rationales is better: both are wrong.
+_NEITHER = 0.15
 
 
 def caption(row: WorldRow, dice: Random) -> list[Lesson]:
     """Tell what one picture of the row shows."""
     column = dice.choice(sorted(row.pictures))
-    return [_plain_lesson("scene_caption", row, describe(row.scenes[column]), column)]
+    return [plain_lesson("scene_caption", row, describe(row.scenes[column]), column)]
 
 
 def describe(scene: Scene) -> str:
@@ -84,12 +68,12 @@ def describe(scene: Scene) -> str:
 
 def compare(row: WorldRow, dice: Random) -> list[Lesson]:
     """Tell of both pictures of an edit, place by place, what changed there."""
-    return [_plain_lesson("scene_compare", row, changes_by_place(_edit(row)))]
+    return [plain_lesson("scene_compare", row, changes_by_place(edit_of(row)))]
 
 
 def spot(row: WorldRow, dice: Random) -> list[Lesson]:
     """Name the places where something changed between the two pictures of an edit."""
-    return [_plain_lesson("scene_spot", row, changes_by_place(_edit(row), all_places=False))]
+    return [plain_lesson("scene_spot", row, changes_by_place(edit_of(row), all_places=False))]
 
 
 def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
@@ -111,10 +95,10 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
     """List what differs between two pictures: the significant at a glance, the rest after."""
-    edit = _edit(row)
+    edit = edit_of(row)
     obvious, detailed = split_report(differences(edit.source, edit.edited))
     reply = {"obvious": obvious, "detailed": detailed}
-    return [_lesson("edit_differences", row, dice, {}, reply)]
+    return [make_lesson("edit_differences", row, dice, {}, reply)]
 
 
 def split_report(found: list[Difference]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -129,22 +113,22 @@ def plan_checklist(row: WorldRow, dice: Random) -> list[Lesson]:
     """Plan what a picture for the prompt must show."""
     items = [
         {"kind": item.kind, "question": item.question, "critical": item.critical}
-        for item in checklist(_made(row).wanted)
+        for item in checklist(made_of(row).wanted)
     ]
-    return [_lesson("gen_checklist", row, dice, row.texts, {"items": items}, blind=True)]
+    return [make_lesson("gen_checklist", row, dice, row.texts, {"items": items}, blind=True)]
 
 
 def score_edit(row: WorldRow, dice: Random) -> list[Lesson]:
     """Both axes, each once with the difference report and once from the pictures alone."""
-    edit = _edit(row)
+    edit = edit_of(row)
     found = _as_a_judge_may_report(edit, dice)
     report = row.texts | {"report": render_report(*split_report(found))}
     lessons = []
     for axis in AXES:
         explain = explain_execution if axis == "execution" else explain_consistency
         reply = {"reasoning": explain(edit), "score": row.scores[axis]}
-        lessons.append(_lesson(f"edit_{axis}", row, dice, report, reply))
-        lessons.append(_student_lesson(row, dice, axis, reply))
+        lessons.append(make_lesson(f"edit_{axis}", row, dice, report, reply))
+        lessons.append(student_lesson(row, dice, axis, reply))
     return lessons
 
 
@@ -168,14 +152,14 @@ def rewrite_instruction(row: WorldRow, dice: Random) -> list[Lesson]:
     kind = dice.choice(list(MISMATCHES))
     values = row.texts | {"mismatch": MISMATCHES[kind]}
     reply = {"instruction": _rewritten(row, kind, dice)}
-    return [_lesson("rewrite_instruction", row, dice, values, reply, blind=True)]
+    return [make_lesson("rewrite_instruction", row, dice, values, reply, blind=True)]
 
 
 def score_rewritten(row: WorldRow, dice: Random) -> list[Lesson]:
     """`score_edit` under a rewritten instruction; none for an edit that hardly did what it should,
     or where the new words fit something that came up besides.
     """
-    edit = _edit(row)
+    edit = edit_of(row)
     if row.scores["execution"] < _REWRITTEN_FROM:
         return []
     instruction = _rewritten(row, dice.choice(list(MISMATCHES)), dice)
@@ -196,14 +180,14 @@ def _rewritten(row: WorldRow, kind: str, dice: Random) -> str:
 def score_edit_fast(row: WorldRow, dice: Random) -> list[Lesson]:
     """Both axes from the pictures alone, without reasoning."""
     return [
-        _student_lesson(row, dice, axis, {"score": row.scores[axis]}, score_only=True)
+        student_lesson(row, dice, axis, {"score": row.scores[axis]}, score_only=True)
         for axis in AXES
     ]
 
 
 def score_picture(row: WorldRow, dice: Random) -> list[Lesson]:
     """A picture for a prompt, once with the checklist and once without."""
-    made = _made(row)
+    made = made_of(row)
     items = checklist(made.wanted)
     verdicts = [verdict(item, made.scene) for item in items]
     score = row.scores["score"]
@@ -214,78 +198,50 @@ def score_picture(row: WorldRow, dice: Random) -> list[Lesson]:
     ]
     values = row.texts | {"checklist": render_checklist(row.truth["checklist"])}
     return [
-        _lesson("gen_score", row, dice, values, {"verdicts": found, **reply}),
-        _student_lesson(row, dice, None, reply),
+        make_lesson("gen_score", row, dice, values, {"verdicts": found, **reply}),
+        student_lesson(row, dice, None, reply),
     ]
 
 
 def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
     """A picture for a prompt from the two alone, without reasoning."""
     reply = {"score": row.scores["score"]}
-    return [_student_lesson(row, dice, None, reply, score_only=True)]
+    return [student_lesson(row, dice, None, reply, score_only=True)]
 
 
-def _plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
-    """A lesson that the factory never asks, about the pictures of these columns, or about all."""
-    columns = columns or tuple(row.pictures)
-    return Lesson(
-        kind=kind,
-        pictures=tuple(row.pictures[column] for column in columns),
-        seen=glimpses([row.scenes[column] for column in columns]),
-        text=load_prompt(f"{kind}.v1").text,
-        reply=reply,
-        system=load_prompt("system.v1").text,
+def compare_rationales(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Tell a true rationale from one with a wrong word; or two with one each, of which neither is
+    better. None for a rationale without a word that could be wrong.
+    """
+    axis = dice.choice(AXES) if isinstance(row.case, Edit) else None
+    true = _rationale(row, axis)
+    wrong, other = falsify(true, dice), falsify(true, dice)
+    if wrong is None or other is None:
+        return []
+    (text, said, right), (other_text, other_said, other_right) = wrong, other
+    names = ["first", "second"]
+    dice.shuffle(names)
+    values = {"task": student_prompt(row.texts, axis)[1], "score": str(row.scores[axis or "score"])}
+    if text != other_text and dice.random() < _NEITHER:
+        values |= {names[0]: text, names[1]: other_text}
+        found = {names[0]: (said, right), names[1]: (other_said, other_right)}
+        better = "neither"
+    else:
+        values |= {names[0]: true, names[1]: text}
+        found, better = {names[1]: (said, right)}, names[0]
+    faults = "; ".join(
+        f"the {name} says {said} where it should be {right}"
+        for name, (said, right) in sorted(found.items())
     )
+    reply = {"reasoning": f"{faults[0].upper()}{faults[1:]}.", "better": better}
+    return [make_lesson("compare_rationales", row, dice, values, reply)]
 
 
-def _lesson(
-    kind: str,
-    row: WorldRow,
-    dice: Random,
-    values: dict[str, str],
-    reply: dict[str, Any],
-    *,
-    blind: bool = False,
-) -> Lesson:
-    text = load_prompt(f"{kind}.v1").render(values)
-    return _as_lesson(kind, row, dice, text, reply, blind=blind)
-
-
-def _student_lesson(
-    row: WorldRow,
-    dice: Random,
-    axis: str | None,
-    reply: dict[str, Any],
-    *,
-    score_only: bool = False,
-) -> Lesson:
-    prompt_id, text = student_prompt(row.texts, axis, score_only=score_only)
-    kind = prompt_id.split(".")[0] + (f".{axis}" if axis else "")
-    return _as_lesson(kind, row, dice, text, reply, blind=False)
-
-
-def _as_lesson(
-    kind: str, row: WorldRow, dice: Random, text: str, reply: dict[str, Any], *, blind: bool
-) -> Lesson:
-    if dice.random() < _RETRIED:
-        text += "\n\n" + load_prompt("retry.v1").render({"fault": dice.choice(_FAULTS)})
-    return Lesson(
-        kind=kind,
-        pictures=() if blind else tuple(row.pictures.values()),
-        seen=() if blind else glimpses([row.scenes[column] for column in row.pictures]),
-        text=text,
-        reply=json.dumps(reply, separators=(",", ":")),
-        system=None if blind else load_prompt("system.v1").text,
-    )
-
-
-def _edit(row: WorldRow) -> Edit:
-    if not isinstance(row.case, Edit):
-        raise TypeError(f"row {row.id} is no edit")
-    return row.case
-
-
-def _made(row: WorldRow) -> Made:
-    if not isinstance(row.case, Made):
-        raise TypeError(f"row {row.id} is no picture for a prompt")
-    return row.case
+def _rationale(row: WorldRow, axis: str | None) -> str:
+    if axis is not None:
+        explain = explain_execution if axis == "execution" else explain_consistency
+        return explain(edit_of(row))
+    made = made_of(row)
+    items = checklist(made.wanted)
+    verdicts = [verdict(item, made.scene) for item in items]
+    return explain_picture(items, verdicts, row.scores["score"])

@@ -15,10 +15,11 @@ from PIL import Image
 
 from foundry.shapeworld.drawing import jpeg_bytes
 from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.lessons import (
-    Lesson,
     caption,
     compare,
+    compare_rationales,
     plan_checklist,
     report_differences,
     rewrite_instruction,
@@ -60,10 +61,12 @@ MIXTURE = (
     Share(teach=score_edit, world="edit", judge=0.6),
     Share(teach=score_rewritten, world="edit", judge=0.3),
     Share(teach=score_edit_fast, world="edit", judge=0.1),
+    Share(teach=compare_rationales, world="edit", judge=0.15),
     Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
     Share(teach=score_picture, world="gen", judge=0.6),
     Share(teach=score_picture_fast, world="gen", judge=0.1),
+    Share(teach=compare_rationales, world="gen", judge=0.1),
 )
 
 
