@@ -30,12 +30,14 @@ class Record:
     """One row as the source has it, by the source's column names.
 
     Text that is not UTF-8 holds lone surrogates, as `errors="surrogateescape"` makes them. A record
-    that could not be read has a `fault` (reason, detail) and the sha256 of its raw bytes.
+    that could not be read has a `fault` (reason, detail) and the sha256 of its raw bytes. `line`
+    counts from 1, in JSON lines alone.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     fault: tuple[str, str] | None = None
     raw_sha256: str | None = None
+    line: int | None = None
 
 
 def source_paths(source: Source) -> list[Path]:
@@ -192,4 +194,4 @@ def _parse(line: bytes, number: int) -> Record:
     if not isinstance(value, dict):
         detail = f"line {number} is a {type(value).__name__}, not an object"
         return Record(fault=("source:not_json", detail), raw_sha256=sha256(line).hexdigest())
-    return Record(values=value)
+    return Record(values=value, line=number)

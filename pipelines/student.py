@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipelines.answers import Row
@@ -14,6 +15,8 @@ from pipelines.settings import ScoreSettings
 from pipelines.shard_run import ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
 from prompts import load_prompt
+
+AxesOf = Callable[[Row], Sequence[str | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +43,17 @@ def student_stages(kind: Kind, settings: ScoreSettings, endpoint: Endpoint) -> d
     return {name: stage}
 
 
-async def run_student_group(group: list[Row], *, run: ShardRun) -> list[StudentAnswer]:
-    """Every row of a group, an edit on both axes. Raises EndpointDown."""
+def all_axes(row: Row) -> tuple[str | None, ...]:
+    """The axes that a row can be scored on: both of an edit, None for a generated picture."""
+    return AXES if "instruction" in row else (None,)
+
+
+async def run_student_group(
+    group: list[Row], *, run: ShardRun, axes_of: AxesOf = all_axes
+) -> list[StudentAnswer]:
+    """Every row of a group, on the axes that `axes_of` says. Raises EndpointDown."""
     return await gather_or_cancel(
-        [
-            _score(row, axis, run=run)
-            for row in group
-            for axis in (AXES if "instruction" in row else (None,))
-        ]
+        [_score(row, axis, run=run) for row in group for axis in axes_of(row)]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foundry.evals.shapebench_tables import table_row, table_rule
+from foundry.evals.markdown import table_row, table_rule
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -1,199 +1,115 @@
-"""Measure a judge: `python -m foundry.evals.run shapebench --endpoint URL --model NAME`."""
+"""Measure a judge: `python -m foundry.evals.run BENCH --endpoint URL --model NAME`."""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
-from pydantic import ValidationError
 
-from foundry.evals import balancing_tables, quality_tables
+from foundry.evals import balancing_tables, bench_tables, quality_tables, run_benches
+from foundry.evals.asking import Answers as DirectAnswers
+from foundry.evals.asking import ask, failures, scores_by_mode
 from foundry.evals.balancing import measure_balance, run_balance
+from foundry.evals.bench import Item
+from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.quality import Judged, run_quality
 from foundry.evals.quality import measure as measure_gates
-from foundry.evals.shapebench import Answers, make_recipes, run_shapebench
+from foundry.evals.scores_report import measure_scores
+from foundry.evals.shapebench import Answers, direct_rows, make_recipes, run_shapebench
 from foundry.evals.shapebench_report import measure
-from foundry.evals.shapebench_tables import markdown
-from pipelines.build import BuildRefused
-from pipelines.chat import EndpointDown
-from pipelines.endpoint_settings import Endpoint
-from pipelines.launch import LaunchFailed
-from pipelines.probe import EndpointUnfit
-from pipelines.runtime import Interrupted, Servers, TooManyRejects
-from pipelines.shards import ShardDamaged, file_sha256, write_bytes, write_json
-from pipelines.sources import SourceError
+from foundry.evals.shapebench_tables import markdown, panels
+from pipelines.runtime import Servers
 from pipelines.version import code_version
 
-KNOWN_ERRORS = (
-    BuildRefused,
-    EndpointDown,
-    EndpointUnfit,
-    Interrupted,
-    LaunchFailed,
-    OSError,
-    ShardDamaged,
-    SourceError,
-    TooManyRejects,
-)
-T = TypeVar("T")
 Rows = Annotated[int, Parameter(validator=validators.Number(gte=16))]
 app = App(name="python -m foundry.evals.run", help_flags=["--help", "-h"], version_flags=[])
-
-
-class OtherJudge(Exception):
-    """A folder that holds the answers of another judge."""
-
-
-def _keep_judge(out: Path, model: str, *, launch: bool) -> dict[str, str]:
-    """Note whose answers a folder holds. Returns the digests of the weights that are launched.
-
-    Raises OtherJudge when they are another judge's, by its name or its weights.
-    """
-    weights = sorted(Path(model).glob("*.safetensors")) if launch else []
-    judge = {"model": model, "weights": {w.name: file_sha256(w) for w in weights}}
-    path = out / "judge.json"
-    if path.exists():
-        try:
-            kept = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            raise OtherJudge(f"{path} cannot be read; take another --out") from None
-        if kept != judge:
-            raise OtherJudge(f"{out}: holds the answers of another judge; take another --out")
-    else:
-        write_json(path, judge)
-    return judge["weights"]
-
-
-def say(text: str) -> None:
-    """Print for the person who waits."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - a command's own output
-
-
-def _measured(
-    work: Callable[[Servers], T], out: Path, endpoint: dict[str, Any], *, launch: bool
-) -> tuple[T, dict[str, str]] | int:
-    """What some work found, and the digests of the judge's weights; the exit status if it failed.
-
-    Servers that it starts are stopped, and what a person can mend is told.
-    """
-    servers = Servers()
-    try:
-        Endpoint.model_validate(endpoint)
-        weights = _keep_judge(out, endpoint["model"], launch=launch)
-        return work(servers), weights
-    except OtherJudge as error:
-        say(str(error))
-        return 2
-    except ValidationError as error:
-        say(f"the endpoint is refused: {error.errors()[0]['msg']}")
-        return 2
-    except KNOWN_ERRORS as error:
-        say(f"{type(error).__name__}: {error}\nWhat is answered is kept; run again to go on.")
-        return 1
-    finally:
-        servers.close()
-
-
-def _write_report(
-    report: Path, title: str, how: str, weights: dict[str, str], found: Any, tables: str
-) -> int:
-    """Write a report as Markdown and its numbers as JSON, and print it. Returns the exit status."""
-    version = code_version()["package_version"]
-    text = (
-        f"{title}\n\n`python -m foundry.evals.run {how}`, {time.strftime('%Y-%m-%d')}, "
-        f"firm-foundry {version}"
-        + "".join(f", {name} sha256 {digest[:16]}" for name, digest in weights.items())
-        + f".\n\n{tables}"
-    )
-    try:
-        numbers = json.dumps(found, indent=1, allow_nan=False) + "\n"
-        write_bytes(report.with_suffix(".json"), numbers.encode())
-        write_bytes(report, text.encode())
-    except OSError as error:
-        say(f"the report cannot be written: {error}")
-        return 1
-    print(text)  # noqa: T201 - a command's own output
-    say(f"{report} and the numbers as .json")
-    return 0
+for bench in run_benches.COMMANDS:
+    # As the issue tracker, the papers and their files write it, with underscores.
+    app.command(bench, name=bench.__name__)
 
 
 @app.command
 def shapebench(
-    *,
-    endpoint: str | None = None,
-    launch: bool = False,
-    model: str,
-    rows: Rows = 2000,
-    out: Path = Path("builds/shapebench"),
+    *, judge: Judge, rows: Rows = 2000, direct: bool = False, out: Path = Path("builds/shapebench")
 ) -> int:
     """Compare direct scoring, difference first and plan then score on rows whose truth is known.
 
     Parameters
     ----------
-    endpoint
-        A server that runs, as URL ending in /v1.
-    launch
-        Start a vLLM server for the model instead, and stop it afterwards.
-    model
-        The model's name at the server; a folder or a name that vLLM serves, with --launch.
+    judge
+        Who is measured, and how it is reached.
     rows
         How many rows, half of them edits; 400 for a quick look.
+    direct
+        Ask in the student's way alone, and report as for the benchmarks of others.
     out
         Folder for rows, answers and the report; what is there is not asked again. One folder a
         judge: behind a URL, other weights under the same name cannot be noticed.
 
     """
-    reached = _reached(endpoint, model, launch=launch)
-    if reached is None:
-        return 2
+    if direct:
+        return _direct(judge, rows, out)
 
-    def work(servers: Servers) -> Answers:
-        recipes = make_recipes(out, rows=rows, endpoint=reached)
+    def work(servers: Servers, endpoint: dict[str, Any]) -> Answers:
+        recipes = make_recipes(out, rows=rows, endpoint=endpoint)
         return run_shapebench(out, recipes, rows=rows, servers=servers, say=say)
 
-    done = _measured(work, out, reached, launch=launch)
+    done = measured(work, out, judge)
     if isinstance(done, int):
         return done
     answers, weights = done
-    found = measure(answers) | {
-        "model": model,
-        "weights": weights,
-        "rows": rows,
-        **code_version(),
-    }
+    found = measure(answers) | {"bench": "shapebench"} | _about(judge, weights, rows)
     title = (
         "# ShapeBench\n\nHow near a judge comes to scores that are known exactly "
         "([docs/shapeworld.md](../shapeworld.md)). In brackets: 95% bootstrap intervals."
     )
-    how = _command("shapebench", model, rows, out, launch=launch)
+    how = f"shapebench {judge.words()} --rows {rows} --out {out}"
     report = out / f"shapebench-{rows}.md"
-    return _write_report(report, title, how, weights, found, markdown(found))
+    return write_report(report, title, how, found, markdown(found), ("MAE", panels(found)))
+
+
+def _direct(judge: Judge, rows: int, out: Path) -> int:
+    """ShapeBench in the student's way alone."""
+
+    def work(servers: Servers, endpoint: dict[str, Any]) -> tuple[list[Item], DirectAnswers]:
+        items: list[Item] = []
+        answers: DirectAnswers = {}
+        for kind, (made, of_kind) in direct_rows(out, rows).items():
+            name = f"shapebench-{kind}-{rows}"
+            items += of_kind
+            answers |= ask(name, made, of_kind, out, endpoint=endpoint, servers=servers, say=say)
+        return items, answers
+
+    done = measured(work, out, judge)
+    if isinstance(done, int):
+        return done
+    (items, answers), weights = done
+    found = measure_scores(items, scores_by_mode(answers)) | {
+        "bench": "shapebench-direct",
+        "failures": failures(answers),
+        "published": None,
+    }
+    found |= _about(judge, weights, rows)
+    title = (
+        "# ShapeBench, scored directly\n\nThe student's way of asking alone, on rows whose scores "
+        "are known exactly. In brackets: 95% bootstrap intervals."
+    )
+    how = f"shapebench --direct {judge.words()} --rows {rows} --out {out}"
+    report = out / f"shapebench-direct-{rows}.md"
+    shown = ("MAE", bench_tables.panels(found))
+    return write_report(report, title, how, found, bench_tables.markdown(found), shown)
 
 
 @app.command
-def quality(
-    *,
-    endpoint: str | None = None,
-    launch: bool = False,
-    model: str,
-    rows: Rows = 2000,
-    out: Path = Path("builds/quality"),
-) -> int:
+def quality(*, judge: Judge, rows: Rows = 2000, out: Path = Path("builds/quality")) -> int:
     """Measure the gates on ShapeWorld rows with planted faults, and balance on a skewed build.
 
     Parameters
     ----------
-    endpoint
-        A server that runs, as URL ending in /v1.
-    launch
-        Start a vLLM server for the model instead, and stop it afterwards.
-    model
-        The model's name at the server; a folder or a name that vLLM serves, with --launch.
+    judge
+        Who is measured, and how it is reached.
     rows
         How many rows before faults are planted, half of them edits; for balance, half as many.
     out
@@ -201,15 +117,12 @@ def quality(
         judge.
 
     """
-    reached = _reached(endpoint, model, launch=launch)
-    if reached is None:
-        return 2
 
-    def work(servers: Servers) -> tuple[list[Judged], Any]:
-        gated = run_quality(out, rows=rows, endpoint=reached, servers=servers, say=say)
-        return gated, run_balance(out, rows=rows // 2, endpoint=reached, servers=servers, say=say)
+    def work(servers: Servers, endpoint: dict[str, Any]) -> tuple[list[Judged], Any]:
+        gated = run_quality(out, rows=rows, endpoint=endpoint, servers=servers, say=say)
+        return gated, run_balance(out, rows=rows // 2, endpoint=endpoint, servers=servers, say=say)
 
-    done = _measured(work, out, reached, launch=launch)
+    done = measured(work, out, judge)
     if isinstance(done, int):
         return done
     (judged, balanced), weights = done
@@ -219,23 +132,15 @@ def quality(
         "judged by a real model, through the gates as they are by default "
         "([docs/gates.md](../gates.md)); at the end, a skewed build balanced."
     )
-    how = _command("quality", model, rows, out, launch=launch)
+    how = f"quality {judge.words()} --rows {rows} --out {out}"
     report = out / f"quality-{rows}.md"
     tables = quality_tables.markdown(gates) + "\n" + balancing_tables.markdown(balance)
-    return _write_report(report, title, how, weights, gates | {"balance": balance}, tables)
+    found = gates | {"balance": balance} | _about(judge, weights, rows)
+    return write_report(report, title, how, found, tables)
 
 
-def _reached(endpoint: str | None, model: str, *, launch: bool) -> dict[str, Any] | None:
-    """The endpoint of a recipe; None, and a person is told, for neither or both ways to one."""
-    if launch == (endpoint is not None):
-        say("give --endpoint URL for a server that runs, or --launch to start one")
-        return None
-    return {"model": model, **({"launch": {"model": model}} if launch else {"url": endpoint})}
-
-
-def _command(name: str, model: str, rows: int, out: Path, *, launch: bool) -> str:
-    reach = "--launch" if launch else "--endpoint URL"
-    return f"{name} {reach} --model {model} --rows {rows} --out {out}"
+def _about(judge: Judge, weights: dict[str, str], rows: int) -> dict[str, Any]:
+    return {"model": judge.model, "weights": weights, "rows": rows, **code_version()}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ each with one greedy reply and with 4 votes at temperature 0.7.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,16 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from foundry.evals.stages import AnyRecipe, run_student, run_teacher
+from foundry.evals.bench import Item, Rows
+from foundry.evals.stages import AnyRecipe, benchmark_recipe, run_student, run_teacher
 from foundry.shapeworld.make import write_world
 from foundry.shapeworld.rows import MEASURED_BY_SHAPEBENCH, ROWS_A_GROUP, Kind
-from pipelines.recipe import EditRecipe, GenRecipe
-from pipelines.rendering import AXES
+from pipelines.dataset_settings import EDIT_COLUMNS, GEN_COLUMNS
+from pipelines.rendering import AXES, GEN_AXIS
 from pipelines.runtime import Servers
+from pipelines.sources import PICTURE_COLUMNS
 
 VOTES = (1, 4)
-VOTE_TEMPERATURE = 0.7
 Recipes = dict[tuple[Kind, int], AnyRecipe]
 KINDS: tuple[Kind, ...] = ("edit", "gen")
 TEACHERS = {"edit": "difference first", "gen": "plan then score"}
@@ -120,11 +122,17 @@ def write_rows(folder: Path, rows: int) -> dict[str, dict[str, Any]]:
 def make_recipes(folder: Path, *, rows: int, endpoint: dict[str, Any]) -> Recipes:
     """What will be asked, by kind and number of votes.
 
-    `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises pydantic's
-    ValidationError for one that is none.
+    Raises pydantic's ValidationError for an endpoint that is none.
     """
+    sources = {
+        kind: [
+            {"kind": "jsonl", "path": str(_world(folder, rows) / f"{kind}{part}" / "rows.jsonl")}
+            for part in ("", "-unseen")
+        ]
+        for kind in KINDS
+    }
     return {
-        (kind, votes): _recipe(kind, folder, _world(folder, rows), votes, endpoint)
+        (kind, votes): benchmark_recipe(kind, folder / kind, sources[kind], endpoint, votes=votes)
         for kind in KINDS
         for votes in VOTES
     }
@@ -167,27 +175,36 @@ def run_shapebench(
     return answers
 
 
-def _recipe(
-    kind: str, folder: Path, world: Path, votes: int, endpoint: dict[str, Any]
-) -> AnyRecipe:
-    temperature = VOTE_TEMPERATURE if votes > 1 else 0.0
-    score = {"votes": votes, "temperature": temperature, "label_mass_share": 0.0}
-    common = {
-        "output": str(folder / kind),
-        "sources": [
-            {"kind": "jsonl", "path": str(world / f"{kind}{part}" / "rows.jsonl")}
-            for part in ("", "-unseen")
-        ],
-        "buckets": 1,
-        # Rejects are a measure here, not a reason to stop.
-        "reject_share": 1.0,
-    }
-    if kind == "edit":
-        return EditRecipe.model_validate(
-            common | {"endpoints": {"judge": endpoint}, "edit_scores": score}
-        )
-    roles = {"planner": endpoint, "judge": endpoint}
-    return GenRecipe.model_validate(common | {"endpoints": roles, "gen_scores": score})
+def direct_rows(folder: Path, rows: int) -> dict[str, tuple[Rows, list[Item]]]:
+    """The same rows, written anew, and their true scores as those of any benchmark, by kind."""
+    world = _world(folder, rows)
+    truth = write_rows(world, rows)
+    found = {}
+    for kind in KINDS:
+        columns = GEN_COLUMNS if kind == "gen" else EDIT_COLUMNS
+        by_id: dict[str, dict[str, str]] = {}
+        for part in (kind, f"{kind}-unseen"):
+            for line in (world / part / "rows.jsonl").read_text("utf-8").splitlines():
+                row = json.loads(line)
+                by_id[row["id"]] = {
+                    name: f"{part}/{row[name]}" if name in PICTURE_COLUMNS else row[name]
+                    for name in columns
+                }
+        items = [
+            Item(
+                id=f"{row_id}:{axis}",
+                row=row_id,
+                axis=axis,
+                part="new combinations" if known["unseen"] else "known combinations",
+                group=_group(row_id),
+                true=known["score" if axis == GEN_AXIS else axis],
+            )
+            for row_id, known in truth[kind].items()
+            for axis in AXES_OF[kind]
+        ]
+        places = {row_id: f"{world}: {row_id}" for row_id in by_id}
+        found[kind] = Rows(kind=kind, by_id=by_id, places=places, image_root=world), items
+    return found
 
 
 def _predictions(

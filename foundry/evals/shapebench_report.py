@@ -12,12 +12,14 @@ from foundry.evals.matching import match, same_check, same_difference
 from foundry.evals.metrics import (
     best_constant,
     f1,
-    interval,
+    furthest,
     macro_f1,
     macro_mae,
     mae,
+    of_rows,
     quadratic_kappa,
     spearman,
+    with_interval,
 )
 from foundry.evals.shapebench import (
     AXES_OF,
@@ -39,8 +41,8 @@ def measure(answers: Answers) -> Found:
     """Everything the report shows.
 
     `scores` (an entry an axis, mode and number of votes), `looks` (rows without and with held-out
-    combinations), `constants`, `ratios` (method to direct), `lists`, `verdicts`. A measure is
-    [value, lower end, upper end], None where it is undefined.
+    combinations), `constants`, `ratios` (method to direct), `lists`, `verdicts`, `items` (for
+    comparing two reports). A measure is [value, lower end, upper end], None where it is undefined.
     """
     predictions = answers.predictions
     axes = [(axis, TEACHERS[kind]) for kind, names in AXES_OF.items() for axis in names]
@@ -79,7 +81,25 @@ def measure(answers: Answers) -> Found:
             for kind, same in (("differences", same_difference), ("checklist", same_check))
         ],
         "verdicts": _verdicts(answers.judged),
+        "items": _items(predictions),
     }
+
+
+def _items(predictions: Sequence[Prediction]) -> list[Found]:
+    """What each row was given on each axis in every way of asking, for comparing two reports."""
+    found: dict[tuple[str, str], Found] = {}
+    for p in predictions:
+        item = {
+            "id": p.row,
+            "axis": p.axis,
+            "part": "new combinations" if p.unseen else "known combinations",
+            "group": p.group,
+            "true": p.true,
+            "given": {},
+        }
+        way = f"{p.mode}, {p.votes} vote{'s' * (p.votes > 1)}"
+        found.setdefault((p.row, p.axis), item)["given"][way] = p.score
+    return list(found.values())
 
 
 def _select(
@@ -113,19 +133,19 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
     }
     metrics = (mae, macro_mae, spearman, quadratic_kappa)
     for name, metric in zip(("mae", "macro_mae", "spearman", "kappa"), metrics, strict=True):
-        result[name] = _with_interval(partial(_of, metric, true, score), groups)
+        result[name] = with_interval(partial(of_rows, metric, true, score), groups)
     known = [row for row in given if row.expected is not None]
     true, expected = (np.array([getattr(r, n) for r in known], float) for n in ("true", "expected"))
     result["expected_rows"] = len(known)
-    result["expected_mae"] = _with_interval(
-        partial(_of, mae, true, expected), [row.group for row in known]
+    result["expected_mae"] = with_interval(
+        partial(of_rows, mae, true, expected), [row.group for row in known]
     )
     return result
 
 
-def _miss(row: Prediction) -> int:
+def _miss(row: Prediction) -> float:
     """How far off a score is; one that is missing counts as the furthest there is."""
-    return max(abs(row.true - score) for score in (SCORES if row.score is None else (row.score,)))
+    return furthest(row.true) if row.score is None else abs(row.true - row.score)
 
 
 def _cost(costs: Sequence[Cost | None]) -> Found:
@@ -137,18 +157,6 @@ def _cost(costs: Sequence[Cost | None]) -> Found:
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _of(metric: Callable[..., float], true: Any, given: Any, rows: Any) -> float:
-    return metric(true[rows], given[rows])
-
-
-def _with_interval(metric: Callable[[Any], float], groups: Sequence[str]) -> list[float] | None:
-    """The measure of all rows, and the ends of its interval; None without rows."""
-    if not groups:
-        return None
-    found = [metric(np.arange(len(groups))), *interval(metric, groups)]
-    return None if np.isnan(found).any() else found
 
 
 def _constants(rows: Sequence[Prediction], axis: str) -> Found:
@@ -174,7 +182,7 @@ def _ratio(
         a, b = (mae(true[rows], given[rows]) for given in scores)
         return a / b if b else float("nan")
 
-    found = _with_interval(ratio, [row.group for row in both])
+    found = with_interval(ratio, [row.group for row in both])
     return {"axis": axis, "votes": votes, "rows": len(both), "mae_ratio": found}
 
 
@@ -199,7 +207,7 @@ def _lists(rows: Sequence[Listed], kind: str, same: Callable[..., bool]) -> Foun
         "rejected": _mean([row.given is None for row in rows]) or 0.0,
         "cost": _cost([row.cost for row in rows]),
         **{
-            name: _with_interval(partial(_of_counts, measure, counts), groups)
+            name: with_interval(partial(_of_counts, measure, counts), groups)
             for name, measure in measures.items()
         },
     }
@@ -229,6 +237,6 @@ def _verdicts(judged: Sequence[Judged]) -> Found:
     return {
         "verdicts": len(pairs),
         "matched": len(pairs) / max(1, asked),
-        "accuracy": _with_interval(accuracy, groups),
-        "macro_f1": _with_interval(f1_of, groups),
+        "accuracy": with_interval(accuracy, groups),
+        "macro_f1": with_interval(f1_of, groups),
     }

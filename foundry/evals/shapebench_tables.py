@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from foundry.evals.markdown import table_cell, table_number, table_row, table_rule
+from foundry.evals.plot import Mark
 from foundry.evals.shapebench_report import Found
 
 
@@ -11,13 +13,25 @@ def markdown(found: Found) -> str:
     return "\n".join("\n".join(part(found)) + "\n" for part in parts)
 
 
+def panels(found: Found) -> list[tuple[str, list[Mark]]]:
+    """What the plot shows: the MAE of every way of asking and of the best constant, by axis."""
+    shown = []
+    for constant in found["constants"]:
+        axis, (best, value) = constant["axis"], constant["mae"]
+        marks: list[Mark] = [
+            (f"{s['mode']}, {s['votes']}", s["mae"]) for s in found["scores"] if s["axis"] == axis
+        ]
+        shown.append((axis, [*marks, (f"always {best}", [value])]))
+    return shown
+
+
 def _score_table(found: Found) -> list[str]:
     columns = ("MAE", "macro-MAE", "expected MAE", "Spearman", "kappa", "rejected", "worst MAE")
     names = ("mae", "macro_mae", "expected_mae", "spearman", "kappa")
     lines = [table_row("axis", "mode", "votes", "rows scored", *columns), table_rule(11)]
     for s in found["scores"]:
-        cells = [_cell(s.get(name)) for name in names]
-        cells += [f"{s['rejected']:.1%}", _number(s["worst_mae"])]
+        cells = [table_cell(s.get(name)) for name in names]
+        cells += [f"{s['rejected']:.1%}", table_number(s["worst_mae"])]
         of = f"{s['scored']} of {s['rows']}"
         lines.append(table_row(s["axis"], s["mode"], s["votes"], of, *cells))
     for c in found["constants"]:
@@ -37,14 +51,14 @@ def _ratio_table(found: Found) -> list[str]:
     lines = [table_row("axis", "votes", "rows scored by both", "MAE of the method / MAE of direct")]
     lines.append(table_rule(4))
     for r in found["ratios"]:
-        lines.append(table_row(r["axis"], r["votes"], r["rows"], _cell(r["mae_ratio"])))
+        lines.append(table_row(r["axis"], r["votes"], r["rows"], table_cell(r["mae_ratio"])))
     return lines
 
 
 def _list_table(found: Found) -> list[str]:
     lines = [table_row("items", "lists", "precision", "recall", "F1", "rejected"), table_rule(6)]
     for one in found["lists"]:
-        cells = (_cell(one[name]) for name in ("precision", "recall", "f1"))
+        cells = (table_cell(one[name]) for name in ("precision", "recall", "f1"))
         lines.append(table_row(one["kind"], one["lists"], *cells, f"{one['rejected']:.1%}"))
     told = (
         "A rejected list counts as empty. Items are matched by their words, so these figures are "
@@ -55,7 +69,7 @@ def _list_table(found: Found) -> list[str]:
 
 def _verdict_table(found: Found) -> list[str]:
     v = found["verdicts"]
-    cells = (_cell(v[name]) for name in ("accuracy", "macro_f1"))
+    cells = (table_cell(v[name]) for name in ("accuracy", "macro_f1"))
     return [
         table_row("verdicts", "of items matched", "accuracy", "macro-F1"),
         table_rule(4),
@@ -71,7 +85,7 @@ def _look_table(found: Found) -> list[str]:
         table_rule(6),
     ]
     for s in found["looks"]:
-        cells = (_cell(s[name]) for name in ("mae", "macro_mae"))
+        cells = (table_cell(s[name]) for name in ("mae", "macro_mae"))
         which = "some new" if s["unseen"] else "known"
         of = f"{s['scored']} of {s['rows']}"
         lines.append(table_row(s["axis"], s["mode"], which, of, *cells))
@@ -91,27 +105,6 @@ def _cost_table(found: Found) -> list[str]:
     asked = [(s["axis"], s["mode"], s["votes"], s["cost"]) for s in found["scores"]]
     asked += [(one["kind"], "", "", one["cost"]) for one in found["lists"]]
     for *what, cost in asked:
-        tokens = (_number(cost[name], 0) for name in ("prompt_tokens", "reply_tokens"))
+        tokens = (table_number(cost[name], 0) for name in ("prompt_tokens", "reply_tokens"))
         lines.append(table_row(*what, cost["asked"], *tokens, f"{cost['asked_again'] or 0:.1%}"))
     return lines
-
-
-def table_row(*cells: object) -> str:
-    """A line of a Markdown table."""
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
-
-
-def table_rule(columns: int) -> str:
-    """The line under the head of a Markdown table."""
-    return "|" + "---|" * columns
-
-
-def _cell(value: list[float] | None) -> str:
-    if value is None:
-        return "-"
-    low, high = (f"{end:.2f}" for end in value[1:])
-    return f"{value[0]:.2f} ({low}{' to ' if low.startswith('-') else '-'}{high})"
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

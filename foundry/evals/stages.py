@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.answers import Row
-from pipelines.build import fixed_buckets, locked_build
+from pipelines.build import Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, groups_of, run_chain
 from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
-from pipelines.rendering import AXES
 from pipelines.rows import kind_of, read_rows
 from pipelines.runtime import Runtime, Servers
 from pipelines.shard_run import ShardRun, run_and_finish, run_groups
 from pipelines.stages import Stage, edit_stages, gen_stages
-from pipelines.student import StudentAnswer, run_student_group, student_stages
+from pipelines.student import AxesOf, StudentAnswer, all_axes, run_student_group, student_stages
 
+# That of EditScore's votes (arXiv:2509.23909).
+VOTE_TEMPERATURE = 0.7
 AnyRecipe = GenRecipe | EditRecipe
 Say = Callable[[str], None]
+
+
+def benchmark_recipe(
+    kind: Kind,
+    output: Path,
+    sources: Sequence[Mapping[str, Any]],
+    endpoint: Mapping[str, Any],
+    *,
+    votes: int,
+) -> AnyRecipe:
+    """A recipe whose scores come of one greedy reply, or of several at temperature 0.7.
+
+    `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises pydantic's
+    ValidationError for one that is none.
+    """
+    temperature = VOTE_TEMPERATURE if votes > 1 else 0.0
+    score = {"votes": votes, "temperature": temperature, "label_mass_share": 0.0}
+    common = {
+        "output": str(output),
+        "sources": sources,
+        "buckets": 1,
+        # Rejects are a measure here, not a reason to stop.
+        "reject_share": 1.0,
+    }
+    if kind == "edit":
+        return EditRecipe.model_validate(
+            common | {"endpoints": {"judge": endpoint}, "edit_scores": score}
+        )
+    roles = {"planner": endpoint, "judge": endpoint}
+    return GenRecipe.model_validate(common | {"endpoints": roles, "gen_scores": score})
 
 
 def run_teacher(recipe: AnyRecipe, *, servers: Servers, say: Say, title: str) -> list[Outcome]:
@@ -42,21 +73,29 @@ def run_teacher(recipe: AnyRecipe, *, servers: Servers, say: Say, title: str) ->
 
 
 def run_student(
-    recipe: AnyRecipe, *, servers: Servers, say: Say, title: str
+    recipe: AnyRecipe,
+    *,
+    servers: Servers,
+    say: Say,
+    title: str,
+    plan: Callable[[list[Row]], AxesOf] = lambda rows: all_axes,
 ) -> list[StudentAnswer]:
     """Scores from pictures and text alone, over all rows of the sources.
 
-    Sampling and votes are those of the recipe's score stage. Raises as `run_teacher`.
+    Sampling and votes are those of the recipe's score stage. `plan` sees the rows before anything
+    is asked and says which axes of each are asked about. Raises as `run_teacher`, and as `plan`.
     """
     kind = kind_of(recipe)
     settings = recipe.gen_scores if isinstance(recipe, GenRecipe) else recipe.edit_scores
     stages = student_stages(kind, settings, recipe.endpoints.judge[0])
 
     async def chain(rows: list[Row], run: ShardRun, at_once: int) -> list[StudentAnswer]:
-        return await run_groups(groups_of(kind, rows), run_student_group, run, at_once=at_once)
+        run_group = partial(run_student_group, axes_of=plan(rows))
+        return await run_groups(groups_of(kind, rows), run_group, run, at_once=at_once)
 
     def expected(rows: list[Row]) -> dict[str, int]:
-        n_answers = sum(map(len, groups_of(kind, rows))) * (len(AXES) if kind == "edit" else 1)
+        axes_of = plan(rows)
+        n_answers = sum(len(axes_of(row)) for group in groups_of(kind, rows) for row in group)
         return {stage.table: n_answers for stage in stages.values()}
 
     return _run(recipe, stages, chain, expected, servers=servers, say=say, title=title)

@@ -1,0 +1,139 @@
+"""A benchmark's rows through the production stages of a student: asked once, kept, resumed.
+
+Every row is asked about twice: one greedy reply, and one request for eight votes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from foundry.evals.bench import Item, Pair, Rows, wanted_axes
+from foundry.evals.bench_files import BenchRefused
+from foundry.evals.stages import benchmark_recipe, run_student
+from pipelines.answers import Row
+from pipelines.rendering import GEN_AXIS
+from pipelines.rows import read_rows
+from pipelines.runtime import Servers
+from pipelines.shards import write_bytes
+from pipelines.student import AxesOf, StudentAnswer
+
+VOTES = 8
+AVERAGES = (1, 4, 8)
+GREEDY, EXPECTED = "greedy", "expected"
+MODES = (GREEDY, EXPECTED, *(f"avg@{k}" for k in AVERAGES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The two answers about a row on an axis, as their tables hold them."""
+
+    greedy: Row
+    sampled: Row
+
+
+Answers = dict[tuple[str, str], Scored]
+
+
+def ask(
+    name: str,
+    rows: Rows,
+    measured: Sequence[Item | Pair],
+    out: Path,
+    *,
+    endpoint: dict[str, Any],
+    servers: Servers,
+    say: Callable[[str], None],
+) -> Answers:
+    """Both answers about each row id and axis that something is measured on.
+
+    What `out` holds already is not asked again. Raises BenchRefused for a row whose picture or text
+    cannot be used, before anything is asked; else as `run_student`.
+    """
+    source = out / f"{name}.jsonl"
+    lines = [json.dumps({"id": row_id, **row}) for row_id, row in rows.by_id.items()]
+    write_bytes(source, "".join(f"{line}\n" for line in lines).encode())
+    sources = [{"kind": "jsonl", "path": str(source), "image_root": str(rows.image_root)}]
+    found: list[dict[tuple[str, str], Row]] = []
+    for votes in (1, VOTES):
+        recipe = benchmark_recipe(rows.kind, out / rows.kind, sources, endpoint, votes=votes)
+        answers = run_student(
+            recipe,
+            servers=servers,
+            say=say,
+            title=f"{name}, {votes} vote{'s' * (votes > 1)}",
+            plan=lambda ingested: _plan(ingested, rows, measured),
+        )
+        found.append(_by_source(answers, read_rows(Path(recipe.output), 0)))
+    greedy, sampled = found
+    return {key: Scored(greedy=answer, sampled=sampled[key]) for key, answer in greedy.items()}
+
+
+def _plan(ingested: Sequence[Row], rows: Rows, measured: Sequence[Item | Pair]) -> AxesOf:
+    """The axes that each row is asked about, those of its duplicates among them."""
+    wanted = wanted_axes(measured)
+    axes: dict[str, dict[str | None, None]] = {}
+    for row in ingested:
+        if row["status"] == "rejected":
+            raise BenchRefused(f"{rows.places[row['source_id']]}: {row['detail']}")
+        of_row = axes.setdefault(row["duplicate_of"] or row["row_id"], {})
+        of_row.update(dict.fromkeys(wanted[row["source_id"]]))
+    return lambda row: tuple(axes[row["row_id"]])
+
+
+def _by_source(
+    answers: Sequence[StudentAnswer], ingested: Sequence[Row]
+) -> dict[tuple[str, str], Row]:
+    """Answers by the benchmark's row ids; duplicates share theirs."""
+    ids: dict[str, list[str]] = {}
+    for row in ingested:
+        ids.setdefault(row["duplicate_of"] or row["row_id"], []).append(row["source_id"])
+    return {
+        (source_id, answer.axis or GEN_AXIS): answer.score
+        for answer in answers
+        for source_id in ids[answer.row["row_id"]]
+    }
+
+
+def scores_by_mode(answers: Answers) -> dict[str, dict[tuple[str, str], float | None]]:
+    """What each mode makes of the answers, in score points, by row id and axis.
+
+    None for a reply that could not be used. Where the server gave no label probabilities, there is
+    no entry for `expected`.
+    """
+    found: dict[str, dict[tuple[str, str], float | None]] = {mode: {} for mode in MODES}
+    for key, answer in answers.items():
+        greedy, votes = answer.greedy, answer.sampled.get("vote_scores")
+        ok = greedy["status"] == "ok"
+        found[GREEDY][key] = float(greedy["score"]) if ok else None
+        if not ok or greedy["score_expected"] is not None:
+            found[EXPECTED][key] = greedy["score_expected"] if ok else None
+        for k in AVERAGES:
+            found[f"avg@{k}"][key] = fmean(votes[:k]) if votes else None
+    return found
+
+
+def reward(execution: float, consistency: float) -> float:
+    """An edit's reward of its scores on both axes, 0 to 1: FIRM's CME (arXiv:2603.12247)."""
+    first, second = ((score - 1) / 4 for score in (execution, consistency))
+    return first * (0.6 + 0.4 * second)
+
+
+def failures(answers: Answers) -> dict[str, Any]:
+    """How many answers have no score, by the reason of the last reply, and were asked for again."""
+    found: dict[str, Any] = {}
+    for name in ("greedy", "sampled"):
+        rows = [getattr(answer, name) for answer in answers.values()]
+        reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
+        found[name] = {
+            "answers": len(rows),
+            "without_score": sum(reasons.values()),
+            "reasons": dict(sorted(reasons.items())),
+            "first_reply_unusable": sum(bool(row["faults"]) for row in rows),
+        }
+    return found

@@ -1,0 +1,138 @@
+"""Benchmarks of pairs: two pictures for one prompt or instruction, and which one people preferred.
+
+EditReward-Bench (EditScore, arXiv:2509.23909) and any other set, such as GenAI-Bench or MMRB2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of
+from foundry.evals.bench_files import BenchRefused, Line, check_columns, read_lines
+from pipelines.rendering import AXES, GEN_AXIS
+
+# The dimensions of EditReward-Bench, and what each is here.
+DIMENSIONS = {"prompt_following": AXES[0], "consistency": AXES[1], "overall": OVERALL}
+EDITREWARD_COLUMNS = {
+    "id": "key",
+    "source_image": "input_image",
+    "first_image": "output_images.0",
+    "second_image": "output_images.1",
+}
+HUMANS: tuple[Human, ...] = ("first", "second", "tie")
+
+
+def read_editreward_bench(
+    data: Path, columns: Mapping[str, str], *, image_root: Path | None
+) -> tuple[Rows, list[Pair]]:
+    """EditReward-Bench: of two edits the first is the one people preferred.
+
+    Columns: `key`, `instruction`, `input_image`, `output_images` (two), `task_type`, `dimension`.
+    Raises BenchRefused.
+    """
+    names = ("source_image", "first_image", "second_image", "instruction", "task_type", "dimension")
+    check_columns(columns, ("id", *names))
+    found = read_lines(data, {**EDITREWARD_COLUMNS, **columns}, needed=names, optional=("id",))
+    root = image_root or data.parent
+    rows: dict[str, dict] = {}
+    pairs: list[Pair] = []
+    for line in found:
+        dimension = line.name("dimension")
+        axis = DIMENSIONS.get(dimension.lower().replace(" ", "_"))
+        if axis is None:
+            raise line.refused("dimension", f"'{dimension}' is none of {', '.join(DIMENSIONS)}")
+        pairs.append(_pair(line, rows, root, axis=axis, part=line.name("task_type"), human="first"))
+    return _checked(found, rows, pairs, root, edit=True)
+
+
+def read_pairwise(
+    data: Path,
+    columns: Mapping[str, str],
+    *,
+    choices: Mapping[str, Sequence[str]],
+    image_root: Path | None,
+) -> tuple[Rows, list[Pair]]:
+    """Any set of pairs with a human choice.
+
+    Generated pictures have a `prompt`; edits an `instruction` and a `source_image`, and are
+    compared by the reward of both axes. `choices` says what the values of `choice` mean: to each of
+    `first`, `second` and `tie` the values that stand for it. Raises BenchRefused.
+    """
+    pictures = ("first_image", "second_image")
+    check_columns(
+        columns, ("id", "prompt", "instruction", "source_image", *pictures, "choice", "part")
+    )
+    meaning = _meaning(choices)
+    edit = "instruction" in columns or "source_image" in columns
+    texts = ("instruction", "source_image") if edit else ("prompt",)
+    found = read_lines(data, columns, needed=(*texts, *pictures, "choice"), optional=("id", "part"))
+    root = image_root or data.parent
+    rows: dict[str, dict] = {}
+    pairs: list[Pair] = []
+    for line in found:
+        choice = line.name("choice")
+        if choice not in meaning:
+            raise line.refused(
+                "choice", f"'{choice}' is none of {sorted(meaning)}; --choice first={choice}?"
+            )
+        part = "" if line.value("part") is None else line.name("part")
+        axis = OVERALL if edit else GEN_AXIS
+        pairs.append(_pair(line, rows, root, axis=axis, part=part, human=meaning[choice]))
+    return _checked(found, rows, pairs, root, edit=edit)
+
+
+def _meaning(choices: Mapping[str, Sequence[str]]) -> dict[str, Human]:
+    unknown = sorted(set(choices) - set(HUMANS))
+    if unknown:
+        raise BenchRefused(f"--choice {unknown[0]}=...: a choice is one of {', '.join(HUMANS)}")
+    return {value: human for human in HUMANS for value in choices.get(human, (human,))}
+
+
+def _pair(
+    line: Line, rows: dict[str, dict], root: Path, *, axis: str, part: str, human: Human
+) -> Pair:
+    """A pair of a line, its two rows put into `rows`."""
+    edit = axis != GEN_AXIS
+    shared = {"source_image": line.picture("source_image", root)} if edit else {}
+    text = "instruction" if edit else "prompt"
+    shared[text] = line.text(text)
+    ids = [f"{line.number}:{side}" for side in HUMANS[:2]]
+    for row_id, side in zip(ids, HUMANS[:2], strict=True):
+        picture = line.picture(f"{side}_image", root)
+        rows[row_id] = {**shared, "edited_image" if edit else "image": picture}
+    return Pair(
+        id=_id(line),
+        first=ids[0],
+        second=ids[1],
+        axis=axis,
+        part=part,
+        group=group_of(shared["source_image"] if edit else shared["prompt"]),
+        human=human,
+    )
+
+
+def _id(line: Line) -> str:
+    """The pair's id, a list of which is joined; its line's number where there is none."""
+    value = line.value("id")
+    if isinstance(value, list):
+        return "+".join(str(part) for part in value)
+    return str(line.number) if value is None else line.name("id")
+
+
+def _checked(
+    lines: Sequence[Line], rows: dict[str, dict], pairs: Sequence[Pair], root: Path, *, edit: bool
+) -> tuple[Rows, list[Pair]]:
+    """Rows and pairs; the ids of pairs, with their axis, must differ."""
+    known: dict[tuple[str, str], Line] = {}
+    for line, pair in zip(lines, pairs, strict=True):
+        first = known.setdefault((pair.id, pair.axis), line)
+        if first is not line:
+            raise line.refused("id", f"'{pair.id}' stands in line {first.number} already")
+    places = {
+        row_id: line.place
+        for line, pair in zip(lines, pairs, strict=True)
+        for row_id in (pair.first, pair.second)
+    }
+    made = Rows(kind="edit" if edit else "gen", by_id=rows, places=places, image_root=root)
+    return made, list(pairs)

@@ -1,0 +1,221 @@
+"""The commands for benchmarks that others published: read, asked, measured, reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from foundry.evals.asking import Answers, ask, failures, scores_by_mode
+from foundry.evals.bench import Item, Pair, Rows
+from foundry.evals.bench_files import BenchRefused
+from foundry.evals.bench_tables import markdown, panels
+from foundry.evals.command import Judge, measured, say, write_report
+from foundry.evals.firm_bench import read_firm_bench_edit, read_firm_bench_gen
+from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
+from foundry.evals.pairs_report import measure_pairs
+from foundry.evals.published import published
+from foundry.evals.scores_report import measure_scores
+from pipelines.runtime import Servers
+from pipelines.version import code_version
+
+Words = tuple[str, ...]
+
+
+def firm_bench_edit(
+    *,
+    judge: Judge,
+    data: Path,
+    scores: Path | None = None,
+    column: Words = (),
+    image_root: Path | None = None,
+    out: Path = Path("builds/firm_bench_edit"),
+) -> int:
+    """FIRM-Bench, edits: execution and consistency against human scores of 1 to 5.
+
+    Parameters
+    ----------
+    judge
+        Who is measured, and how it is reached.
+    data
+        The benchmark's folder, with bench_v1.jsonl and result/human_bench_v1.jsonl, or a file.
+    scores
+        The file of human scores, where it is another; of a file as --data, the same lines.
+    column
+        OURS=THEIRS, as often as needed: what a column is called there. Ours: id, source_image,
+        edited_image, instruction, execution, consistency (or axis and score), score_id.
+    image_root
+        The folder that picture paths are relative to; that of the data, if left out.
+    out
+        Folder for answers and the report; what is there is not asked again. One folder a judge.
+
+    """
+
+    def read() -> tuple[Rows, list[Item]]:
+        return read_firm_bench_edit(
+            data, pairs_of("--column", column), scores=scores, image_root=image_root
+        )
+
+    return _run("firm_bench_edit", "FIRM-Bench, edits", read, judge, data, out)
+
+
+def firm_bench_gen(
+    *,
+    judge: Judge,
+    data: Path,
+    scores: Path | None = None,
+    column: Words = (),
+    image_root: Path | None = None,
+    out: Path = Path("builds/firm_bench_gen"),
+) -> int:
+    """FIRM-Bench, generated pictures: how well each follows its prompt, against human scores.
+
+    Parameters
+    ----------
+    judge
+        Who is measured, and how it is reached.
+    data
+        The benchmark's folder, with bench_v1.jsonl and result/human_bench_v1.jsonl, or a file.
+    scores
+        The file of human scores, where it is another; of a file as --data, the same lines.
+    column
+        OURS=THEIRS, as often as needed: what a column is called there. Ours: id, prompt, image,
+        difficulty, score, score_id.
+    image_root
+        The folder that picture paths are relative to; that of the data, if left out.
+    out
+        Folder for answers and the report; what is there is not asked again. One folder a judge.
+
+    """
+
+    def read() -> tuple[Rows, list[Item]]:
+        return read_firm_bench_gen(
+            data, pairs_of("--column", column), scores=scores, image_root=image_root
+        )
+
+    return _run("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, data, out)
+
+
+def editreward_bench(
+    *,
+    judge: Judge,
+    data: Path,
+    column: Words = (),
+    image_root: Path | None = None,
+    out: Path = Path("builds/editreward_bench"),
+) -> int:
+    """EditReward-Bench of EditScore: of two edits, the one that people preferred.
+
+    Parameters
+    ----------
+    judge
+        Who is measured, and how it is reached.
+    data
+        A JSON lines or Parquet file.
+    column
+        OURS=THEIRS, as often as needed: what a column is called there. Ours: id, source_image,
+        first_image (the preferred one), second_image, instruction, task_type, dimension.
+    image_root
+        The folder that picture paths are relative to; that of the file, if left out.
+    out
+        Folder for answers and the report; what is there is not asked again. One folder a judge.
+
+    """
+
+    def read() -> tuple[Rows, list[Pair]]:
+        return read_editreward_bench(data, pairs_of("--column", column), image_root=image_root)
+
+    return _run("editreward_bench", "EditReward-Bench", read, judge, data, out)
+
+
+def pairwise(
+    *,
+    judge: Judge,
+    data: Path,
+    column: Words = (),
+    choice: Words = (),
+    image_root: Path | None = None,
+    out: Path = Path("builds/pairwise"),
+) -> int:
+    """Any set of pairs with a human choice, such as GenAI-Bench or MMRB2.
+
+    Parameters
+    ----------
+    judge
+        Who is measured, and how it is reached.
+    data
+        A JSON lines or Parquet file.
+    column
+        OURS=THEIRS, as often as needed: what a column is called there. Ours: id, prompt (for edits
+        instruction and source_image, both to be mapped), first_image, second_image, choice, part.
+    choice
+        first=VALUE, second=VALUE or tie=VALUE, as often as needed: what a choice is called there.
+    image_root
+        The folder that picture paths are relative to; that of the file, if left out.
+    out
+        Folder for answers and the report; what is there is not asked again. One folder a judge.
+
+    """
+
+    def read() -> tuple[Rows, list[Pair]]:
+        meant: dict[str, list[str]] = {}
+        for word in choice:
+            for ours, theirs in pairs_of("--choice", (word,)).items():
+                meant.setdefault(ours, []).append(theirs)
+        columns = pairs_of("--column", column)
+        return read_pairwise(data, columns, choices=meant, image_root=image_root)
+
+    return _run("pairwise", f"Pairs of {data.name}", read, judge, data, out)
+
+
+COMMANDS = (firm_bench_edit, firm_bench_gen, editreward_bench, pairwise)
+
+
+def pairs_of(option: str, words: Sequence[str]) -> dict[str, str]:
+    """Our names to theirs, of words OURS=THEIRS. Raises BenchRefused."""
+    found: dict[str, str] = {}
+    for word in words:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise BenchRefused(f"{option} {word}: write it as OURS=THEIRS")
+        found[ours] = theirs
+    return found
+
+
+def _run(
+    name: str,
+    title: str,
+    read: Callable[[], tuple[Rows, Sequence[Item] | Sequence[Pair]]],
+    judge: Judge,
+    data: Path,
+    out: Path,
+) -> int:
+    def work(
+        servers: Servers, endpoint: dict[str, Any]
+    ) -> tuple[Sequence[Item] | Sequence[Pair], Answers]:
+        rows, measured_on = read()
+        answers = ask(name, rows, measured_on, out, endpoint=endpoint, servers=servers, say=say)
+        return measured_on, answers
+
+    done = measured(work, out, judge)
+    if isinstance(done, int):
+        return done
+    (measured_on, answers), weights = done
+    by_mode = scores_by_mode(answers)
+    items = [one for one in measured_on if isinstance(one, Item)]
+    pairs = [one for one in measured_on if isinstance(one, Pair)]
+    found = measure_scores(items, by_mode) if items else measure_pairs(pairs, by_mode, answers)
+    found |= {
+        "bench": name,
+        "failures": failures(answers),
+        "published": published(name),
+        "model": judge.model,
+        "weights": weights,
+        **code_version(),
+    }
+    head = f"# {title}\n\nIn brackets: 95% bootstrap intervals, of whole groups that share a "
+    head += f"picture or a prompt ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
+    how = f"{name} {judge.words()} --data {data} --out {out}"
+    label = "MAE" if items else "accuracy, ties wrong"
+    shown = (label, panels(found))
+    return write_report(out / f"{name}.md", head, how, found, markdown(found), shown)
