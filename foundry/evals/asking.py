@@ -17,6 +17,7 @@ from foundry.evals.bench import Item, Pair, Rows, wanted_axes
 from foundry.evals.bench_files import BenchRefused
 from foundry.evals.stages import benchmark_recipe, run_student
 from pipelines.answers import Row
+from pipelines.identity import digest
 from pipelines.rendering import GEN_AXIS
 from pipelines.rows import read_rows
 from pipelines.runtime import Servers
@@ -38,6 +39,12 @@ class Scored:
 
 
 Answers = dict[tuple[str, str], Scored]
+# Score points by row id and axis, None for a failure, as each mode has them.
+ByMode = dict[str, dict[tuple[str, str], float | None]]
+# Columns of an answer that say what it is about.
+_CONTENT = frozenset(
+    {"prompt", "instruction", "image_sha256", "source_image_sha256", "edited_image_sha256"}
+)
 
 
 def ask(
@@ -100,13 +107,13 @@ def _by_source(
     }
 
 
-def scores_by_mode(answers: Answers) -> dict[str, dict[tuple[str, str], float | None]]:
+def scores_by_mode(answers: Answers) -> ByMode:
     """What each mode makes of the answers, in score points, by row id and axis.
 
     None for a reply that could not be used. Where the server gave no label probabilities, there is
     no entry for `expected`.
     """
-    found: dict[str, dict[tuple[str, str], float | None]] = {mode: {} for mode in MODES}
+    found: ByMode = {mode: {} for mode in MODES}
     for key, answer in answers.items():
         greedy, votes = answer.greedy, answer.sampled.get("vote_scores")
         ok = greedy["status"] == "ok"
@@ -116,6 +123,15 @@ def scores_by_mode(answers: Answers) -> dict[str, dict[tuple[str, str], float | 
         for k in AVERAGES:
             found[f"avg@{k}"][key] = fmean(votes[:k]) if votes else None
     return found
+
+
+def content_of(answers: Answers, *asked: tuple[str, str]) -> str:
+    """A short digest of the pictures and texts that rows were scored on."""
+    seen = [
+        [value for name, value in sorted(answers[key].greedy.items()) if name in _CONTENT]
+        for key in asked
+    ]
+    return digest(seen)[:16]
 
 
 def reward(execution: float, consistency: float) -> float:

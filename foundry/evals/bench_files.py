@@ -22,6 +22,7 @@ from pipelines.source_files import (
     parquet_records,
     parquet_types,
 )
+from pipelines.sources import clean_text
 
 
 class BenchRefused(Exception):
@@ -67,7 +68,7 @@ class Line:
         value = self.value(ours)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        return self.text(ours)
+        return clean_text(self.text(ours))
 
     def score(self, ours: str) -> int:
         """A human score, 1 to 5. Raises BenchRefused."""

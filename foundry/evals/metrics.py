@@ -85,12 +85,17 @@ def interval(
     members: dict[Any, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
-    parts = [np.array(rows) for rows in members.values()]
+    rows = np.concatenate([np.array(some) for some in members.values()])
+    sizes = np.array([len(some) for some in members.values()])
+    starts = np.cumsum(sizes) - sizes
     dice = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES):
-        drawn = dice.integers(len(parts), size=len(parts))
-        found.append(metric(np.concatenate([parts[i] for i in drawn])))
+        drawn = dice.integers(len(sizes), size=len(sizes))
+        ends = np.cumsum(sizes[drawn])
+        # Where each row of the draw stands in `rows`: groups one after another.
+        shifts = np.repeat(starts[drawn] - ends + sizes[drawn], sizes[drawn])
+        found.append(metric(rows[np.arange(ends[-1]) + shifts]))
     known = [value for value in found if not np.isnan(value)]
     if not known:
         return float("nan"), float("nan")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from foundry.evals.asking import VOTES, Answers, reward
+from foundry.evals.asking import VOTES, Answers, ByMode, content_of, reward
 from foundry.evals.bench import OVERALL, Pair, asked_axes
 from foundry.evals.metrics import Array, with_interval
-from foundry.evals.scores_report import ByMode, Found
+from foundry.evals.scores_report import Found
 from pipelines.rendering import AXES
 
 # Products of the same scores in another order differ in their last bits.
@@ -38,6 +38,10 @@ def measure_pairs(pairs: Sequence[Pair], by_mode: ByMode, answers: Answers) -> F
                 "axis": pair.axis,
                 "part": pair.part,
                 "group": pair.group,
+                "content": content_of(
+                    answers,
+                    *((row, asked_axes(pair.axis)[0]) for row in (pair.first, pair.second)),
+                ),
                 "human": pair.human,
                 "given": {
                     mode: sides
@@ -97,8 +101,13 @@ def outcomes(humans: Sequence[str], sides: Sequence[Sides]) -> dict[str, Array]:
 
 
 def mean_of_parts(right: Array, parts: Array, rows: Array) -> float:
-    """Mean over the parts, such as task types, of the mean of each that occurs."""
-    return float(np.mean([right[rows][parts[rows] == part].mean() for part in set(parts[rows])]))
+    """Mean over the parts, such as task types, of the mean of each that occurs.
+
+    `parts` numbers the part of each row from 0.
+    """
+    counts = np.bincount(parts[rows])
+    sums = np.bincount(parts[rows], weights=right[rows])
+    return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
 def _slice(axis: str, pairs: Sequence[Pair], by_mode: ByMode, answers: Answers) -> Found:
@@ -117,7 +126,7 @@ def _slice(axis: str, pairs: Sequence[Pair], by_mode: ByMode, answers: Answers) 
 def _mode(pairs: Sequence[Pair], given: Mapping[tuple[str, str], float | None]) -> Found:
     told = [(pair, sides) for pair in pairs if (sides := sides_of(pair, given)) is not None]
     groups = [pair.group for pair, _ in told]
-    parts = np.array([pair.part for pair, _ in told])
+    names, parts = np.unique([pair.part for pair, _ in told], return_inverse=True)
     found = outcomes([pair.human for pair, _ in told], [sides for _, sides in told])
 
     def mean(name: str) -> list[float] | None:
@@ -135,15 +144,15 @@ def _mode(pairs: Sequence[Pair], given: Mapping[tuple[str, str], float | None]) 
         "tie_rate": mean("ties"),
         "first_rate": float(found["first"].sum() / chosen) if chosen else None,
     }
-    if len(set(parts)) > 1:
+    if len(names) > 1:
         result |= {"macro_strict": macro("strict"), "macro_half": macro("half")}
         result["parts"] = [
             {
-                "part": str(part),
+                "part": str(name),
                 "n": int((parts == part).sum()),
-                **{name: float(found[name][parts == part].mean()) for name in found},
+                **{what: float(values[parts == part].mean()) for what, values in found.items()},
             }
-            for part in sorted(set(parts))
+            for part, name in enumerate(names)
         ]
     return result
 
@@ -161,4 +170,5 @@ def _repeated(pairs: Sequence[Pair], answers: Answers) -> list[float] | None:
         if len(told) == len(halves) and None not in told:
             same.append(float(told[0] == told[1]))
             groups.append(pair.group)
-    return with_interval(lambda rows: float(np.array(same)[rows].mean()), groups)
+    found = np.array(same)
+    return with_interval(lambda rows: float(found[rows].mean()), groups)

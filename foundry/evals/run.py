@@ -86,7 +86,7 @@ def _direct(judge: Judge, rows: int, out: Path) -> int:
     if isinstance(done, int):
         return done
     (items, answers), weights = done
-    found = measure_scores(items, scores_by_mode(answers)) | {
+    found = measure_scores(items, scores_by_mode(answers), answers) | {
         "bench": "shapebench-direct",
         "failures": failures(answers),
         "published": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,8 @@ def _run(
     by_mode = scores_by_mode(answers)
     items = [one for one in measured_on if isinstance(one, Item)]
     pairs = [one for one in measured_on if isinstance(one, Pair)]
-    found = measure_scores(items, by_mode) if items else measure_pairs(pairs, by_mode, answers)
+    measure = partial(measure_scores, items) if items else partial(measure_pairs, pairs)
+    found = measure(by_mode, answers)
     found |= {
         "bench": name,
         "failures": failures(answers),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from foundry.evals.asking import Answers, ByMode, content_of
 from foundry.evals.bench import Item
 from foundry.evals.metrics import (
     best_constant,
@@ -23,12 +24,10 @@ from pipelines.rendering import AXES
 from pipelines.replies import SCORES
 
 Found = dict[str, Any]
-# What each mode makes of the answers: score points by row id and axis, None for a failure.
-ByMode = Mapping[str, Mapping[tuple[str, str], float | None]]
 EDIT = "edit"
 
 
-def measure_scores(items: Sequence[Item], by_mode: ByMode) -> Found:
+def measure_scores(items: Sequence[Item], by_mode: ByMode, answers: Answers) -> Found:
     """Everything the report shows.
 
     `slices`, each with how many items there are of each true score, all constants, and an entry a
@@ -45,6 +44,7 @@ def measure_scores(items: Sequence[Item], by_mode: ByMode) -> Found:
                 "axis": item.axis,
                 "part": item.part,
                 "group": item.group,
+                "content": content_of(answers, (item.row, item.axis)),
                 "true": item.true,
                 "given": {
                     mode: given[item.row, item.axis]
