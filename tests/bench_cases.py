@@ -1,11 +1,12 @@
 """Tiny benchmarks of drawn pictures, in the layouts that others publish."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 from chain_cases import draw
+
+ROOT = Path(__file__).parent.parent
 
 
 def write_lines(path, lines):
@@ -89,13 +90,7 @@ GEN_PAIR_WORDS = (
 )  # fmt: skip
 
 
-def run_bench(bench, out, data, url, *words):
-    """The command as a person gives it."""
-    return subprocess.run(
-        [sys.executable, "-m", "foundry.evals.run", bench, "--endpoint", url, "--model", "stub",
-         "--data", str(data), "--out", str(out), *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=Path(__file__).parent.parent,
-    )  # fmt: skip
+def bench_command(bench, out, data, url, *words):
+    """The command as a person gives it, to be run in ROOT."""
+    command = [sys.executable, "-m", "foundry.evals.run", bench, "--endpoint", url]
+    return [*command, "--model", "stub", "--data", str(data), "--out", str(out), *words]

@@ -40,7 +40,7 @@ def read_firm_bench_edit(
     `score` beside the axis's name in `axis`. Raises BenchRefused.
     """
     names = (*AXES, "axis", "score")
-    files = _read(data, columns, scores, image_root, EDIT_COLUMNS, of_rows=(), of_scores=names)
+    files = _read(data, columns, scores, image_root, of_rows=EDIT_COLUMNS, optional=names)
     made = {
         row_id: {
             "source_image": line.picture("source_image", files.image_root),
@@ -77,9 +77,9 @@ def read_firm_bench_gen(
         columns,
         scores,
         image_root,
-        GEN_COLUMNS,
-        of_rows=("difficulty",),
+        of_rows=GEN_COLUMNS,
         of_scores=("score",),
+        part="difficulty",
     )
     made = {
         row_id: {"prompt": line.text("prompt"), "image": line.picture("image", files.image_root)}
@@ -106,19 +106,28 @@ def _read(
     columns: Mapping[str, str],
     scores: Path | None,
     image_root: Path | None,
-    needed: Sequence[str],
     *,
     of_rows: Sequence[str],
-    of_scores: Sequence[str],
+    of_scores: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    part: str | None = None,
 ) -> _Files:
-    """Rows, and the lines of their scores: in a file of their own, or the same lines."""
-    check_columns(columns, ("id", *needed, *of_rows, *of_scores, "score_id"))
+    """Rows, and the lines of their scores: in a file of their own, or the same lines.
+
+    `of_rows` and `of_scores` must be there; `optional` are further columns of scores, `part` one of
+    rows.
+    """
+    of_parts = () if part is None else (part,)
+    check_columns(columns, ("id", *of_rows, *of_parts, *of_scores, *optional, "score_id"))
     if data.is_dir():
         root, rows_file, scores = data, data / ROWS_FILE, scores or data / SCORES_FILE
     else:
         root, rows_file = data.parent, data
-    optional = ("id", *of_rows, *(() if scores else of_scores))
-    lines = read_lines(rows_file, columns, needed=needed, optional=optional)
+    if scores is None:
+        needed, further = (*of_rows, *of_scores), ("id", *of_parts, *optional)
+    else:
+        needed, further = of_rows, ("id", *of_parts)
+    lines = read_lines(rows_file, columns, needed=needed, optional=further)
     if scores is None and all(line.value("id") is None for line in lines):
         rows = {str(line.number): line for line in lines}
     else:
@@ -127,7 +136,8 @@ def _read(
         scored = list(rows.items())
     else:
         columns = {"score_id": columns.get("id", "id"), **columns}
-        lines = read_lines(scores, columns, needed=("score_id",), optional=of_scores)
+        needed = ("score_id", *of_scores)
+        lines = read_lines(scores, columns, needed=needed, optional=optional)
         scored = [(line.name("score_id"), line) for line in lines]
         for row_id, line in scored:
             if row_id not in rows:

@@ -1,0 +1,239 @@
+"""Benchmarks end to end, with the stub for a judge: read, asked, kept, measured, compared."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+from bench_cases import (
+    GEN_PAIR_WORDS,
+    ROOT,
+    bench_command,
+    edit_line,
+    editreward,
+    firm_edit,
+    firm_gen,
+    gen_line,
+    gen_pairs,
+    write_lines,
+)
+from PIL import Image
+from stub_process import stub_process
+
+from foundry.evals import metrics
+from foundry.evals.compare import main as compare_command
+from foundry.evals.run import shapebench
+from foundry.evals.run_benches import Judge, editreward_bench, firm_bench_edit, firm_bench_gen
+
+MODES = ["greedy", "expected", "avg@1", "avg@4", "avg@8"]
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Intervals of fewer draws, for speed."""
+    monkeypatch.setattr(metrics, "RESAMPLES", 100)
+
+
+@pytest.fixture(scope="module")
+def stub():
+    with stub_process() as stub:
+        yield stub
+
+
+def judge(stub, model="stub"):
+    return Judge(model=model, endpoint=stub.url)
+
+
+def asked(stub):
+    return [request for request in stub.requests() if request["kind"] == "judge_score_v1"]
+
+
+def found(out, bench):
+    return json.loads((out / f"{bench}.json").read_text())
+
+
+def rest_of(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".md", ".png"))
+
+
+def test_firm_bench_edit_asks_for_what_has_a_human_score_once_and_reports_it(
+    stub, tmp_path, capsys
+):
+    data, out = firm_edit(tmp_path / "data", rows=9), tmp_path / "out"
+    before = len(asked(stub))
+    assert firm_bench_edit(judge=judge(stub), data=data, out=out) == 0
+    # 9 on execution and 7 on consistency, greedily and with eight votes.
+    requests = asked(stub)[before:]
+    assert len(requests) == 2 * 16
+    assert sorted({request["n"] for request in requests}) == [1, 8]
+    report = found(out, "firm_bench_edit")
+    assert [one["slice"] for one in report["slices"]] == ["execution", "consistency", "edit"]
+    assert [one["n"] for one in report["slices"]] == [9, 7, 16]
+    assert [mode["mode"] for mode in report["slices"][2]["modes"]] == MODES
+    assert report["model"] == "stub"
+    text = (out / "firm_bench_edit.md").read_text()
+    assert "| FIRM-8B | 0.53 | 0.73 | 0.62 |" in text
+    assert "others: [10, 21, 108, 57, 105]" in text
+    assert text in capsys.readouterr().out
+    with Image.open(out / "firm_bench_edit.png") as plot:
+        assert plot.width > 500
+    assert rest_of(out) == [
+        "firm_bench_edit.json", "firm_bench_edit.md", "firm_bench_edit.png", "judge.json"
+    ]  # fmt: skip
+    # Nothing is asked twice, and the same comes out.
+    assert firm_bench_edit(judge=judge(stub), data=data, out=out) == 0
+    assert len(asked(stub)) == before + 2 * 16
+    assert found(out, "firm_bench_edit") == report
+    # One folder a judge.
+    assert firm_bench_edit(judge=judge(stub, "other"), data=data, out=out) == 2
+    assert "answers of another judge" in capsys.readouterr().err
+
+
+def test_rows_that_are_the_same_are_asked_about_once_and_each_is_an_item(stub, tmp_path):
+    # One edit in two lines, a human score on another axis in each.
+    line = edit_line(tmp_path, 1)
+    axes = ("execution", "consistency")
+    lines = [{**line, "id": axis, "axis": axis, "score": 3} for axis in axes]
+    before = len(asked(stub))
+    file = write_lines(tmp_path / "a.jsonl", lines)
+    assert firm_bench_edit(judge=judge(stub), data=file, out=tmp_path / "out") == 0
+    assert len(asked(stub)) == before + 2 * 2
+    report = found(tmp_path / "out", "firm_bench_edit")
+    assert [one["n"] for one in report["slices"]] == [1, 1, 2]
+    assert all(one["given"]["greedy"] for one in report["items"])
+
+
+def test_the_votes_that_are_kept_are_those_that_are_averaged(stub, tmp_path):
+    out = tmp_path / "out"
+    file = firm_gen(tmp_path / "data", rows=4)
+    assert firm_bench_gen(judge=judge(stub), data=file, out=out) == 0
+    (greedy, sampled) = (
+        {row["image_sha256"]: row for row in pq.read_table(path).to_pylist()}
+        for path in sorted((out / "gen" / "judge_gen_scores").glob("*.parquet"))
+    )
+    report = found(out, "firm_bench_gen")
+    for sha256, row in greedy.items():
+        votes = sampled[sha256]["vote_scores"]
+        assert len(votes) == 8
+        given = {"greedy": row["score"], "expected": row["score_expected"]}
+        given |= {f"avg@{k}": sum(votes[:k]) / k for k in (1, 4, 8)}
+        assert any(one["given"] == pytest.approx(given) for one in report["items"])
+
+
+def test_replies_that_cannot_be_used_are_counted_and_never_scored(tmp_path):
+    data, out = editreward(tmp_path / "data", rows=6), tmp_path / "out"
+    with stub_process(invalid_json_share=0.4, gives_logprobs=False) as stub:
+        assert editreward_bench(judge=judge(stub), data=data, out=out) == 0
+    report = found(out, "editreward_bench")
+    failures = report["failures"]["greedy"]
+    assert 0 < failures["without_score"] < failures["answers"] == 16
+    assert failures["reasons"] == {"reply:not_json": failures["without_score"]}
+    failed = 0
+    for one in report["items"]:
+        sides = one["given"]["greedy"]
+        failed += None in sides
+        assert "expected" not in one["given"] or None in one["given"]["expected"]
+    greedy = [one["modes"][0] for one in report["slices"]]
+    assert sum(mode["failures"] for mode in greedy) == failed > 0
+    assert all(mode["strict"][0] <= 1 - mode["failures"] / mode["n"] for mode in greedy)
+
+
+def test_a_picture_that_cannot_be_read_is_told_before_anything_is_asked(stub, tmp_path, capsys):
+    lines = [gen_line(tmp_path, n, score=3) for n in range(3)]
+    (tmp_path / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    file = write_lines(tmp_path / "gen.jsonl", lines)
+    before = stub.log()["arrived"]
+    assert firm_bench_gen(judge=judge(stub), data=file, out=tmp_path / "out") == 2
+    assert f"{file}, line 2: image: " in capsys.readouterr().err
+    assert stub.log()["arrived"] == before
+
+
+def test_pairs_from_the_command_line_and_what_it_refuses(stub, tmp_path):
+    data, out = gen_pairs(tmp_path / "data", rows=10), tmp_path / "out"
+    done = subprocess.run(
+        bench_command("pairwise", out, data, stub.url, *GEN_PAIR_WORDS),
+        capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (one,) = found(out, "pairwise")["slices"]
+    assert (one["n"], one["human_ties"]) == (6, 4)
+    assert one["always_first"] == pytest.approx(1 / 3)
+    assert "both orders agree by construction" in done.stdout
+    assert "| always second | 6 |  | 0.67" in done.stdout
+    done = subprocess.run(
+        bench_command("pairwise", out, data, stub.url, "--column", "choice"),
+        capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert (done.returncode, "write it as OURS=THEIRS" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
+    data, out = firm_gen(tmp_path / "data", rows=24), tmp_path / "out"
+    journal = out / "gen" / "journal" / "judge_gen_scores" / "00000.jsonl"
+    with stub_process(latency_s=(0.0, 8.0)) as stub:
+        run = subprocess.Popen(
+            bench_command("firm_bench_gen", out, data, stub.url),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 60
+            while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+                assert time.monotonic() < deadline
+                assert run.poll() is None
+                time.sleep(0.05)
+        finally:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+        kept = journal.read_bytes().count(b"\n")
+        assert kept < 24
+        stub.become(latency_s=(0.0, 0.0))
+        before = len(asked(stub))
+        assert firm_bench_gen(judge=judge(stub), data=data, out=out) == 0
+        # What was in flight is asked again, and all of the eight votes for the first time.
+        assert len(asked(stub)) - before == 24 - kept + 24
+    assert found(out, "firm_bench_gen")["slices"][-1]["n"] == 24
+
+
+def test_shapebench_in_the_students_way_alone_reports_as_the_others_do(stub, tmp_path):
+    before = len(asked(stub))
+    assert shapebench(judge=judge(stub), rows=32, direct=True, out=tmp_path) == 0
+    # 16 edits on both axes and 16 pictures, greedily and with eight votes, and nothing else.
+    assert len(asked(stub)) - before == 2 * (2 * 16 + 16)
+    report = found(tmp_path, "shapebench-direct-32")
+    slices = {one["slice"]: one["n"] for one in report["slices"]}
+    assert (slices["execution"], slices["consistency"], slices["gen"]) == (16, 16, 16)
+    assert slices["gen new combinations"] + slices["gen known combinations"] == 16
+
+
+def test_two_reports_are_compared_and_other_items_refused(stub, tmp_path, capsys):
+    data = firm_gen(tmp_path / "data", rows=8)
+    for name in ("a", "b"):
+        model = {"a": "stub", "b": "other"}[name]
+        stub.become(models=("stub", "other"))
+        done = firm_bench_gen(judge=judge(stub, model), data=data, out=tmp_path / name)
+        assert done == 0
+    numbers = tmp_path / "numbers.json"
+    capsys.readouterr()
+    assert compare_command(tmp_path / "a", tmp_path / "b", out=numbers) == 0
+    text = capsys.readouterr().out
+    assert "# firm_bench_gen: two judges on the same 8 items" in text
+    assert re.search(r"\| gen \| avg@8 \| MAE, failures as the furthest \| 8 \| \d\.\d\d \|", text)
+    assert json.loads(numbers.read_text())["b"] == "other"
+    fewer = firm_gen(tmp_path / "fewer", rows=6)
+    assert firm_bench_gen(judge=judge(stub), data=fewer, out=tmp_path / "c") == 0
+    assert compare_command(tmp_path / "a", tmp_path / "c") == 2
+    told = capsys.readouterr().err
+    assert "not the same items: 2 of 8 are in the first report alone: 6 (gen), 7 (gen)" in told
+    (tmp_path / "none").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "foundry.evals.compare", tmp_path / "a", tmp_path / "none"],
+        capture_output=True, text=True, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.endswith("give the .json of one report; there are: none\n")
