@@ -71,6 +71,16 @@ _TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "edit_scores": ("edit_score.v1", (*_PAIR, "instruction", "axis", "differences_id")),
     "judge_edit_scores": ("judge_score.v1", (*_PAIR, "instruction", "axis")),
     "judge_gen_scores": ("judge_score.v1", ("prompt", "image_sha256", "image_seen_sha256")),
+    "judge_pair_choices": (
+        "judge_choice.v1",
+        (
+            "prompt",
+            "first_image_sha256",
+            "second_image_sha256",
+            "first_image_seen_sha256",
+            "second_image_seen_sha256",
+        ),
+    ),
 }
 
 

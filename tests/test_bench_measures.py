@@ -10,11 +10,18 @@ from scipy import stats
 
 from foundry.evals import metrics
 from foundry.evals.asking import MODES, Scored, failures, reward, scores_by_mode
+from foundry.evals.asking_pairs import Choices
 from foundry.evals.bench import Item, Pair
 from foundry.evals.bench_tables import markdown
 from foundry.evals.comparing import NotComparable, compare
 from foundry.evals.metrics import interval, quadratic_kappa, spearman
-from foundry.evals.pairs_report import mean_of_parts, measure_pairs, outcomes, preference
+from foundry.evals.pairs_report import (
+    mean_of_parts,
+    measure_alone,
+    measure_together,
+    outcomes,
+    preference,
+)
 from foundry.evals.published import published
 from foundry.evals.scores_report import measure_scores
 
@@ -49,7 +56,7 @@ def pair(number, human="first", *, axis="gen", part="", group=None):
 
 
 def one_slice(items, answers):
-    (found,) = measure_scores(items, scores_by_mode(answers), answers)["slices"]
+    (found,) = measure_scores(items, answers)["slices"]
     return found, {mode["mode"]: mode for mode in found["modes"]}
 
 
@@ -64,8 +71,7 @@ def test_firm_benchs_constant_figures_follow_from_its_published_score_counts():
     items = counted("execution", edit["execution"]) + counted("consistency", edit["consistency"])
     items += counted("gen", published("firm_bench_gen")["score_counts"]["gen"])
     answers = {(one.row, one.axis): answer(4) for one in items}
-    by_mode = {"greedy": scores_by_mode(answers)["greedy"]}
-    found = {s["slice"]: s for s in measure_scores(items, by_mode, answers)["slices"]}
+    found = {s["slice"]: s for s in measure_scores(items, answers)["slices"]}
     assert {name: one["n"] for name, one in found.items()} == {
         "execution": 301,
         "consistency": 256,
@@ -76,9 +82,9 @@ def test_firm_benchs_constant_figures_follow_from_its_published_score_counts():
     for name, figure in figures.items():
         assert round(found[name]["constants"][4]["mae"], 3) == figure
         # A judge that always says 4 measures the same, and ranks nothing.
-        (mode,) = found[name]["modes"]
-        assert round(mode["mae"][0], 3) == figure
-        assert mode["spearman"] is None
+        greedy = found[name]["modes"][0]
+        assert round(greedy["mae"][0], 3) == figure
+        assert greedy["spearman"] is None
     # By hand, from the counts: each true score weighs the same.
     assert found["gen"]["constants"][4]["macro_mae"] == pytest.approx((3 + 2 + 1 + 0 + 1) / 5)
 
@@ -157,7 +163,7 @@ def test_a_server_without_probabilities_has_no_expected_score_and_that_is_no_fai
 def test_nothing_at_all_is_answered_and_the_report_stands():
     items = [item(i, 1 + i) for i in range(3)]
     answers = {(one.row, "gen"): answer(None) for one in items}
-    found = measure_scores(items, scores_by_mode(answers), answers)
+    found = measure_scores(items, answers)
     json.dumps(found, allow_nan=False)
     text = markdown(found | {"published": None, "failures": failures(answers)})
     assert "| gen | greedy | 3 | 3 | - | - | - | - | 3.00" in text
@@ -203,7 +209,7 @@ def test_accuracy_over_parts_weighs_each_part_the_same():
     for i, one in enumerate(pairs):
         answers[one.first, "gen"] = answer(4)
         answers[one.second, "gen"] = answer(2 if i < 3 else 4)
-    (found,) = measure_pairs(pairs, scores_by_mode(answers), answers)["slices"]
+    (found,) = measure_alone(pairs, answers)["slices"]
     greedy = found["modes"][0]
     assert (greedy["strict"][0], greedy["half"][0]) == (0.75, 0.875)
     assert (greedy["macro_strict"][0], greedy["macro_half"][0]) == (0.5, 0.75)
@@ -218,7 +224,7 @@ def test_accuracy_over_parts_weighs_each_part_the_same():
 def test_what_people_did_not_decide_is_left_out_and_counted():
     pairs = [pair(0, "first"), pair(1, "tie"), pair(2, "second")]
     answers = {(row, "gen"): answer(3) for one in pairs for row in (one.first, one.second)}
-    (found,) = measure_pairs(pairs, scores_by_mode(answers), answers)["slices"]
+    (found,) = measure_alone(pairs, answers)["slices"]
     assert (found["n"], found["human_ties"], found["always_first"]) == (2, 1, 0.5)
     assert found["modes"][0]["first_rate"] is None
 
@@ -228,7 +234,7 @@ def test_an_edit_as_a_whole_is_compared_by_the_reward_of_both_axes():
     scores = {one.first: (5, 2), one.second: (4, 5)}
     answers = {(row, axis): answer(score) for row, both in scores.items()
                for axis, score in zip(("execution", "consistency"), both, strict=True)}  # fmt: skip
-    found = measure_pairs([one], scores_by_mode(answers), answers)
+    found = measure_alone([one], answers)
     # 1 x 0.7 against 0.75 x 1.
     assert found["items"][0]["given"]["greedy"] == pytest.approx((0.7, 0.75))
     assert found["slices"][0]["modes"][0]["strict"][0] == 0
@@ -242,8 +248,37 @@ def test_votes_repeat_a_preference_where_both_halves_agree():
         (pairs[1].first, "gen"): answer(5, [5] * 4 + [1] * 4),
         (pairs[1].second, "gen"): answer(3, [3] * 8),
     }
-    (found,) = measure_pairs(pairs, scores_by_mode(answers), answers)["slices"]
+    (found,) = measure_alone(pairs, answers)["slices"]
     assert found["repeated"][0] == 0.5
+
+
+def choice(place):
+    """An answer about two pictures shown at once; None: a failure."""
+    about = {"first_image_sha256": "a", "second_image_sha256": "b", "faults": []}
+    ok = place is not None
+    return {**about, "status": "ok" if ok else "rejected", "reason": None if ok else "reply:empty",
+            "choice": place}  # fmt: skip
+
+
+def test_both_orders_tell_a_preference_from_a_habit():
+    humans = ("first", "first", "second", "first", "tie")
+    pairs = [pair(i, human) for i, human in enumerate(humans)]
+    # Swapped, the pair's first picture is shown second.
+    told = [("first", "second"), ("first", "first"), ("first", "second"), ("second", None)]
+    told.append(("second", "first"))
+    choices = [Choices(as_given=choice(a), swapped=choice(b)) for a, b in told]
+    (found,) = measure_together(pairs, choices)["slices"]
+    modes = {mode["mode"]: mode for mode in found["modes"]}
+    # The first is right, the second a habit, the third wrong both times, the fourth failed once.
+    assert modes["as given"]["strict"][0] == 2 / 4
+    assert modes["swapped"]["strict"][0] == 1 / 4
+    assert modes["swapped"]["failures"] == 1
+    both = modes["both orders"]
+    assert (both["strict"][0], both["half"][0], both["tie_rate"][0]) == (1 / 4, 1.5 / 4, 1 / 4)
+    assert both["failures"] == 1
+    # Whatever people said, the last pair was asked about too.
+    assert found["orders"]["consistent"][0] == 3 / 4
+    assert found["orders"]["shown_first"][0] == (0.5 + 1 + 0.5 + 0.5) / 4
 
 
 def report(given_, *, bench="firm_bench_gen", **more):

@@ -28,7 +28,13 @@ from stub_process import stub_process
 from foundry.evals import metrics
 from foundry.evals.compare import main as compare_command
 from foundry.evals.run import shapebench
-from foundry.evals.run_benches import Judge, editreward_bench, firm_bench_edit, firm_bench_gen
+from foundry.evals.run_benches import (
+    Judge,
+    editreward_bench,
+    firm_bench_edit,
+    firm_bench_gen,
+    pairwise,
+)
 
 MODES = ["greedy", "expected", "avg@1", "avg@4", "avg@8"]
 
@@ -171,6 +177,36 @@ def test_pairs_from_the_command_line_and_what_it_refuses(stub, tmp_path):
     )  # fmt: skip
     assert (done.returncode, "write it as OURS=THEIRS" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
+
+
+def test_a_judge_of_pairs_sees_both_pictures_in_both_orders(stub, tmp_path, capsys):
+    data, out = gen_pairs(tmp_path / "data", rows=10), tmp_path / "out"
+    columns = ("first_image=left_image", "second_image=right_image", "choice=vote_type")
+    choices = ("first=leftvote", "second=rightvote", "tie=tievote", "tie=bothbad_vote")
+    before = len(stub.requests())
+
+    def run(more=columns):
+        return pairwise(judge=judge(stub), data=data, column=more, choice=choices, together=True,
+                        out=out)  # fmt: skip
+
+    assert run() == 0
+    requests = [r for r in stub.requests()[before:] if r["kind"] == "judge_choice_v1"]
+    assert len(requests) == 2 * 10
+    assert {r["pictures_bytes"] + r["pictures_uuid"] for r in requests} == {2}
+    report = found(out, "pairwise-together")
+    (one,) = report["slices"]
+    assert [mode["mode"] for mode in one["modes"]] == ["as given", "swapped", "both orders"]
+    assert 0 <= one["orders"]["consistent"][0] <= 1
+    table = pq.read_table(next((out / "gen" / "judge_pair_choices").glob("*.parquet"))).to_pylist()
+    shown = {(row["first_image_sha256"], row["second_image_sha256"]) for row in table}
+    assert shown == {pair[::-1] for pair in shown}
+    assert len(shown) == 20
+    assert "swap consistency" in capsys.readouterr().out
+    before = len(stub.requests())
+    assert run() == 0
+    assert [r for r in stub.requests()[before:] if r["kind"] == "judge_choice_v1"] == []
+    assert run(("instruction=prompt", "source_image=left_image", *columns)) == 2
+    assert "edits have a source picture" in capsys.readouterr().err
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pipelines.pair_choice import pair_stages
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rendering import render_report
-from pipelines.settings import ScoreSettings
+from pipelines.settings import ScoreSettings, StageSettings
 from pipelines.stages import CHARACTERS_PER_TOKEN, edit_stages, gen_stages
 from pipelines.student import student_stages
 from prompts import load_prompt, parse_prompt, prompt_ids
@@ -33,6 +34,7 @@ VALID = {
     "edit_score.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_score_only.v1": {"score": 5},
+    "judge_choice.v1": {"reasoning": "Only the second has a car.", "choice": "second"},
     "rewrite_instruction.v1": {"instruction": "Make the car green."},
     "rationale_comparison.v1": {"reasoning": "Only the first sees the car.", "better": "first"},
 }
@@ -43,6 +45,7 @@ INVALID = {
     "edit_score.v1": {"reasoning": "The car is blue.", "score": 5, "confidence": 1},
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 0},
     "judge_score_only.v1": {"reasoning": "The car is blue.", "score": 5},
+    "judge_choice.v1": {"reasoning": "Neither has a car.", "choice": "tie"},
     "rewrite_instruction.v1": {"instruction": ""},
     "rationale_comparison.v1": {"reasoning": "Only the first sees the car.", "better": "both"},
 }
@@ -98,6 +101,7 @@ def test_the_longest_legal_reply_fits_the_reply_budget():
         for kind, recipe in (("gen", gen), ("edit", edit))
         for stage in student_stages(kind, ScoreSettings(), recipe.endpoints.judge[0]).values()
     ]
+    students += pair_stages(StageSettings(), gen.endpoints.judge[0]).values()
     for stage in [*gen_stages(gen).values(), *edit_stages(edit).values(), *students]:
         characters = max_characters(request_schema(stage.schema_id))
         assert characters <= CHARACTERS_PER_TOKEN * (stage.max_tokens + 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -62,10 +62,7 @@ def ask(
     What `out` holds already is not asked again. Raises BenchRefused for a row whose picture or text
     cannot be used, before anything is asked; else as `run_student`.
     """
-    source = out / f"{name}.jsonl"
-    lines = [json.dumps({"id": row_id, **row}) for row_id, row in rows.by_id.items()]
-    write_bytes(source, "".join(f"{line}\n" for line in lines).encode())
-    sources = [{"kind": "jsonl", "path": str(source), "image_root": str(rows.image_root)}]
+    sources = write_source(name, rows, out)
     found: list[dict[tuple[str, str], Row]] = []
     for votes in (1, VOTES):
         recipe = benchmark_recipe(rows.kind, out / rows.kind, sources, endpoint, votes=votes)
@@ -81,13 +78,27 @@ def ask(
     return {key: Scored(greedy=answer, sampled=sampled[key]) for key, answer in greedy.items()}
 
 
-def _plan(ingested: Sequence[Row], rows: Rows, measured: Sequence[Item | Pair]) -> AxesOf:
-    """The axes that each row is asked about, those of its duplicates among them."""
-    wanted = wanted_axes(measured)
-    axes: dict[str, dict[str | None, None]] = {}
+def write_source(name: str, rows: Rows, out: Path) -> list[dict[str, Any]]:
+    """Write the rows as a source that a recipe can name. Returns the recipe's `sources`."""
+    path = out / f"{name}.jsonl"
+    lines = [json.dumps({"id": row_id, **row}) for row_id, row in rows.by_id.items()]
+    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    return [{"kind": "jsonl", "path": str(path), "image_root": str(rows.image_root)}]
+
+
+def refuse_rejected(ingested: Sequence[Row], rows: Rows) -> None:
+    """Raises BenchRefused for a row whose picture or text cannot be used."""
     for row in ingested:
         if row["status"] == "rejected":
             raise BenchRefused(f"{rows.places[row['source_id']]}: {row['detail']}")
+
+
+def _plan(ingested: Sequence[Row], rows: Rows, measured: Sequence[Item | Pair]) -> AxesOf:
+    """The axes that each row is asked about, those of its duplicates among them."""
+    refuse_rejected(ingested, rows)
+    wanted = wanted_axes(measured)
+    axes: dict[str, dict[str | None, None]] = {}
+    for row in ingested:
         of_row = axes.setdefault(row["duplicate_of"] or row["row_id"], {})
         of_row.update(dict.fromkeys(wanted[row["source_id"]]))
     return lambda row: tuple(axes[row["row_id"]])
@@ -142,9 +153,18 @@ def reward(execution: float, consistency: float) -> float:
 
 def failures(answers: Answers) -> dict[str, Any]:
     """How many answers have no score, by the reason of the last reply, and were asked for again."""
+    return failures_of(
+        {
+            name: [getattr(answer, name) for answer in answers.values()]
+            for name in ("greedy", "sampled")
+        }
+    )
+
+
+def failures_of(replies: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+    """The same of any answers, by what they are called."""
     found: dict[str, Any] = {}
-    for name in ("greedy", "sampled"):
-        rows = [getattr(answer, name) for answer in answers.values()]
+    for name, rows in replies.items():
         reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
         found[name] = {
             "answers": len(rows),

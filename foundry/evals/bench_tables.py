@@ -98,6 +98,15 @@ def _part_table(found: Found) -> list[str]:
 
 
 def _order_text(found: Found) -> list[str]:
+    if "orders" in found["slices"][0]:
+        orders = found["slices"][0]["orders"]
+        return [
+            "Both pictures are shown at once, in both orders; the two together prefer a picture "
+            "only where they agree, else it is a tie. They agree in this share of pairs (swap "
+            f"consistency): {table_cell(orders['consistent'])}. The picture shown first is chosen "
+            f"in this share of answers: {table_cell(orders['shown_first'])}; a judge without a "
+            "habit is at 0.50."
+        ]
     repeated = ", ".join(f"{s['slice']} {table_cell(s['repeated'])}" for s in found["slices"])
     return [
         "Every picture is scored in a request of its own, so the order of the two cannot matter: "

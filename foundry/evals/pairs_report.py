@@ -10,48 +10,127 @@ from typing import Any
 
 import numpy as np
 
-from foundry.evals.asking import VOTES, Answers, ByMode, content_of, reward
+from foundry.evals.asking import VOTES, Answers, content_of, reward, scores_by_mode
+from foundry.evals.asking_pairs import AS_GIVEN, BOTH, SWAPPED, Choices
 from foundry.evals.bench import OVERALL, Pair, asked_axes
 from foundry.evals.metrics import Array, with_interval
 from foundry.evals.scores_report import Found
+from pipelines.answers import Row
+from pipelines.identity import digest
 from pipelines.rendering import AXES
 
 # Products of the same scores in another order differ in their last bits.
 SAME = 1e-9
+# What both pictures of a pair are given; None for one that has no score.
 Sides = tuple[float | None, float | None]
+# The sides of each pair as each mode has them; None where the mode says nothing of the pair.
+Given = Mapping[str, Sequence[Sides | None]]
 
 
-def measure_pairs(pairs: Sequence[Pair], by_mode: ByMode, answers: Answers) -> Found:
-    """Everything the report shows.
+def measure_alone(pairs: Sequence[Pair], answers: Answers) -> Found:
+    """Everything the report shows of a judge that scores one picture at a time.
 
-    `slices`, an entry an axis: how people chose, an entry a mode, those of each part, and how often
-    one half of the votes prefers what the other half does. `items` is for comparing two reports.
+    As `_measure`; in each slice, `repeated` says how often one half of the votes prefers what the
+    other half does.
     """
-    return {
-        "slices": [
-            _slice(axis, [pair for pair in pairs if pair.axis == axis], by_mode, answers)
-            for axis in dict.fromkeys(pair.axis for pair in pairs)
-        ],
-        "items": [
-            {
-                "id": pair.id,
-                "axis": pair.axis,
-                "part": pair.part,
-                "group": pair.group,
-                "content": content_of(
-                    answers,
-                    *((row, asked_axes(pair.axis)[0]) for row in (pair.first, pair.second)),
-                ),
-                "human": pair.human,
-                "given": {
-                    mode: sides
-                    for mode, given in by_mode.items()
-                    if (sides := sides_of(pair, given)) is not None
-                },
-            }
-            for pair in pairs
-        ],
+    by_mode = scores_by_mode(answers)
+    given = {mode: [sides_of(pair, some) for pair in pairs] for mode, some in by_mode.items()}
+    contents = [
+        content_of(answers, *((row, asked_axes(pair.axis)[0]) for row in (pair.first, pair.second)))
+        for pair in pairs
+    ]
+    found = _measure(pairs, given, contents)
+    for one in found["slices"]:
+        one["repeated"] = _repeated([p for p in pairs if p.axis == one["slice"]], answers)
+    return found
+
+
+def measure_together(pairs: Sequence[Pair], choices: Sequence[Choices]) -> Found:
+    """Everything the report shows of a judge that sees both pictures at once.
+
+    As `_measure`; in the slice, `orders` says how often both orders prefer the same (`consistent`),
+    and how often the picture shown first is chosen (`shown_first`).
+    """
+    given: dict[str, list[Sides | None]] = {
+        AS_GIVEN: [_chosen(one.as_given, first="first") for one in choices],
+        SWAPPED: [_chosen(one.swapped, first="second") for one in choices],
     }
+    given[BOTH] = [_mean(*both) for both in zip(given[AS_GIVEN], given[SWAPPED], strict=True)]
+    contents = [
+        digest([one.as_given[f"{side}_image_sha256"] for side in ("first", "second")])[:16]
+        for one in choices
+    ]
+    found = _measure(pairs, given, contents)
+    (of_all,) = found["slices"]
+    of_all["orders"] = _orders(pairs, choices)
+    return found
+
+
+def _chosen(answer: Row, *, first: str) -> Sides:
+    """1 for the picture that was chosen and 0 for the other; `first` is where the pair's first stood."""
+    if answer["status"] != "ok":
+        return None, None
+    return (1.0, 0.0) if answer["choice"] == first else (0.0, 1.0)
+
+
+def _mean(one: Sides | None, other: Sides | None) -> Sides:
+    """The share of both orders that each picture was chosen in: a tie where they disagree."""
+    told = [side for sides in (one, other) for side in sides or () if side is not None]
+    if len(told) < 4:
+        return None, None
+    return (told[0] + told[2]) / 2, (told[1] + told[3]) / 2
+
+
+def _orders(pairs: Sequence[Pair], choices: Sequence[Choices]) -> Found:
+    answered = [
+        (pair.group, one.as_given["choice"], one.swapped["choice"])
+        for pair, one in zip(pairs, choices, strict=True)
+        if one.as_given["status"] == one.swapped["status"] == "ok"
+    ]
+    groups = [group for group, *_ in answered]
+    consistent = np.array([a != b for _, a, b in answered], float)
+    first = np.array([((a == "first") + (b == "first")) / 2 for _, a, b in answered])
+    return {
+        "consistent": with_interval(lambda rows: float(consistent[rows].mean()), groups),
+        "shown_first": with_interval(lambda rows: float(first[rows].mean()), groups),
+    }
+
+
+def _measure(pairs: Sequence[Pair], given: Given, contents: Sequence[str]) -> Found:
+    """`slices`, an entry an axis: how people chose, and an entry a mode, with those of each part.
+
+    `items` is for comparing two reports.
+    """
+    slices = []
+    for axis in dict.fromkeys(pair.axis for pair in pairs):
+        places = [i for i, p in enumerate(pairs) if p.axis == axis and p.human != "tie"]
+        decided = [pairs[i] for i in places]
+        first = [pair.human == "first" for pair in decided]
+        slices.append(
+            {
+                "slice": axis,
+                "n": len(decided),
+                "human_ties": sum(pair.axis == axis for pair in pairs) - len(decided),
+                "always_first": float(np.mean(first)) if first else None,
+                "modes": [
+                    {"mode": mode, **_mode(decided, [sides[i] for i in places])}
+                    for mode, sides in given.items()
+                ],
+            }
+        )
+    items = [
+        {
+            "id": pair.id,
+            "axis": pair.axis,
+            "part": pair.part,
+            "group": pair.group,
+            "content": content,
+            "human": pair.human,
+            "given": {mode: sides[i] for mode, sides in given.items() if sides[i] is not None},
+        }
+        for i, (pair, content) in enumerate(zip(pairs, contents, strict=True))
+    ]
+    return {"slices": slices, "items": items}
 
 
 def sides_of(pair: Pair, given: Mapping[tuple[str, str], float | None]) -> Sides | None:
@@ -110,21 +189,8 @@ def mean_of_parts(right: Array, parts: Array, rows: Array) -> float:
     return float((sums[counts > 0] / counts[counts > 0]).mean())
 
 
-def _slice(axis: str, pairs: Sequence[Pair], by_mode: ByMode, answers: Answers) -> Found:
-    decided = [pair for pair in pairs if pair.human != "tie"]
-    first = [pair.human == "first" for pair in decided]
-    return {
-        "slice": axis,
-        "n": len(decided),
-        "human_ties": len(pairs) - len(decided),
-        "always_first": float(np.mean(first)) if first else None,
-        "repeated": _repeated(decided, answers),
-        "modes": [{"mode": mode, **_mode(decided, given)} for mode, given in by_mode.items()],
-    }
-
-
-def _mode(pairs: Sequence[Pair], given: Mapping[tuple[str, str], float | None]) -> Found:
-    told = [(pair, sides) for pair in pairs if (sides := sides_of(pair, given)) is not None]
+def _mode(pairs: Sequence[Pair], given: Sequence[Sides | None]) -> Found:
+    told = [(pair, sides) for pair, sides in zip(pairs, given, strict=True) if sides is not None]
     groups = [pair.group for pair, _ in told]
     names, parts = np.unique([pair.part for pair, _ in told], return_inverse=True)
     found = outcomes([pair.human for pair, _ in told], [sides for _, sides in told])
@@ -158,7 +224,9 @@ def _mode(pairs: Sequence[Pair], given: Mapping[tuple[str, str], float | None]) 
 
 
 def _repeated(pairs: Sequence[Pair], answers: Answers) -> list[float] | None:
-    """Share of pairs for which both halves of the votes prefer the same, or neither."""
+    """Share of the pairs that people decided for which both halves of the votes prefer the same, or
+    neither.
+    """
     halves: list[dict[tuple[str, str], float | None]] = [{}, {}]
     for key, answer in answers.items():
         votes: list[Any] = answer.sampled.get("vote_scores") or []
@@ -166,6 +234,8 @@ def _repeated(pairs: Sequence[Pair], answers: Answers) -> list[float] | None:
             half[key] = float(np.mean(some)) if some else None
     same, groups = [], []
     for pair in pairs:
+        if pair.human == "tie":
+            continue
         told = [preference(sides) for half in halves if (sides := sides_of(pair, half))]
         if len(told) == len(halves) and None not in told:
             same.append(float(told[0] == told[1]))

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter, validators
 
 from foundry.evals import balancing_tables, bench_tables, quality_tables, run_benches
 from foundry.evals.asking import Answers as DirectAnswers
-from foundry.evals.asking import ask, failures, scores_by_mode
+from foundry.evals.asking import ask, failures
 from foundry.evals.balancing import measure_balance, run_balance
 from foundry.evals.bench import Item
 from foundry.evals.command import Judge, measured, say, write_report
@@ -86,7 +86,7 @@ def _direct(judge: Judge, rows: int, out: Path) -> int:
     if isinstance(done, int):
         return done
     (items, answers), weights = done
-    found = measure_scores(items, scores_by_mode(answers), answers) | {
+    found = measure_scores(items, answers) | {
         "bench": "shapebench-direct",
         "failures": failures(answers),
         "published": None,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from foundry.evals.asking import Answers, ask, failures, scores_by_mode
+from foundry.evals.asking import ask, failures, failures_of
+from foundry.evals.asking_pairs import AS_GIVEN, SWAPPED, ask_pairs
 from foundry.evals.bench import Item, Pair, Rows
 from foundry.evals.bench_files import BenchRefused
 from foundry.evals.bench_tables import markdown, panels
 from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.firm_bench import read_firm_bench_edit, read_firm_bench_gen
 from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
-from foundry.evals.pairs_report import measure_pairs
+from foundry.evals.pairs_report import measure_alone, measure_together
 from foundry.evals.published import published
-from foundry.evals.scores_report import measure_scores
+from foundry.evals.scores_report import Found, measure_scores
 from pipelines.runtime import Servers
 from pipelines.version import code_version
 
@@ -57,7 +57,7 @@ def firm_bench_edit(
             data, pairs_of("--column", column), scores=scores, image_root=image_root
         )
 
-    return _run("firm_bench_edit", "FIRM-Bench, edits", read, judge, data, out)
+    return _score("firm_bench_edit", "FIRM-Bench, edits", read, judge, data, out)
 
 
 def firm_bench_gen(
@@ -94,7 +94,7 @@ def firm_bench_gen(
             data, pairs_of("--column", column), scores=scores, image_root=image_root
         )
 
-    return _run("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, data, out)
+    return _score("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, data, out)
 
 
 def editreward_bench(
@@ -126,7 +126,7 @@ def editreward_bench(
     def read() -> tuple[Rows, list[Pair]]:
         return read_editreward_bench(data, pairs_of("--column", column), image_root=image_root)
 
-    return _run("editreward_bench", "EditReward-Bench", read, judge, data, out)
+    return _score("editreward_bench", "EditReward-Bench", read, judge, data, out)
 
 
 def pairwise(
@@ -136,6 +136,7 @@ def pairwise(
     column: Words = (),
     choice: Words = (),
     image_root: Path | None = None,
+    together: bool = False,
     out: Path = Path("builds/pairwise"),
 ) -> int:
     """Any set of pairs with a human choice, such as GenAI-Bench or MMRB2.
@@ -153,6 +154,8 @@ def pairwise(
         first=VALUE, second=VALUE or tie=VALUE, as often as needed: what a choice is called there.
     image_root
         The folder that picture paths are relative to; that of the file, if left out.
+    together
+        Show a judge of pairs both pictures at once, in both orders, instead of scoring each alone.
     out
         Folder for answers and the report; what is there is not asked again. One folder a judge.
 
@@ -166,7 +169,10 @@ def pairwise(
         columns = pairs_of("--column", column)
         return read_pairwise(data, columns, choices=meant, image_root=image_root)
 
-    return _run("pairwise", f"Pairs of {data.name}", read, judge, data, out)
+    title = f"Pairs of {data.name}"
+    if together:
+        return _choose(f"{title}, shown together", read, judge, data, out)
+    return _score("pairwise", title, read, judge, data, out)
 
 
 COMMANDS = (firm_bench_edit, firm_bench_gen, editreward_bench, pairwise)
@@ -183,7 +189,7 @@ def pairs_of(option: str, words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _run(
+def _score(
     name: str,
     title: str,
     read: Callable[[], tuple[Rows, Sequence[Item] | Sequence[Pair]]],
@@ -191,33 +197,65 @@ def _run(
     data: Path,
     out: Path,
 ) -> int:
-    def work(
-        servers: Servers, endpoint: dict[str, Any]
-    ) -> tuple[Sequence[Item] | Sequence[Pair], Answers]:
-        rows, measured_on = read()
-        answers = ask(name, rows, measured_on, out, endpoint=endpoint, servers=servers, say=say)
-        return measured_on, answers
+    """Each row scored in a request of its own."""
 
+    def work(servers: Servers, endpoint: dict[str, Any]) -> Found:
+        rows, of_rows = read()
+        answers = ask(name, rows, of_rows, out, endpoint=endpoint, servers=servers, say=say)
+        items = [one for one in of_rows if isinstance(one, Item)]
+        pairs = [one for one in of_rows if isinstance(one, Pair)]
+        found = measure_scores(items, answers) if items else measure_alone(pairs, answers)
+        return found | {"failures": failures(answers)}
+
+    return _report(name, title, work, judge, f"--data {data}", out)
+
+
+def _choose(
+    title: str, read: Callable[[], tuple[Rows, Sequence[Pair]]], judge: Judge, data: Path, out: Path
+) -> int:
+    """Both pictures of a pair in one request, in both orders."""
+
+    def work(servers: Servers, endpoint: dict[str, Any]) -> Found:
+        rows, pairs = read()
+        if rows.kind != "gen":
+            raise BenchRefused("--together is for generated pictures: edits have a source picture")
+        choices = ask_pairs(
+            "pairwise", rows, pairs, out, endpoint=endpoint, servers=servers, say=say
+        )
+        replies = {
+            AS_GIVEN: [one.as_given for one in choices],
+            SWAPPED: [one.swapped for one in choices],
+        }
+        return measure_together(pairs, choices) | {"failures": failures_of(replies)}
+
+    return _report("pairwise-together", title, work, judge, f"--together --data {data}", out)
+
+
+def _report(
+    name: str,
+    title: str,
+    work: Callable[[Servers, dict[str, Any]], Found],
+    judge: Judge,
+    words: str,
+    out: Path,
+) -> int:
     done = measured(work, out, judge)
     if isinstance(done, int):
         return done
-    (measured_on, answers), weights = done
-    by_mode = scores_by_mode(answers)
-    items = [one for one in measured_on if isinstance(one, Item)]
-    pairs = [one for one in measured_on if isinstance(one, Pair)]
-    measure = partial(measure_scores, items) if items else partial(measure_pairs, pairs)
-    found = measure(by_mode, answers)
+    found, weights = done
+    bench = name.removesuffix("-together")
     found |= {
         "bench": name,
-        "failures": failures(answers),
-        "published": published(name),
+        "published": published(bench),
         "model": judge.model,
         "weights": weights,
         **code_version(),
     }
-    head = f"# {title}\n\nIn brackets: 95% bootstrap intervals, of whole groups that share a "
-    head += f"picture or a prompt ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
-    how = f"{name} {judge.words()} --data {data} --out {out}"
-    label = "MAE" if items else "accuracy, ties wrong"
+    head = (
+        f"# {title}\n\nIn brackets: 95% bootstrap intervals, of whole groups that share a picture "
+        f"or a prompt ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
+    )
+    label = "accuracy, ties wrong" if "human" in found["items"][0] else "MAE"
+    how = f"{bench} {judge.words()} {words} --out {out}"
     shown = (label, panels(found))
     return write_report(out / f"{name}.md", head, how, found, markdown(found), shown)

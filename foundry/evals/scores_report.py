@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from foundry.evals.asking import Answers, ByMode, content_of
+from foundry.evals.asking import Answers, ByMode, content_of, scores_by_mode
 from foundry.evals.bench import Item
 from foundry.evals.metrics import (
     best_constant,
@@ -27,13 +27,14 @@ Found = dict[str, Any]
 EDIT = "edit"
 
 
-def measure_scores(items: Sequence[Item], by_mode: ByMode, answers: Answers) -> Found:
+def measure_scores(items: Sequence[Item], answers: Answers) -> Found:
     """Everything the report shows.
 
     `slices`, each with how many items there are of each true score, all constants, and an entry a
     mode; `items`, for comparing two reports. A measure is [value, lower end, upper end], None where
     it is undefined.
     """
+    by_mode = scores_by_mode(answers)
     return {
         "slices": [
             {"slice": name, **_slice(some, by_mode)} for name, some in slices(items).items()

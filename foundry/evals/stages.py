@@ -12,10 +12,12 @@ from pipelines.build import Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, groups_of, run_chain
 from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
+from pipelines.pair_choice import pair_stages, run_pair
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows
 from pipelines.runtime import Runtime, Servers
+from pipelines.settings import StageSettings
 from pipelines.shard_run import ShardRun, run_and_finish, run_groups
 from pipelines.stages import Stage, edit_stages, gen_stages
 from pipelines.student import AxesOf, StudentAnswer, all_axes, run_student_group, student_stages
@@ -97,6 +99,31 @@ def run_student(
         axes_of = plan(rows)
         n_answers = sum(len(axes_of(row)) for group in groups_of(kind, rows) for row in group)
         return {stage.table: n_answers for stage in stages.values()}
+
+    return _run(recipe, stages, chain, expected, servers=servers, say=say, title=title)
+
+
+def run_pairs(
+    recipe: GenRecipe,
+    *,
+    servers: Servers,
+    say: Say,
+    title: str,
+    plan: Callable[[list[Row]], list[list[Row]]],
+) -> list[Row]:
+    """Choices of the better of two generated pictures, each pair shown in both orders.
+
+    `plan` sees the rows before anything is asked and makes pairs of them, each row with its `order`
+    in the bucket. Returns two answers a pair, in the order of the pairs. Raises as `run_teacher`,
+    and as `plan`.
+    """
+    stages = pair_stages(StageSettings(), recipe.endpoints.judge[0])
+
+    async def chain(rows: list[Row], run: ShardRun, at_once: int) -> list[Row]:
+        return await run_groups(plan(rows), run_pair, run, at_once=at_once)
+
+    def expected(rows: list[Row]) -> dict[str, int]:
+        return {stage.table: 2 * len(plan(rows)) for stage in stages.values()}
 
     return _run(recipe, stages, chain, expected, servers=servers, say=say, title=title)
 
