@@ -67,7 +67,10 @@ def measure_together(pairs: Sequence[Pair], choices: Sequence[Choices]) -> Found
 
 
 def _chosen(answer: Row, *, first: str) -> Sides:
-    """1 for the picture that was chosen and 0 for the other; `first` is where the pair's first stood."""
+    """1 for the picture that was chosen and 0 for the other.
+
+    `first` is the place in the request that the pair's first picture had.
+    """
     if answer["status"] != "ok":
         return None, None
     return (1.0, 0.0) if answer["choice"] == first else (0.0, 1.0)
