@@ -155,9 +155,23 @@ def test_failures_move_no_correlation_and_every_one_is_counted():
 
 def test_a_server_without_probabilities_has_no_expected_score_and_that_is_no_failure():
     items = [item(i, 1 + i) for i in range(3)]
-    _, modes = one_slice(items, {(one.row, "gen"): answer(one.true) for one in items})
+    given_ = [1, None, 3]
+    answers = {(one.row, "gen"): answer(s) for one, s in zip(items, given_, strict=True)}
+    _, modes = one_slice(items, answers)
     assert (modes["expected"]["n"], modes["expected"]["failures"]) == (0, 0)
     assert modes["expected"]["mae"] is None
+    # One reply has them: the one that came without is left out, the failure is one.
+    answers["r2", "gen"] = answer(3, expected=2.5)
+    _, modes = one_slice(items, answers)
+    assert (modes["expected"]["n"], modes["expected"]["failures"]) == (2, 1)
+
+
+def test_a_part_that_one_score_says_nothing_of_is_a_gap_in_the_table():
+    pairs = [pair(i, part=("add", "remove", "text")[i]) for i in range(3)]
+    answers = {(row, "gen"): answer(3, expected=None if i == 2 else 2.0)
+               for i, one in enumerate(pairs) for row in (one.first, one.second)}  # fmt: skip
+    found = measure_alone(pairs, answers) | {"published": None, "failures": failures(answers)}
+    assert "| text | 1 | 0.00 | - | 0.00 |" in markdown(found)
 
 
 def test_nothing_at_all_is_answered_and_the_report_stands():

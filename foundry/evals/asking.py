@@ -121,15 +121,16 @@ def _by_source(
 def scores_by_mode(answers: Answers) -> ByMode:
     """What each mode makes of the answers, in score points, by row id and axis.
 
-    None for a reply that could not be used. Where the server gave no label probabilities, there is
-    no entry for `expected`.
+    None for a reply that could not be used. `expected` has no entry for a reply that came without
+    label probabilities, and none at all where no reply has them.
     """
     found: ByMode = {mode: {} for mode in MODES}
+    has_probs = any(answer.greedy.get("score_expected") is not None for answer in answers.values())
     for key, answer in answers.items():
         greedy, votes = answer.greedy, answer.sampled.get("vote_scores")
         ok = greedy["status"] == "ok"
         found[GREEDY][key] = float(greedy["score"]) if ok else None
-        if not ok or greedy["score_expected"] is not None:
+        if has_probs and not (ok and greedy["score_expected"] is None):
             found[EXPECTED][key] = greedy["score_expected"] if ok else None
         for k in AVERAGES:
             found[f"avg@{k}"][key] = fmean(votes[:k]) if votes else None

@@ -91,9 +91,15 @@ def _part_table(found: Found) -> list[str]:
             table_row("part", "pairs", *names, *(f"ties, {name}" for name in names)),
             table_rule(2 + 2 * len(names)),
         ]
-        for rows in zip(*(mode["parts"] for mode in with_parts), strict=True):
-            cells = [f"{row[name]:.2f}" for name in ("strict", "ties") for row in rows]
-            lines.append(table_row(rows[0]["part"], rows[0]["n"], *cells))
+        by_part = [{row["part"]: row for row in mode["parts"]} for mode in with_parts]
+        for part in sorted({part for rows in by_part for part in rows}):
+            n = max(rows[part]["n"] for rows in by_part if part in rows)
+            cells = [
+                table_number(rows[part][name] if part in rows else None)
+                for name in ("strict", "ties")
+                for rows in by_part
+            ]
+            lines.append(table_row(part, n, *cells))
     return lines
 
 
