@@ -8,6 +8,7 @@ from io import BytesIO
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+MOST_COLUMNS = 3
 OURS, OTHERS = "#2f6db3", "#8a97a6"
 # A measure [value, lower end, upper end], [value] of one without an interval, None: undefined.
 Mark = tuple[str, Sequence[float] | None]
@@ -16,12 +17,15 @@ Mark = tuple[str, Sequence[float] | None]
 def draw_measures(panels: Sequence[tuple[str, Sequence[Mark]]], label: str) -> bytes:
     """A panel a slice, a line a mark, as PNG. `label` says what is measured."""
     longest = max(len(marks) for _, marks in panels)
-    size = (1.6 + 3.2 * len(panels), 1.2 + 0.28 * longest)
+    columns = min(MOST_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (1.6 + 3.2 * columns, (1.2 + 0.28 * longest) * rows)
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, marks) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
+    places = figure.subplots(rows, columns, squeeze=False).flatten()
+    for empty in places[len(panels) :]:
+        empty.set_axis_off()
+    for axes, (title, marks) in zip(places, panels, strict=False):
         for place, (_, mark) in enumerate(marks):
             if mark is None:
                 continue
