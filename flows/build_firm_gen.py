@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from prefect import State, flow
 
-from flows.command_line import run_in_foreground
+from flows.command_line import print_funnel, run_in_foreground
 from flows.run import run_flow, shard_threads
 from pipelines.recipe import GenRecipe
 
@@ -53,7 +53,7 @@ def main(
         A field to set over the recipe, such as `--set output=builds/other`; may be repeated.
 
     """
-    return run_in_foreground(build_firm_gen, recipe, GenRecipe, settings)
+    return run_in_foreground(build_firm_gen, recipe, GenRecipe, settings, print_funnel)
 
 
 if __name__ == "__main__":

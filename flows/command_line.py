@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, RunSettings
 
-R = TypeVar("R", bound=Recipe)
+R = TypeVar("R", bound=RunSettings)
 
 
 class RecipeRefused(Exception):
@@ -76,9 +76,16 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def run_in_foreground(
-    flow: Callable[..., Any], recipe_path: Path, model: type[R], settings: Sequence[str]
+    flow: Callable[..., Any],
+    recipe_path: Path,
+    model: type[R],
+    settings: Sequence[str],
+    tell: Callable[[R, Mapping[str, Any]], None],
 ) -> int:
-    """Run a flow here with a progress bar a stage; print its funnel. Returns the exit status."""
+    """Run a flow here with a progress bar a stage. Returns the exit status.
+
+    `tell` prints what came of it, from the recipe and the manifest.
+    """
     try:
         recipe = load_recipe(recipe_path, model, parse_settings(settings))
     except RecipeRefused as error:
@@ -89,7 +96,7 @@ def run_in_foreground(
     if not state.is_completed():
         print(f"\n{state.message}", file=sys.stderr)  # noqa: T201 - a command's own output
         return 1
-    print_funnel(recipe, state.result())
+    tell(recipe, state.result())
     return 0
 
 

@@ -1,16 +1,16 @@
-"""The one line of work behind both flows: rows, shards, dataset, law, manifest."""
+"""The one line of work behind the building flows: rows, shards, dataset, law, manifest."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from prefect import State, Task, get_run_logger, task
 from prefect.futures import PrefectFuture
@@ -19,11 +19,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import report_build, shown_in_prefect
 from flows.command_line import RecipeRefused, check_recipe
-from pipelines.build import BuildRefused, fixed_buckets, locked_build
+from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, run_chain
 from pipelines.chat import EndpointDown, RequestStuck
 from pipelines.controls import rows_and_controls
 from pipelines.dataset import stage_digests, write_dataset
+from pipelines.dataset_reading import DatasetUnreadable
+from pipelines.dataset_rows import PICTURES
+from pipelines.export.conversations import ExportRefused
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import Benchmarks, read_benchmarks
 from pipelines.ingest import ingest
@@ -31,7 +34,7 @@ from pipelines.launch import LaunchFailed
 from pipelines.law import LawBroken, check_law
 from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
-from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.recipe import EditRecipe, GenRecipe, RunSettings
 from pipelines.rows import kind_of
 from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun, run_and_finish
@@ -41,6 +44,7 @@ from pipelines.stages import Stage, edit_stages, gen_stages
 from pipelines.version import code_version
 
 AnyRecipe = GenRecipe | EditRecipe
+ShardWork = Callable[[], Awaitable[Any]]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -59,8 +63,10 @@ class BuildFailed(Exception):
 KNOWN_ERRORS = (
     BuildFailed,
     BuildRefused,
+    DatasetUnreadable,
     EndpointDown,
     EndpointUnfit,
+    ExportRefused,
     Interrupted,
     LaunchFailed,
     LawBroken,
@@ -72,7 +78,7 @@ KNOWN_ERRORS = (
 )
 
 
-def _known_errors_fail_quietly(work: Callable[P, R]) -> Callable[P, R | State]:
+def known_errors_fail_quietly(work: Callable[P, R]) -> Callable[P, R | State]:
     """Turn an error that a person can mend into a failed state with its message, no trace."""
 
     @wraps(work)
@@ -86,7 +92,7 @@ def _known_errors_fail_quietly(work: Callable[P, R]) -> Callable[P, R | State]:
 
 
 def shard_threads() -> Any:
-    """The task runner of both flows: threads that only wait, so many are cheap.
+    """The task runner of the building flows: threads that only wait, so many are cheap.
 
     How many shards really are in flight is the recipe's `shards_in_flight`.
     """
@@ -99,7 +105,7 @@ def stages_of(recipe: AnyRecipe) -> dict[str, Stage]:
 
 
 @task(name="ingest", persist_result=False)
-@_known_errors_fail_quietly
+@known_errors_fail_quietly
 def ingest_sources(
     recipe: AnyRecipe, build: str, n_buckets: int, n_rows: int | None
 ) -> dict[str, Any]:
@@ -123,28 +129,47 @@ def ingest_sources(
 
 
 @task(name="shard", task_run_name="shard-{bucket:05d}", persist_result=False)
-@_known_errors_fail_quietly
+@known_errors_fail_quietly
 def run_shard(recipe: AnyRecipe, build: str, bucket: int) -> dict[str, int]:
     """One bucket through all stages. Returns the number of new rows a table."""
+
+    def work(runtime: Runtime) -> tuple[ShardRun, ShardWork]:
+        kind = kind_of(recipe)
+        rows, controls = rows_and_controls(runtime.build, kind, bucket, recipe.control_share)
+        at_once = sum(e.max_in_flight for e in recipe.endpoints.judge)
+        run = shard_run(runtime, bucket, stages_of(recipe))
+        return run, partial(run_chain, kind, [*rows, *controls], run, at_once=at_once)
+
+    return run_in_slot(build, bucket, work)
+
+
+def shard_run(runtime: Runtime, bucket: int, stages: Mapping[str, Stage]) -> ShardRun:
+    """The answers of a bucket, asked for and counted by a runtime.
+
+    To be made in the shard's own thread: reading a bucket's tables must not hold up the loop.
+    """
+    return ShardRun(
+        runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
+    )
+
+
+def run_in_slot(
+    build: str, bucket: int, make: Callable[[Runtime], tuple[ShardRun, ShardWork]]
+) -> dict[str, int]:
+    """Do a shard's work when one of the places for shards is free. Returns new rows a table.
+
+    Raises Interrupted, BuildFailed, and what the work raises.
+    """
     runtime = _RUNTIMES.get(build)
     if runtime is None:
         raise Interrupted("the run was interrupted")
     with runtime.shard_slots:
         if runtime.stopped_by is not None:
             raise BuildFailed(f"not started: {runtime.stopped_by}")
-        return _run_one(recipe, runtime, bucket)
+        return _run_one(runtime, bucket, *make(runtime))
 
 
-def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]:
-    kind = kind_of(recipe)
-    rows, controls = rows_and_controls(runtime.build, kind, bucket, recipe.control_share)
-    stages = stages_of(recipe)
-    at_once = sum(e.max_in_flight for e in recipe.endpoints.judge)
-    # Made here, in the shard's own thread: reading a bucket's tables must not hold up the loop.
-    run = ShardRun(
-        runtime.build, bucket, stages, chat_of=runtime.chat_of, on_answer=runtime.on_answer
-    )
-    work = partial(run_chain, kind, [*rows, *controls], run, at_once=at_once)
+def _run_one(runtime: Runtime, bucket: int, run: ShardRun, work: ShardWork) -> dict[str, int]:
     future = runtime.submit(run_and_finish(work, run))
     try:
         _, new = future.result()
@@ -164,7 +189,7 @@ def _run_one(recipe: AnyRecipe, runtime: Runtime, bucket: int) -> dict[str, int]
 
 
 @task(name="dataset", persist_result=False)
-@_known_errors_fail_quietly
+@known_errors_fail_quietly
 def finish_build(recipe: AnyRecipe, build: str, n_buckets: int) -> dict[str, Any]:
     """Write `dataset/` and `rejects/`, check the build law, write the manifest. Returns it."""
     runtime, path, stages = _RUNTIMES[build], Path(build), stages_of(recipe)
@@ -212,37 +237,64 @@ def run_build(
         unknown = recipe.sources[counts.index(None)].path
         raise BuildFailed(f"{unknown}: its size is not known beforehand; set 'limit' or 'buckets'")
     n_rows = None if None in counts else sum(n or 0 for n in counts)
+    kind = kind_of(recipe)
+    pictures = len(PICTURES[kind])
     with ExitStack() as stack:
-        stack.enter_context(locked_build(path))
-        n_buckets = fixed_buckets(
-            path,
-            kind_of(recipe),
-            wanted=recipe.buckets,
-            rows=n_rows or 0,
-            shard_rows=recipe.shard_rows,
+        runtime, n_buckets = stack.enter_context(
+            running(recipe, kind, rows=n_rows or 0, pictures=pictures, say=say)
         )
-        counters = Counters()
-        servers = SHARED_SERVERS.get()
-        runtime = Runtime(recipe, path, counters=counters, say=say, servers=servers)
-        stack.enter_context(shown(counters, title=f"build-firm-{kind_of(recipe)}"))
-        stack.enter_context(shown_in_prefect(counters, name=path.name))
-        stack.enter_context(runtime)
-        _RUNTIMES[build] = runtime
-        stack.callback(_RUNTIMES.pop, build)
         _BENCHMARKS[build] = benchmarks
         stack.callback(_BENCHMARKS.pop, build)
-        counts_of_rows = _call(ingest_sources, recipe, build, n_buckets, n_rows)["by_status"]
+        counts_of_rows = call_task(ingest_sources, recipe, build, n_buckets, n_rows)["by_status"]
         _check_sources_share(recipe, counts_of_rows)
-        _expect_answers(recipe, path, n_buckets, counters)
+        _expect_answers(recipe, path, n_buckets, runtime.counters)
         futures = [submit(run_shard, recipe, build, bucket) for bucket in range(n_buckets)]
-        _wait(futures, runtime)
-        manifest = _call(finish_build, recipe, build, n_buckets)
+        wait_for_shards(futures, runtime)
+        manifest = call_task(finish_build, recipe, build, n_buckets)
         report_build(path)
     _check_reject_share(recipe, manifest)
     return manifest
 
 
-def _call(work: Task[..., Any], *args: Any) -> Any:
+@contextmanager
+def running(
+    recipe: RunSettings,
+    kind: Kind | Literal["preferences"],
+    *,
+    rows: int,
+    pictures: int,
+    say: Callable[[str], None],
+) -> Iterator[tuple[Runtime, int]]:
+    """Own a build's folder, with a runtime and its progress shown. Gives the number of buckets too.
+
+    `rows` fixes that number at the first run; `pictures` is how many a question about a row has.
+    Raises BuildRefused.
+    """
+    path = Path(recipe.output)
+    with ExitStack() as stack:
+        stack.enter_context(locked_build(path))
+        n_buckets = fixed_buckets(
+            path, kind, wanted=recipe.buckets, rows=rows, shard_rows=recipe.shard_rows
+        )
+        counters = Counters()
+        servers = SHARED_SERVERS.get()
+        runtime = Runtime(
+            recipe, path, pictures=pictures, counters=counters, say=say, servers=servers
+        )
+        stack.enter_context(shown(counters, title=f"build-firm-{kind}"))
+        stack.enter_context(shown_in_prefect(counters, name=path.name))
+        stack.enter_context(runtime)
+        _RUNTIMES[str(path)] = runtime
+        stack.callback(_RUNTIMES.pop, str(path))
+        yield runtime, n_buckets
+
+
+def runtime_of(build: str) -> Runtime:
+    """The runtime of a build that this process works on."""
+    return _RUNTIMES[build]
+
+
+def call_task(work: Task[..., Any], *args: Any) -> Any:
     """Run a task here and give its value. Raises BuildFailed with the message of a failed one."""
     state = work(*args, return_state=True)
     if not state.is_completed():
@@ -251,7 +303,7 @@ def _call(work: Task[..., Any], *args: Any) -> Any:
     return state.result()
 
 
-def _wait(futures: list[PrefectFuture[Any]], runtime: Runtime) -> None:
+def wait_for_shards(futures: list[PrefectFuture[Any]], runtime: Runtime) -> None:
     """Wait for all shards. Raises BuildFailed with what stopped the first one that failed."""
     failed = []
     for future in futures:
@@ -313,14 +365,18 @@ def _check_reject_share(recipe: AnyRecipe, manifest: dict[str, Any]) -> None:
         )
 
 
-def run_flow(recipe: AnyRecipe, overrides: Mapping[str, Any] | None) -> dict[str, Any] | State:
-    """The body of both flows: `run_build` with Prefect's logger and task runner."""
+def run_flow(
+    recipe: RunSettings,
+    overrides: Mapping[str, Any] | None,
+    run: Callable[..., dict[str, Any]] = run_build,
+) -> dict[str, Any] | State:
+    """The body of the building flows: `run` with Prefect's logger and task runner."""
     logger = get_run_logger()
     try:
         if overrides:
             recipe = check_recipe(
                 recipe.model_dump(mode="json"), type(recipe), overrides, where="overrides"
             )
-        return run_build(recipe, say=logger.info, submit=Task.submit)
+        return run(recipe, say=logger.info, submit=Task.submit)
     except KNOWN_ERRORS as error:
         return Failed(message=f"{type(error).__name__}: {error}")

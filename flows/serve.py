@@ -1,6 +1,7 @@
 """Serve the flows as deployments named `local`: `python -m flows.serve`.
 
-The parameters of builds default to the demo's recipes; `--gen` and `--edit` name others.
+The parameters of builds default to the demo's recipes; `--gen`, `--edit` and `--preferences` name
+others.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from prefect import serve
 
 from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
+from flows.build_firm_preferences import build_firm_preferences
 from flows.command_line import RecipeRefused, load_recipe
 from flows.publish_dataset import publish_dataset
+from pipelines.preferences.recipe import PreferenceRecipe
 from pipelines.recipe import EditRecipe, GenRecipe
 
 DEMO = Path("examples/demo")
@@ -23,8 +26,13 @@ app = App(name="python -m flows.serve", help_flags=["--help", "-h"], version_fla
 
 
 @app.default
-def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> int:
-    """Serve build-firm-gen, build-firm-edit and publish-dataset, each /local, until interrupted.
+def main(
+    *,
+    gen: Path = DEMO / "gen.yaml",
+    edit: Path = DEMO / "edit.yaml",
+    preferences: Path = DEMO / "preferences.yaml",
+) -> int:
+    """Serve the flows, each /local, until interrupted.
 
     Parameters
     ----------
@@ -32,14 +40,20 @@ def main(*, gen: Path = DEMO / "gen.yaml", edit: Path = DEMO / "edit.yaml") -> i
         Recipe that build-firm-gen/local runs with when a run gives none.
     edit
         The same for build-firm-edit/local.
+    preferences
+        The same for build-firm-preferences/local.
 
     """
     try:
-        recipes = load_recipe(gen, GenRecipe), load_recipe(edit, EditRecipe)
+        recipes = (
+            load_recipe(gen, GenRecipe),
+            load_recipe(edit, EditRecipe),
+            load_recipe(preferences, PreferenceRecipe),
+        )
     except RecipeRefused as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
-    flows: Any = (build_firm_gen, build_firm_edit)
+    flows: Any = (build_firm_gen, build_firm_edit, build_firm_preferences)
     publishing: Any = publish_dataset
     serve(
         *(

@@ -57,17 +57,17 @@ async def get_answer(
     entry: dict[str, Any] = {}
     for attempt in range(first, stage.attempts + 1):
         missing = stage.votes - len(votes)
-        asked = _for_attempt(question, stage, attempt, missing, faults)
+        asked = for_attempt(question, stage, attempt, missing, faults)
         if attempt in kept:
             entry = kept[attempt]
         else:
-            entry = {"attempt": attempt, **await _ask(asked, chat)}
+            entry = {"attempt": attempt, **await ask_once(asked, chat)}
             if "reply" in entry:
                 journal.append(answer_id, entry)
         if "refused" in entry:
             reason, detail = entry["refused"]
             faults.append(f"{reason}: {detail}")
-            return _rejected(answer_id, stage, faults, entry, usage, reason, detail, None)
+            return rejected_row(answer_id, stage, faults, entry, usage, reason, detail, None)
         reply = Reply.from_json(entry["reply"])
         for name in usage:
             usage[name] += getattr(reply, name) or 0
@@ -90,7 +90,7 @@ async def get_answer(
     detail = f"{faults[-1]} (attempt {len(faults)} of {stage.attempts}" + (
         f", {len(votes)} of {stage.votes} votes usable)" if stage.votes > 1 else ")"
     )
-    return _rejected(answer_id, stage, faults, entry, usage, reason, detail, bad)
+    return rejected_row(answer_id, stage, faults, entry, usage, reason, detail, bad)
 
 
 def _read(choice: Choice, stage: Stage, question: Question, *, last: bool) -> dict[str, Any]:
@@ -116,9 +116,10 @@ def _is_same(text: str, other: str) -> bool:
     return normalise_text(text) == normalise_text(other)
 
 
-def _for_attempt(
+def for_attempt(
     question: Question, stage: Stage, attempt: int, missing: int, faults: list[str]
 ) -> Question:
+    """The question as it is asked at an attempt, for as many replies as are missing."""
     seed = stage.sampling["seed"]
     changes: dict[str, Any] = {"n": missing}
     if seed is not None:
@@ -132,7 +133,8 @@ def _for_attempt(
     return replace(question, **changes)
 
 
-async def _ask(question: Question, chat: Chat) -> dict[str, Any]:
+async def ask_once(question: Question, chat: Chat) -> dict[str, Any]:
+    """One request as a journal entry: a reply, or how the server refused. Raises EndpointDown."""
     started = time.time()
     try:
         reply, url = await chat.ask(question)
@@ -167,9 +169,10 @@ async def _label_mass(question: Question, content: str, chat: Chat) -> float | N
     return reply.choices[0].label_mass
 
 
-def _provenance(
+def provenance_of(
     answer_id: str, stage: Stage, faults: list[str], entry: dict[str, Any], usage: dict[str, int]
 ) -> Row:
+    """The columns of an answer that say how it came about."""
     reply = entry.get("reply") or {}
     return {
         "answer_id": answer_id,
@@ -194,7 +197,7 @@ def _accepted(
     attempt: int,
     votes: list[tuple[dict[str, Any], Choice]],
 ) -> Row:
-    row = _provenance(answer_id, stage, faults, entry, usage)
+    row = provenance_of(answer_id, stage, faults, entry, usage)
     row |= {"status": "ok", "reason": None, "detail": None, "raw_reply": None, "attempts": attempt}
     value, choice = votes[0]
     if "score" in value:
@@ -212,7 +215,7 @@ def _accepted(
     return row | value | {"finish_reason": choice.finish_reason}
 
 
-def _rejected(
+def rejected_row(
     answer_id: str,
     stage: Stage,
     faults: list[str],
@@ -222,9 +225,10 @@ def _rejected(
     detail: str,
     bad: Choice | None,
 ) -> Row:
+    """The row of an answer that cannot be used; `bad` is the reply that shows why."""
     # The last for an empty text: a reply that came and said nothing is not one that never came.
     raw = (bad.content or bad.refusal or bad.content) if bad else None
-    return _provenance(answer_id, stage, faults, entry, usage) | {
+    return provenance_of(answer_id, stage, faults, entry, usage) | {
         "status": "rejected",
         "reason": reason,
         "detail": detail,

@@ -58,7 +58,12 @@ def locked_build(path: Path) -> Iterator[Path]:
 
 
 def fixed_buckets(
-    build: Path, kind: Kind, *, wanted: int | None, rows: int, shard_rows: int
+    build: Path,
+    kind: Kind | Literal["preferences"],
+    *,
+    wanted: int | None,
+    rows: int,
+    shard_rows: int,
 ) -> int:
     """The number of buckets of a build: read where it was fixed, else fixed now.
 

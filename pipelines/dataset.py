@@ -29,6 +29,7 @@ from pipelines.dataset_files import SplitWriter, with_pictures
 from pipelines.dataset_rows import (
     REJECT_SCHEMA,
     bucket_outcomes,
+    dataset_schema,
     gated_schema,
     make_reject,
     sort_outcomes,
@@ -87,7 +88,7 @@ def write_dataset(
     matches: list[dict[str, Any]] = []
     gate = make_gate(near, benchmarks, recipe.gates, matches)
     fresh = {name: build / f".{name}.new" for name in (*FOLDERS, "gated")}
-    with _made_anew(*fresh.values()):
+    with made_anew(*fresh.values()):
         passed = _pass_gates(
             build, kind, stages, gate, fresh, recipe.control_share, n_buckets=n_buckets
         )
@@ -100,7 +101,7 @@ def write_dataset(
         )
         chosen = passed.index.with_columns(kept)
         writers = {
-            split: SplitWriter(fresh["dataset"], split, kind, recipe.shard_rows)
+            split: SplitWriter(fresh["dataset"], split, dataset_schema(kind), recipe.shard_rows)
             for split in ("train", "validation")
         }
         inside = recipe.images.originals == "inside"
@@ -125,7 +126,7 @@ def write_dataset(
     # The old manifest must not vouch for the new files; the new one comes last.
     (build / "manifest.json").unlink(missing_ok=True)
     for name in FOLDERS:
-        _replace(fresh[name], build / name)
+        replace_folder(fresh[name], build / name)
     listed = pl.DataFrame(matches, schema=dict.fromkeys(_MATCHES, pl.String))
     write_bytes(build / "contamination.csv", listed.write_csv().encode())
     return Written(
@@ -274,7 +275,7 @@ def _histograms(
 
 
 @contextmanager
-def _made_anew(*folders: Path) -> Iterator[None]:
+def made_anew(*folders: Path) -> Iterator[None]:
     """Empty folders, removed again when what fills them fails: a full disk stays no fuller."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -287,7 +288,8 @@ def _made_anew(*folders: Path) -> Iterator[None]:
         raise
 
 
-def _replace(fresh: Path, final: Path) -> None:
+def replace_folder(fresh: Path, final: Path) -> None:
+    """Put a folder in the place of another; there is never half of one under its name."""
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():

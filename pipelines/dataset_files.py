@@ -1,4 +1,4 @@
-"""The files of `dataset/`: each split in files of so many rows, pictures inside or by path."""
+"""The files of a dataset: each split in files of so many rows, pictures inside or by path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.answers import Row
 from pipelines.build import Kind
-from pipelines.dataset_rows import PICTURES, dataset_schema, make_reject
+from pipelines.dataset_rows import PICTURES, make_reject
 from pipelines.shards import ROWS_PER_GROUP
 
 
@@ -46,9 +46,9 @@ def _image(picture: dict[str, Any], *, inside: bool) -> dict[str, Any]:
 class SplitWriter:
     """Writes one split into files of about `rows_per_file` rows; names are known at the end."""
 
-    def __init__(self, folder: Path, split: str, kind: Kind, rows_per_file: int) -> None:
+    def __init__(self, folder: Path, split: str, schema: pa.Schema, rows_per_file: int) -> None:
         self._folder, self._split, self._rows_per_file = folder, split, rows_per_file
-        self._schema = dataset_schema(kind)
+        self._schema = schema
         self._open: pq.ParquetWriter | None = None
         self._counts: list[int] = []
         self._held: list[Row] = []

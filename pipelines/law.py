@@ -54,7 +54,7 @@ def check_law(build: Path) -> Law:
     lost = source.join(ended, on=["row_id", "axis"], how="anti")
     unknown = ended.join(source, on=["row_id", "axis"], how="anti")
     faults = {"doubled": doubled, "doubled in rows/": again, "lost": lost, "from nowhere": unknown}
-    broken = [_describe(what, frame) for what, frame in faults.items() if frame.height]
+    broken = [describe_ids(what, frame) for what, frame in faults.items() if frame.height]
     if broken:
         raise LawBroken(f"{build}: the build law does not hold: {'; '.join(broken)}")
     return Law(
@@ -83,7 +83,8 @@ def _with_axes(ids: pl.DataFrame, axes: tuple[str, ...]) -> pl.DataFrame:
     return ids.join(pl.DataFrame({"axis": list(axes)}), how="cross").select("row_id", "axis")
 
 
-def _describe(what: str, frame: pl.DataFrame) -> str:
+def describe_ids(what: str, frame: pl.DataFrame) -> str:
+    """How many rows are at fault, and up to three of them by id and axis."""
     # Joins and `unique` keep no order, and a message that changes from run to run misleads.
     first = frame.sort("row_id", "axis").head(3)
     examples = ", ".join("/".join(filter(None, row)) for row in first.iter_rows())

@@ -21,10 +21,36 @@ from pipelines.settings import (
 )
 
 
-class Recipe(Settings):
-    """What both flows need. Paths are relative to the folder that the run is started in."""
+class RunSettings(Settings):
+    """What every flow that asks models needs. Paths are relative to the folder it is started in."""
 
     output: str = Field(min_length=1, description="The build's folder.")
+    shard_rows: int = Field(default=1000, ge=1, le=20_000)
+    buckets: int | None = Field(
+        default=None, ge=1, description="Fixed at the first run; empty: rows / shard_rows."
+    )
+    shards_in_flight: int = Field(default=2, ge=1, le=64)
+    reject_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    outage_timeout_s: float = Field(default=900, gt=0)
+
+    @model_validator(mode="after")
+    def _a_pool_is_one_model(self) -> RunSettings:
+        for role, pool in self.roles().items():
+            models = {(e.model_name, e.revision) for e in pool}
+            if len(models) > 1:
+                raise ValueError(f"endpoints.{role}: all must serve the same model, got {models}")
+            if any(e.extra_body != pool[0].extra_body for e in pool):
+                raise ValueError(f"endpoints.{role}: all must have the same extra_body")
+        return self
+
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
+        """The endpoint pool of each role."""
+        raise NotImplementedError("use the recipe of a flow")
+
+
+class Recipe(RunSettings):
+    """What both builds need."""
+
     sources: Sources
     images: ImageLimits = ImageLimits()
     gates: Gates = Gates()
@@ -32,14 +58,7 @@ class Recipe(Settings):
     control_share: float = Field(
         default=0.01, ge=0.0, le=1.0, description="Of control rows, at least one a kind and bucket."
     )
-    shard_rows: int = Field(default=1000, ge=1, le=20_000)
-    buckets: int | None = Field(
-        default=None, ge=1, description="Fixed at the first run; empty: rows / shard_rows."
-    )
-    shards_in_flight: int = Field(default=2, ge=1, le=64)
-    reject_share: float = Field(default=0.1, ge=0.0, le=1.0)
     validation_share: float = Field(default=0.05, ge=0.0, lt=1.0)
-    outage_timeout_s: float = Field(default=900, gt=0)
 
     @model_validator(mode="after")
     def _columns_are_ours(self) -> Recipe:
@@ -57,26 +76,12 @@ class Recipe(Settings):
             raise ValueError(f"balance.targets: no axis {unknown}; there are {self.axes()}")
         return self
 
-    @model_validator(mode="after")
-    def _a_pool_is_one_model(self) -> Recipe:
-        for role, pool in self.roles().items():
-            models = {(e.model_name, e.revision) for e in pool}
-            if len(models) > 1:
-                raise ValueError(f"endpoints.{role}: all must serve the same model, got {models}")
-            if any(e.extra_body != pool[0].extra_body for e in pool):
-                raise ValueError(f"endpoints.{role}: all must have the same extra_body")
-        return self
-
     def columns_needed(self) -> tuple[str, ...]:
         """Our names of the columns that every source must have."""
         raise NotImplementedError("use GenRecipe or EditRecipe")
 
     def axes(self) -> tuple[str, ...]:
         """The axes that its rows are scored on."""
-        raise NotImplementedError("use GenRecipe or EditRecipe")
-
-    def roles(self) -> dict[str, tuple[Endpoint, ...]]:
-        """The endpoint pool of each role."""
         raise NotImplementedError("use GenRecipe or EditRecipe")
 
 
@@ -110,7 +115,7 @@ class GenRecipe(Recipe):
     def axes(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
         return (GEN_AXIS,)
 
-    def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in RunSettings
         return {"planner": self.endpoints.planner, "judge": self.endpoints.judge}
 
 
@@ -128,7 +133,7 @@ class EditRecipe(Recipe):
     def axes(self) -> tuple[str, ...]:  # noqa: D102 - documented in Recipe
         return AXES
 
-    def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in Recipe
+    def roles(self) -> dict[str, tuple[Endpoint, ...]]:  # noqa: D102 - documented in RunSettings
         judge = self.endpoints.judge
         rewriter = {"rewriter": self.endpoints.rewriter or judge} if self.rewrites.per_row else {}
         return {"judge": judge, **rewriter}

@@ -36,13 +36,15 @@ from pipelines.launch import (
 )
 from pipelines.probe import EndpointUnreachable, probe_endpoint, require
 from pipelines.progress import Counters
-from pipelines.recipe import EditRecipe, Recipe
+from pipelines.recipe import RunSettings
 from pipelines.stages import Stage
 
 T = TypeVar("T")
 # Below this many answers a share says little.
 FEWEST_ANSWERS_TO_STOP = 100
 GC_THRESHOLD = (50_000, 20, 20)
+# Roles that are shown pictures.
+SEEING = ("judge", "student")
 
 
 class TooManyRejects(Exception):
@@ -89,21 +91,23 @@ class Servers:
 class Runtime:
     """The clients of one build in this process. Use as a context manager, from any thread.
 
-    `counters` shows progress; `say` writes one line to the log; `servers` may be shared with other
-    builds, and is then not closed here.
+    `pictures` is how many a question about a row has; `counters` shows progress; `say` writes one
+    line to the log; `servers` may be shared with other builds, and is then not closed here.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: RunSettings,
         build: Path,
         *,
+        pictures: int,
         counters: Counters,
         say: Callable[[str], None],
         servers: Servers | None = None,
     ) -> None:
         self.recipe = recipe
         self.build = build
+        self.pictures = pictures
         self.counters = counters
         self.say = say
         self.probes: dict[str, list[dict[str, Any]]] = {}
@@ -158,9 +162,11 @@ class Runtime:
         if role in self._ready:
             return self._ready[role]
         asked, roles = role, self.recipe.roles()
-        if roles[role] == roles["judge"]:
+        for seeing in SEEING:
             # One server, one limit: two clients would double what `max_in_flight` allows.
-            role = "judge"
+            if roles[asked] == roles.get(seeing):
+                role = seeing
+                break
         if role not in self._chats:
             self._chats[role] = asyncio.ensure_future(self._connect(role))
         self._ready[asked] = await asyncio.shield(self._chats[role])
@@ -202,12 +208,12 @@ class Runtime:
                 model=endpoint.model_name,
                 headers=headers,
                 extra_body=endpoint.extra_body,
-                needs_pictures=role == "judge",
-                pictures=2 if isinstance(self.recipe, EditRecipe) else 1,
+                needs_pictures=role in SEEING,
+                pictures=self.pictures,
                 timeout_s=min(endpoint.timeout_s, self.recipe.outage_timeout_s),
             )
         self.probes.setdefault(role, []).append({"url": url, **asdict(report)})
-        require(report, url=url, model=endpoint.model_name, needs_pictures=role == "judge")
+        require(report, url=url, model=endpoint.model_name, needs_pictures=role in SEEING)
         return ServerState(
             url=url,
             headers=headers,
@@ -265,7 +271,7 @@ def _nothing_to_check() -> None:
     """A server that somebody else runs may come back; only time tells."""
 
 
-def check_keys(recipe: Recipe) -> None:
+def check_keys(recipe: RunSettings) -> None:
     """Raises BuildRefused naming a variable of `api_key_env` that is not set."""
     for pool in recipe.roles().values():
         for endpoint in pool:

@@ -21,6 +21,8 @@ from pipelines.tables import read_answers, write_answers
 T = TypeVar("T")
 ChatOf = Callable[[str], Awaitable[Chat]]
 OnAnswer = Callable[[Stage, Row, bool], None]
+# `get_answer`, or what asks and reads in another way with the same arguments.
+GetAnswer = Callable[..., Awaitable[Row]]
 
 
 class ShardRun:
@@ -59,11 +61,12 @@ class ShardRun:
         contents: tuple[str, ...],
         about: dict[str, Any],
         order: int,
+        get: GetAnswer = get_answer,
     ) -> Row:
         """The row for one answer: the known one, the one being asked, or a new one.
 
-        `order` places new rows in the shard, so that a finished shard does not depend on which
-        answer came first. Raises EndpointDown, OSError, NotAsked.
+        `get` asks for it and reads it. `order` places new rows in the shard, so that a finished
+        shard does not depend on which answer came first. Raises EndpointDown, OSError, NotAsked.
         """
         identity = answer_id(stage.digest, contents)
         known = self._known[stage.table].get(identity)
@@ -75,7 +78,7 @@ class ShardRun:
         pending = self._pending.get(identity)
         if pending is None:
             pending = self._pending[identity] = asyncio.get_running_loop().create_future()
-            row = await self._ask_for_all(pending, stage, question, identity, about, known)
+            row = await self._ask_for_all(pending, get, stage, question, identity, about, known)
             self._new[stage.table].append((order, row))
             self._on_answer(stage, row, True)
             return row
@@ -97,6 +100,7 @@ class ShardRun:
 
     async def _ask(
         self,
+        get: GetAnswer,
         stage: Stage,
         question: Question,
         identity: str,
@@ -107,7 +111,7 @@ class ShardRun:
             raise NotAsked(identity)
         chat = await self._chat_of(stage.role)
         try:
-            row = await get_answer(
+            row = await get(
                 question,
                 answer_id=identity,
                 stage=stage,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipelines.answers import Row
+from pipelines.answers import Row, get_answer
 from pipelines.build import Kind
 from pipelines.chat import Question
 from pipelines.endpoint_settings import Endpoint
 from pipelines.gen_flow import seen_picture
 from pipelines.rendering import AXES, student_prompt, student_prompt_id
 from pipelines.settings import ScoreSettings
-from pipelines.shard_run import ShardRun, gather_or_cancel
+from pipelines.shard_run import GetAnswer, ShardRun, gather_or_cancel
 from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
 from prompts import load_prompt
 
@@ -28,13 +28,20 @@ class StudentAnswer:
     score: Row
 
 
-def student_stages(kind: Kind, settings: ScoreSettings, endpoint: Endpoint) -> dict[str, Stage]:
-    """The one stage of a student, by name."""
+def student_stages(
+    kind: Kind,
+    settings: ScoreSettings,
+    endpoint: Endpoint,
+    *,
+    table: str | None = None,
+    role: str = "judge",
+) -> dict[str, Stage]:
+    """The one stage of a student, by name. `table` left out is that of its scores."""
     name = f"judge_{kind}"
     stage = make_stage(
         name,
-        table=f"{name}_scores",
-        role="judge",
+        table=table or f"{name}_scores",
+        role=role,
         prompt_id=student_prompt_id(edit=kind == "edit"),
         with_pictures=True,
         settings=settings,
@@ -58,6 +65,18 @@ async def run_student_group(
 
 
 async def _score(row: Row, axis: str | None, *, run: ShardRun) -> StudentAnswer:
+    return StudentAnswer(row=row, axis=axis, score=await ask_student(row, axis, run=run))
+
+
+async def ask_student(
+    row: Row,
+    axis: str | None,
+    *,
+    run: ShardRun,
+    logprobs: bool = True,
+    get: GetAnswer = get_answer,
+) -> Row:
+    """The student's answer about a row; `get` as in `ShardRun.answer`. Raises EndpointDown."""
     columns = ("image",) if axis is None else ("source_image", "edited_image")
     stage = run.stages["judge_gen" if axis is None else "judge_edit"]
     pictures = [row[column] for column in columns]
@@ -70,7 +89,7 @@ async def _score(row: Row, axis: str | None, *, run: ShardRun) -> StudentAnswer:
         max_tokens=stage.max_tokens,
         temperature=stage.sampling["temperature"],
         top_p=stage.sampling["top_p"],
-        logprobs=True,
+        logprobs=logprobs,
         sticky=pictures[0]["seen_sha256"],
     )
     about = {
@@ -85,5 +104,4 @@ async def _score(row: Row, axis: str | None, *, run: ShardRun) -> StudentAnswer:
     )
     contents = (*(picture["seen_sha256"] for picture in pictures), text)
     order = 2 * row["order"] + (axis == AXES[1])
-    score = await run.answer(stage, question, contents=contents, about=about, order=order)
-    return StudentAnswer(row=row, axis=axis, score=score)
+    return await run.answer(stage, question, contents=contents, about=about, order=order, get=get)

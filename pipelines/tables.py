@@ -53,6 +53,19 @@ SCORE_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("vote_spread", pa.float64()),
     ("label_mass", pa.float64()),
 )
+# Of each reply asked for, in order: what it says, or the reason why it cannot be used.
+ROLLOUTS = (
+    "rollouts",
+    pa.list_(
+        pa.struct(
+            [
+                ("reasoning", pa.string()),
+                ("score", pa.int64()),
+                ("reason", pa.string()),
+            ]
+        )
+    ),
+)
 _PAIR = (
     "source_image_sha256",
     "edited_image_sha256",
@@ -81,11 +94,20 @@ _TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
             "second_image_seen_sha256",
         ),
     ),
+    "edit_rollouts": ("judge_score.v1", (*_PAIR, "instruction", "axis")),
+    "gen_rollouts": ("judge_score.v1", ("prompt", "image_sha256", "image_seen_sha256")),
+    "comparisons": (
+        "rationale_comparison.v1",
+        ("rollouts_id", "first_rollout", "second_rollout"),
+    ),
 }
+_KEEPS_EVERY_REPLY = frozenset({"edit_rollouts", "gen_rollouts"})
 
 
 def output_columns(table: str) -> list[tuple[str, pa.DataType]]:
     """The columns that hold a table's replies, typed by its JSON Schema, and those of the votes."""
+    if table in _KEEPS_EVERY_REPLY:
+        return [ROLLOUTS]
     properties = load_schema(_TABLES[table][0])["properties"]
     columns = [(name, arrow_type(part)) for name, part in properties.items()]
     return columns + list(SCORE_COLUMNS) if "score" in properties else columns

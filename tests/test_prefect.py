@@ -9,6 +9,7 @@ from real_servers import PREFECT, PYTHON, ROOT, background, run, stop, wait_for
 from stub_server import stub_process
 
 from pipelines.law import check_law
+from pipelines.preferences.recipe import PreferenceRecipe
 from pipelines.recipe import EditRecipe, GenRecipe
 
 pytestmark = pytest.mark.prefect
@@ -51,7 +52,10 @@ def test_the_recipes_of_prefect_yaml_are_those_of_the_demo():
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     deployments = [d for d in deployments if "recipe" in d.get("parameters", {})]
     for deployment, model, name in zip(
-        deployments, (GenRecipe, EditRecipe), ("gen", "edit"), strict=True
+        deployments,
+        (GenRecipe, EditRecipe, PreferenceRecipe),
+        ("gen", "edit", "preferences"),
+        strict=True,
     ):
         demo = yaml.safe_load((ROOT / f"examples/demo/{name}.yaml").read_text())
         recipe = deployment["parameters"]["recipe"]

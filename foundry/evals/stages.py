@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.answers import Row
 from pipelines.build import Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, groups_of, run_chain
+from pipelines.dataset_rows import PICTURES
 from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
 from pipelines.pair_choice import pair_stages, run_pair
@@ -143,7 +144,14 @@ def _run(
     with (
         locked_build(path),
         shown(counters, title=title),
-        Runtime(recipe, path, counters=counters, say=say, servers=servers) as runtime,
+        Runtime(
+            recipe,
+            path,
+            pictures=len(PICTURES[kind_of(recipe)]),
+            counters=counters,
+            say=say,
+            servers=servers,
+        ) as runtime,
     ):
         fixed_buckets(path, kind_of(recipe), wanted=1, rows=0, shard_rows=recipe.shard_rows)
         ingest(recipe, path, n_buckets=1, validation_share=0.0)

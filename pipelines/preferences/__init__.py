@@ -1,0 +1,1 @@
+"""Preference pairs mined from a student's own rollouts on labelled rows."""
