@@ -10,6 +10,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from pipelines.endpoint_settings import Launch
 from pipelines.launch import server_command
 
@@ -102,6 +104,17 @@ def with_torch(script):
     done = run([VLLM_PYTHON, "-c", script], env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
+
+
+def trl_python():
+    """The Python of an environment that has TRL; where there is none the test is skipped."""
+    for name in (".venv-train", ".venv-vllm"):
+        python = ROOT / name / "bin/python"
+        if python.exists():
+            done = subprocess.run([python, "-c", "import trl"], capture_output=True, check=False)
+            if done.returncode == 0:
+                return str(python)
+    return pytest.skip("TRL is installed in neither .venv-train nor .venv-vllm")
 
 
 class VllmProcess:

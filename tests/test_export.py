@@ -16,7 +16,7 @@ from chain_cases import bodies_of, chat_to, edit_rows, gen_rows, make_recipe, wr
 from dataset_cases import change_manifest, make_row, picture, write_build
 from jsonschema import validate
 from PIL import Image
-from real_servers import ROOT
+from real_servers import ROOT, trl_python
 from stub_server import serve_stub
 
 from pipelines.dataset_rows import PICTURES
@@ -375,16 +375,6 @@ loss = trainer.train().training_loss
 print(json.dumps({"learnt": learnt, "loss": loss, "pictures": len(batch["image_grid_thw"]),
                   "as_served": batch["input_ids"][0][:len(served)].tolist() == served.tolist()}))
 """
-
-
-def trl_python():
-    for name in (".venv-train", ".venv-vllm"):
-        python = ROOT / name / "bin/python"
-        if python.exists():
-            done = subprocess.run([python, "-c", "import trl"], capture_output=True, check=False)
-            if done.returncode == 0:
-                return str(python)
-    return pytest.skip("TRL is installed in neither .venv-train nor .venv-vllm")
 
 
 @pytest.mark.slow

@@ -108,7 +108,9 @@ async def mine_row(row: Row, *, run: ShardRun, rules: PairRules) -> Mined:
     answer = await ask_student(row, row["axis"], run=run, logprobs=False, get=get_rollouts)
     if answer["status"] != "ok":
         return _mined(row, answer, reason=answer["reason"])
-    found = find_candidates(usable_rollouts(answer), row["label"], rules=rules, row=name_of(row))
+    found = find_candidates(
+        usable_rollouts(answer), row["label_score"], rules=rules, row=name_of(row)
+    )
     if found.hard or found.reason:
         return _mined(row, answer, hard=found.hard, reason=found.reason)
     comparisons: list[Comparison] = []

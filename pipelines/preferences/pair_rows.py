@@ -29,7 +29,8 @@ _ABOUT = (
     ("row_id", pa.string()),
     ("axis", pa.string()),
     ("split", pa.string()),
-    ("label", pa.int64()),
+    # Not `label`, which TRL takes for a column of its own.
+    ("label_score", pa.int64()),
 )
 _LABEL = (
     ("label_answer_id", pa.string()),

@@ -31,7 +31,7 @@ class Tally:
 
     def add(self, mined: Mined, rules: PairRules) -> None:
         """Count a row's rollouts and comparisons."""
-        label = mined.row["label"]
+        label = mined.row["label_score"]
         answer = mined.answer
         if answer is not None and answer["status"] == "ok":
             for rollout in usable_rollouts(answer):
@@ -52,7 +52,7 @@ class Tally:
     def end(self, mined: Mined, kept: list[Pair], reason: str | None) -> None:
         """Count how a row ended: with pairs, hard, or unpaired with a reason."""
         how = "paired" if kept else "hard" if mined.hard else "unpaired"
-        key = (mined.row["axis"] or "gen", mined.row["label"])
+        key = (mined.row["axis"] or "gen", mined.row["label_score"])
         counts = self.labels.setdefault(key, Counter())
         counts.update({"rows": 1, how: 1, "pairs": len(kept)})
         self.kinds.update(pair.kind for pair in kept)

@@ -104,7 +104,9 @@ def _choose(
         for mined in read_mined(build, bucket, kind, stages, recipe.pairs):
             for n in range(len(mined.pairs)):
                 names.append(_pair_name(mined, n))
-                rows.append((names[-1], mined.row["split"], mined.row["axis"], mined.row["label"]))
+                rows.append(
+                    (names[-1], mined.row["split"], mined.row["axis"], mined.row["label_score"])
+                )
     kept, balanced = choose_rows(
         pl.DataFrame(rows, schema=_INDEX, orient="row"),
         recipe.balance.shares(),
@@ -131,7 +133,10 @@ def _write_row(
     split = mined.row["split"]
     reason, detail = mined.reason, None
     if mined.pairs and not kept:
-        reason, detail = "balance:quota", f"there are enough pairs of label {mined.row['label']}"
+        reason, detail = (
+            "balance:quota",
+            f"there are enough pairs of label {mined.row['label_score']}",
+        )
     if kept:
         images = picture_cells(mined.row)
         rows = [{**pair_row(mined, pair), "images": images} for pair in kept]
