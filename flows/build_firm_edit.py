@@ -13,7 +13,8 @@ from cyclopts import App, Parameter
 from prefect import State, flow
 
 from flows.command_line import print_funnel, run_in_foreground
-from flows.run import run_flow, shard_threads
+from flows.run import run_build
+from flows.work import run_flow, shard_threads
 from pipelines.recipe import EditRecipe
 
 
@@ -31,7 +32,7 @@ def build_firm_edit(
     `overrides` sets single fields of the recipe by dotted name, such as `gen_scores.votes`.
     Returns the build's manifest, or a failed state whose message says what to do.
     """
-    return run_flow(recipe, overrides)
+    return run_flow(recipe, overrides, run_build)
 
 
 app = App(name="python -m flows.build_firm_edit", help_flags=["--help", "-h"], version_flags=[])

@@ -20,7 +20,7 @@ from prefect import State, flow, task
 from prefect.futures import PrefectFuture
 
 from flows.command_line import run_in_foreground
-from flows.run import (
+from flows.work import (
     ShardWork,
     call_task,
     known_errors_fail_quietly,

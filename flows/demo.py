@@ -16,7 +16,7 @@ from cyclopts import App
 from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
 from flows.command_line import RecipeRefused, load_recipe, print_funnel, quiet_prefect
-from flows.run import SHARED_SERVERS
+from flows.work import SHARED_SERVERS
 from foundry.shapeworld.demo_rows import true_scores
 from pipelines.build import Kind
 from pipelines.recipe import EditRecipe, GenRecipe

@@ -62,6 +62,7 @@ ROLLOUTS = (
                 ("reasoning", pa.string()),
                 ("score", pa.int64()),
                 ("reason", pa.string()),
+                ("fault", pa.string()),
             ]
         )
     ),

@@ -12,6 +12,9 @@ import yaml
 from real_servers import PYTHON, ROOT, run
 
 from flows.command_line import check_recipe
+from pipelines.preferences.pair_rows import UNPAIRED_SCHEMA, hard_schema, pair_schema
+from pipelines.preferences.recipe import PreferenceRecipe, RolloutSettings
+from pipelines.preferences.rules import PairRules
 from pipelines.recipe import EditRecipe, GenRecipe
 
 BIN = Path(sys.executable).parent
@@ -111,6 +114,9 @@ def recipes_in_documents():
 
 @pytest.mark.parametrize("value", list(recipes_in_documents()))
 def test_every_recipe_in_the_documents_is_accepted(value):
+    if "dataset" in value:
+        check_recipe(value, PreferenceRecipe, {}, where="document")
+        return
     kind = GenRecipe if "planner" in value.get("endpoints", {}) else EditRecipe
     sources = {"sources": {"kind": "jsonl", "path": "rows.jsonl"}}
     check_recipe({"output": "x", **sources, **value}, kind, {}, where="document")
@@ -131,6 +137,15 @@ def test_every_field_of_a_recipe_is_documented():
                     seen.add(inner_model)
                     models.append(inner_model)
     assert len(seen) >= 5
+
+
+def test_every_field_and_column_of_preferences_is_documented():
+    text = (ROOT / "docs" / "preferences.md").read_text()
+    fields = [n for m in (PreferenceRecipe, RolloutSettings, PairRules) for n in m.model_fields]
+    columns = [*pair_schema().names, *hard_schema().names, *UNPAIRED_SCHEMA.names]
+    sides = re.compile("^(chosen|rejected)_")
+    for name in [*fields, *columns]:
+        assert f"`{sides.sub('*_', name)}`" in text, name
 
 
 def test_every_column_of_a_dataset_is_documented():

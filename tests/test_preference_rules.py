@@ -1,11 +1,14 @@
 """Which rollouts of a row make pairs: cases worked by hand, and laws that always hold."""
 
+import math
+from collections import Counter
 from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.dataset_settings import Balance
 from pipelines.preferences.rules import (
     PairRules,
     Rollout,
@@ -13,6 +16,7 @@ from pipelines.preferences.rules import (
     is_correct,
     settle_comparison,
 )
+from pipelines.preferences.write import balance_pairs
 
 
 def rollouts(*said):
@@ -191,3 +195,41 @@ def test_another_seed_or_row_draws_others():
         for row in ("r", "s")
     }
     assert len(set(made.values())) > 4
+
+
+some_pairs = st.lists(
+    st.tuples(
+        st.sampled_from(["train", "validation"]),
+        st.sampled_from(["execution", "consistency"]),
+        labels,
+    ),
+    max_size=60,
+).map(lambda rows: [(f"row-{i}/0", *row) for i, row in enumerate(rows)])
+
+
+@given(some_pairs, st.sampled_from([0.0, 0.3, 1.0]), st.integers(0, 3))
+def test_labels_are_as_even_as_the_share_that_must_stay_allows(pairs, least_kept, seed):
+    targets = dict.fromkeys(("execution", "consistency"), "uniform")
+    balance = Balance(targets=targets, tolerance=0.1, least_kept=least_kept, seed=seed)
+    stands, done = balance_pairs(pairs, balance)
+    for one in done:
+        kept = Counter(
+            label
+            for name, split, axis, label in pairs
+            if name in stands and (split, axis) == (one.split, one.axis)
+        )
+        assert [kept[label] for label in range(1, 6)] == one.after
+        n, before = sum(one.after), sum(one.before)
+        # Even but for a row that is not to be halved, or no more than must stay.
+        even = one.largest_deviation <= 0.1 + 1 / max(n, 1)
+        assert even or n <= math.ceil(least_kept * before)
+    assert balance_pairs(pairs, balance)[0] == stands
+
+
+@given(some_pairs, some_pairs)
+def test_pairs_of_another_axis_change_nothing(pairs, more):
+    balance = Balance(targets=dict.fromkeys(("execution", "consistency"), "uniform"))
+    mine = [pair for pair in pairs if pair[2] == "execution"]
+    other = [(f"more-{name}", split, "consistency", label) for name, split, _, label in more]
+    alone, together = balance_pairs(mine, balance)[0], balance_pairs(mine + other, balance)[0]
+    assert {name for name in together if not name.startswith("more-")} == alone

@@ -196,6 +196,21 @@ def test_more_rows_ask_for_themselves_alone_and_change_no_pair_of_others(tmp_pat
     assert {key: many[key] for key in few} == few
 
 
+def test_what_a_killed_run_left_is_no_trouble(tmp_path):
+    source = label_build(tmp_path / "b", "edit", [4, 4])
+    said = {0: [(4, "a"), (1, "b")], 1: [(4, "c"), (1, "d")]}
+    left = ("rows/.incoming/00000.jsonl", ".hard.new/x.parquet", "images/ab/.abc.png.7-8.part")
+    journal = "journal/edit_rollouts/00000.jsonl"
+    for name in (*left, journal):
+        (tmp_path / "o" / name).parent.mkdir(parents=True)
+        (tmp_path / "o" / name).write_text('{"answer_id": "cut sh')
+    _, law, bodies = mine(make_preferences(source, tmp_path / "o"), said)
+    assert (law.paired, len(bodies)) == (2, 2)
+    assert not (tmp_path / "o" / ".hard.new").exists()
+    _, law, bodies = mine(make_preferences(source, tmp_path / "o"), said)
+    assert (law.paired, bodies) == (2, [])
+
+
 def test_pictures_come_from_a_published_dataset_as_well(tmp_path):
     source = label_build(tmp_path / "b", "edit", [4])
     shutil.copytree(source / "dataset", tmp_path / "fetched")

@@ -49,11 +49,13 @@ async def get_rollouts(
     found = [_read(choice, stage) for choice in choices]
     missing = f"the server gave {len(choices)} of {stage.votes} replies"
     found += [_unusable("reply:too_few", missing)] * (stage.votes - len(choices))
-    faults = [f"{one['reason']}: {one['fault']}" for one in found if one["reason"]]
-    if len(faults) == len(found):
-        reason, detail = found[0]["reason"], f"none of {len(found)} rollouts usable; {faults[0]}"
+    if all(one["reason"] for one in found):
+        reason, fault = found[0]["reason"], found[0]["fault"]
+        detail = f"none of {len(found)} rollouts usable; the first: {fault}"
+        faults = [f"{reason}: {fault}"]
         return rejected_row(answer_id, stage, faults, entry, usage, reason, detail, choices[0])
-    return provenance_of(answer_id, stage, faults, entry, usage) | {
+    # No attempt came before this one, whatever some of its rollouts are.
+    return provenance_of(answer_id, stage, [], entry, usage) | {
         "status": "ok",
         "reason": None,
         "detail": None,
@@ -85,7 +87,8 @@ def _read(choice: Choice, stage: Stage) -> dict[str, Any]:
         return _unusable(invalid.reason, invalid.fault)
     if word := reserved_text(value["reasoning"]):
         return _unusable("reply:reserved", f"its reasoning contains {word}")
-    return {"reasoning": value["reasoning"], "score": value["score"], "reason": None}
+    said = {name: value[name] for name in ("reasoning", "score")}
+    return {**said, "reason": None, "fault": None}
 
 
 def _unusable(reason: str, fault: str) -> dict[str, Any]:

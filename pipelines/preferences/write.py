@@ -17,6 +17,7 @@ from pipelines.balance import Balanced, choose_rows, with_counts
 from pipelines.build import Kind
 from pipelines.dataset import made_anew, replace_folder
 from pipelines.dataset_files import SplitWriter
+from pipelines.dataset_settings import Balance
 from pipelines.preferences.mining import Mined, name_of, read_mined
 from pipelines.preferences.pair_rows import (
     UNPAIRED_SCHEMA,
@@ -99,23 +100,31 @@ def _choose(
     n_buckets: int,
 ) -> tuple[set[str], list[Balanced]]:
     """The names of the pairs that balance keeps, and what it did."""
-    names, rows = [], []
-    for bucket in range(n_buckets):
-        for mined in read_mined(build, bucket, kind, stages, recipe.pairs):
-            for n in range(len(mined.pairs)):
-                names.append(_pair_name(mined, n))
-                rows.append(
-                    (names[-1], mined.row["split"], mined.row["axis"], mined.row["label_score"])
-                )
+    pairs = [
+        (_pair_name(mined, n), mined.row["split"], mined.row["axis"], mined.row["label_score"])
+        for bucket in range(n_buckets)
+        for mined in read_mined(build, bucket, kind, stages, recipe.pairs)
+        for n in range(len(mined.pairs))
+    ]
+    return balance_pairs(pairs, recipe.balance)
+
+
+def balance_pairs(
+    pairs: Sequence[tuple[str, str, str | None, int]], balance: Balance
+) -> tuple[set[str], list[Balanced]]:
+    """Balance pairs over labels in each split and axis, by (name, split, axis, label) of each.
+
+    Returns the names of those that stand, and what was done. A pure function.
+    """
     kept, balanced = choose_rows(
-        pl.DataFrame(rows, schema=_INDEX, orient="row"),
-        recipe.balance.shares(),
-        tolerance=recipe.balance.tolerance,
-        least_kept=recipe.balance.least_kept,
-        seed=recipe.balance.seed,
+        pl.DataFrame(pairs, schema=_INDEX, orient="row"),
+        balance.shares(),
+        tolerance=balance.tolerance,
+        least_kept=balance.least_kept,
+        seed=balance.seed,
     )
-    stands = {name for name, keep in zip(names, kept, strict=True) if keep}
-    # No row leaves after this, so what was chosen is what is written.
+    stands = {pair[0] for pair, keep in zip(pairs, kept, strict=True) if keep}
+    # No pair leaves after this, so what was chosen is what is written.
     return stands, [with_counts(one, one.after) for one in balanced]
 
 
