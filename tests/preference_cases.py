@@ -25,7 +25,7 @@ AXES = {"edit": ("execution", "consistency"), "gen": (None,)}
 UNBALANCED = {"targets": {}}
 
 
-def label_build(folder, kind, labels, *, validation=()):
+def label_build(folder, kind, labels, *, validation=(), **columns):
     """A finished build with a row for each label, the axes in turn; pictures of their own each."""
     rows = [
         make_row(
@@ -37,6 +37,7 @@ def label_build(folder, kind, labels, *, validation=()):
             model="teacher",
             revision="r1",
             license="cc0-1.0",
+            **columns,
         )
         for number, score in enumerate(labels)
     ]

@@ -77,6 +77,15 @@ def test_a_reply_that_cannot_be_used_is_no_rollout_and_is_not_asked_for_again(tm
     (bad,) = [row for (row,) in unpaired.values() if row["reason"] == "reply:not_json"]
     assert bad["raw_reply"] == "no JSON"
     assert bad["detail"].startswith("none of 4 rollouts usable")
+    (one,) = [row for (row,) in unpaired.values() if row["reason"] == "pair:one_answer"][:1]
+    assert one["detail"] == "the rollouts score 4"
+
+
+def test_a_row_whose_text_has_a_token_of_the_chat_template_is_not_asked_about(tmp_path):
+    source = label_build(tmp_path / "b", "edit", [4], instruction="Add <|image_pad|> here.")
+    written, law, bodies = mine(make_preferences(source, tmp_path / "o"), {0: RIGHT})
+    assert (law.unpaired, bodies) == (1, [])
+    assert written.tally["unpaired"] == {"prompt:reserved": 1}
 
 
 def test_a_server_that_gives_fewer_replies_is_told(tmp_path):

@@ -18,6 +18,7 @@ from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.dataset_rows import IMAGE, PICTURES
 from pipelines.export.conversations import student_reply
 from pipelines.preferences.mining import Comparison, Mined
+from pipelines.preferences.rollouts import usable_rollouts
 from pipelines.preferences.rules import Pair, Rollout
 from pipelines.rendering import student_prompt
 from pipelines.stages import SYSTEM_PROMPT
@@ -106,8 +107,11 @@ def hard_row(mined: Mined) -> Row:
 
 
 def unpaired_row(mined: Mined, reason: str, detail: str | None) -> Row:
-    """A row of `unpaired/`; `detail` left out is what the answer says, or how many were correct."""
+    """A row of `unpaired/`; `detail` left out is the answer's, or the scores of the rollouts."""
     answer = mined.answer or {}
+    if detail is None and answer.get("status") == "ok":
+        said = ", ".join(str(rollout.score) for rollout in usable_rollouts(answer))
+        detail = f"the rollouts score {said}"
     row = {name: mined.row[name] for name, _ in _ABOUT}
     found = {name: answer.get(name) for name in ("raw_reply", "answer_id")}
     return {**row, **found, "reason": reason, "detail": detail or answer.get("detail")}
