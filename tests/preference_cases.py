@@ -25,7 +25,7 @@ AXES = {"edit": ("execution", "consistency"), "gen": (None,)}
 UNBALANCED = {"targets": {}}
 
 
-def label_build(folder, kind, labels, *, validation=(), **columns):
+def label_build(folder, kind, labels, *, validation=(), last_first=False, **columns):
     """A finished build with a row for each label, the axes in turn; pictures of their own each."""
     rows = [
         make_row(
@@ -41,7 +41,7 @@ def label_build(folder, kind, labels, *, validation=(), **columns):
         )
         for number, score in enumerate(labels)
     ]
-    return write_build(folder, kind, rows)
+    return write_build(folder, kind, rows[::-1] if last_first else rows)
 
 
 def make_preferences(dataset, output, url="http://127.0.0.1:1/v1", *, judge=True, **settings):

@@ -198,7 +198,7 @@ def test_more_rows_ask_for_themselves_alone_and_change_no_pair_of_others(tmp_pat
     few = rows_in(tmp_path / "o", "preferences")
     assert (len(few), len(bodies)) == (5, 5)
     shutil.rmtree(tmp_path / "b")
-    label_build(tmp_path / "b", "edit", [4] * 9)
+    label_build(tmp_path / "b", "edit", [4] * 9, last_first=True)
     _, _, bodies = mine(recipe, said)
     many = rows_in(tmp_path / "o", "preferences")
     assert (len(many), len(bodies)) == (9, 4)
