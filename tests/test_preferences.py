@@ -17,6 +17,7 @@ from preference_cases import (
     shown,
 )
 from real_servers import JUDGE, ROOT, run, trl_python
+from stub_server import stub_process
 
 from flows.build_firm_preferences import main, run_preferences
 from pipelines.build import BuildRefused, fixed_buckets
@@ -24,6 +25,9 @@ from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import converse
 from pipelines.law import LawBroken
 from pipelines.preferences.law import PreferenceLaw, check_preference_law
+from pipelines.probe import EndpointUnfit
+from pipelines.progress import Counters
+from pipelines.runtime import Runtime
 from pipelines.shards import shard_paths
 
 WRONG, RIGHT = [(1, "It is off.")] * 4, [(4, f"It is right, {i}.") for i in range(4)]
@@ -93,6 +97,33 @@ def test_a_server_that_gives_fewer_replies_is_told(tmp_path):
     written, law, _ = mine(make_preferences(source, tmp_path / "o"), {0: [(4, "a"), (1, "b")]})
     assert law.pairs == 1
     assert written.tally["rollouts"]["reply:too_few"] == 2
+
+
+# The servers.
+
+
+def connect(tmp_path, stub, *roles, **endpoints):
+    """The clients of some roles, in a runtime of a recipe for edits."""
+    recipe = make_preferences("b", tmp_path, stub.url, **endpoints)
+    log = {"counters": Counters(), "say": lambda line: None}
+    with Runtime(recipe, tmp_path, pictures=2, **log) as runtime:
+        return [runtime.submit(runtime.chat_of(role)).result() for role in roles]
+
+
+def test_student_and_judge_at_one_endpoint_share_a_client_and_its_limit(tmp_path):
+    with stub_process() as stub:
+        one, other = connect(tmp_path, stub, "student", "judge")
+        assert one is other
+        assert stub.log()["counts"]["probe"] == 1
+        apart = {"student": {"url": stub.url, "model": "stub", "max_in_flight": 3}}
+        apart["judge"] = {"url": stub.url, "model": "stub", "max_in_flight": 4}
+        one, other = connect(tmp_path, stub, "student", "judge", endpoints=apart)
+        assert one is not other
+
+
+def test_a_student_that_sees_no_pictures_is_refused(tmp_path):
+    with stub_process(takes_pictures=False) as stub, pytest.raises(EndpointUnfit, match="picture"):
+        connect(tmp_path, stub, "student")
 
 
 # Comparisons.
