@@ -19,7 +19,7 @@ from pipelines.dataset_reading import Dataset, read_group, read_groups
 from pipelines.dataset_rows import PICTURES
 from pipelines.export.pictures import write_picture
 from pipelines.rows import Spool, place_row, shard_path
-from pipelines.shards import write_shard
+from pipelines.shards import sync_tree, write_shard
 
 PICTURE = pa.struct(
     [
@@ -71,7 +71,7 @@ def write_labelled(
     shutil.rmtree(incoming, ignore_errors=True)
     spool = Spool(incoming)
     known = {path.stem: path for path in sorted((build / "images").glob("*/[!.]*"))}
-    done = 0
+    n_known, done = len(known), 0
     for split, paths in dataset.splits.items():
         for path, group, rows in read_groups(paths, _columns(dataset.kind)):
             _write_pictures(dataset, path, group, rows, build, known)
@@ -82,6 +82,9 @@ def write_labelled(
             done += len(rows)
             on_progress(done)
     spool.flush()
+    if len(known) > n_known:
+        # At the end and not one by one: most of it is on disk by then.
+        sync_tree(build / "images")
     for bucket in range(n_buckets):
         rows, _ = spool.read(bucket)
         table = pa.Table.from_pylist(rows, schema=labelled_schema(dataset.kind))
