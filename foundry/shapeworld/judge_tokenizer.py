@@ -53,9 +53,6 @@ CHAT_TEMPLATE = """\
 {%- endif -%}
 """
 
-# Prompts that no lesson of mixture.py has: their paragraphs get no token.
-NOT_TAUGHT = frozenset({"compare_rationales.v1"})
-
 
 # Prompts that no lesson of mixture.py has: their paragraphs get no token.
 NOT_TAUGHT = frozenset({"judge_pair.v1"})
