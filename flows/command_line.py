@@ -1,4 +1,4 @@
-"""Recipes from files and the command line, and what a person sees of a run."""
+"""What a person sees of a run that is started from the command line."""
 
 from __future__ import annotations
 
@@ -8,71 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import ValidationError
-
-from pipelines.recipe import Recipe, RunSettings
+from pipelines.recipe import RunSettings
+from pipelines.recipe_files import RecipeRefused, load_recipe, parse_settings
 
 R = TypeVar("R", bound=RunSettings)
-
-
-class RecipeRefused(Exception):
-    """A recipe that cannot be used; the message names the file and the fields."""
-
-
-def load_recipe(path: Path, model: type[R], overrides: Mapping[str, Any] | None = None) -> R:
-    """Read a recipe from YAML, with `overrides` by dotted name (`gen_scores.votes`) put over it.
-
-    Raises RecipeRefused naming the file and each field at fault.
-    """
-    try:
-        value = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeRefused(f"{path}: cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise RecipeRefused(f"{path}: a recipe is a mapping of fields")
-    return check_recipe(value, model, overrides or {}, where=str(path))
-
-
-def check_recipe(
-    value: dict[str, Any], model: type[R], overrides: Mapping[str, Any], *, where: str
-) -> R:
-    """Check a recipe's fields, with `overrides` by dotted name put over them.
-
-    Raises RecipeRefused naming each field at fault.
-    """
-    for name, new in overrides.items():
-        *parents, last = name.split(".")
-        part = value
-        for parent in parents:
-            part = part.setdefault(parent, {})
-            if isinstance(part, list) and len(part) == 1:
-                part = part[0]
-            if not isinstance(part, dict):
-                raise RecipeRefused(f"{where}: override '{name}': '{parent}' has no fields")
-        part[last] = new
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise RecipeRefused(f"{where}: the recipe is refused:\n" + "\n".join(lines)) from None
-
-
-def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """Overrides from `name=value` words, each value read as YAML. Raises RecipeRefused."""
-    overrides = {}
-    for word in settings:
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise RecipeRefused(f"--set {word}: write it as name=value, such as gen_scores.votes=4")
-        try:
-            overrides[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise RecipeRefused(f"--set {word}: the value is not YAML: {error}") from error
-    return overrides
 
 
 def run_in_foreground(

@@ -15,11 +15,12 @@ from cyclopts import App
 
 from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
-from flows.command_line import RecipeRefused, load_recipe, print_funnel, quiet_prefect
+from flows.command_line import print_funnel, quiet_prefect
 from flows.work import SHARED_SERVERS
 from foundry.shapeworld.demo_rows import true_scores
 from pipelines.build import Kind
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.recipe_files import RecipeRefused, load_recipe
 from pipelines.runtime import Servers
 from pipelines.show import dataset_rows, format_row
 

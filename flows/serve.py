@@ -16,10 +16,10 @@ from prefect import serve
 from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
 from flows.build_firm_preferences import build_firm_preferences
-from flows.command_line import RecipeRefused, load_recipe
 from flows.publish_dataset import publish_dataset
 from pipelines.preferences.recipe import PreferenceRecipe
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.recipe_files import RecipeRefused, load_recipe
 
 DEMO = Path("examples/demo")
 app = App(name="python -m flows.serve", help_flags=["--help", "-h"], version_flags=[])

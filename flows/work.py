@@ -16,7 +16,6 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.artifacts import shown_in_prefect
-from flows.command_line import RecipeRefused, check_recipe
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chat import EndpointDown, RequestStuck
 from pipelines.dataset_reading import DatasetUnreadable
@@ -26,6 +25,7 @@ from pipelines.law import LawBroken
 from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import RunSettings
+from pipelines.recipe_files import RecipeRefused, check_recipe
 from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects
 from pipelines.shard_run import ShardRun, run_and_finish
 from pipelines.shards import ShardDamaged

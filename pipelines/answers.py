@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from pipelines.build import Row
 from pipelines.chat import Chat, Question, RequestRefused
 from pipelines.gates.leaks import find_leak
 from pipelines.gates.words import normalise_text
@@ -21,7 +22,6 @@ from pipelines.version import code_version
 from pipelines.votes import settle_votes
 from prompts import load_prompt
 
-Row = dict[str, Any]
 LONGEST_RAW_REPLY = 20_000
 
 

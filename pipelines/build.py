@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,12 @@ from typing import Any, Literal
 from pipelines.shards import write_json
 
 Kind = Literal["gen", "edit"]
+Row = dict[str, Any]
+# Columns of a row's pictures, in the order in which a model sees them.
+PICTURES: Mapping[Kind, tuple[str, ...]] = {
+    "gen": ("image",),
+    "edit": ("source_image", "edited_image"),
+}
 
 
 class BuildRefused(Exception):

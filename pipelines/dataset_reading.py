@@ -14,9 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.answers import Row
-from pipelines.build import Kind
-from pipelines.dataset_rows import PICTURES
+from pipelines.build import PICTURES, Kind, Row
 from pipelines.settings import ImageLimits
 from pipelines.shards import shard_paths
 

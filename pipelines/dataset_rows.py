@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipelines.answers import Row
-from pipelines.build import Kind
+from pipelines.build import PICTURES, Kind
 from pipelines.chains import run_chain
 from pipelines.controls import rows_and_controls
 from pipelines.gen_flow import Outcome
@@ -21,10 +21,6 @@ from pipelines.stages import Stage
 from pipelines.tables import PROVENANCE_COLUMNS, SCORE_COLUMNS, output_columns
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-PICTURES: Mapping[Kind, tuple[str, ...]] = {
-    "gen": ("image",),
-    "edit": ("source_image", "edited_image"),
-}
 UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
 # Null in a row of a source: the row it was rewritten from, how, and the answer that did it.
 _REWRITE = ("parent_id", "rewrite", "rewrites_id")

@@ -7,10 +7,9 @@ from typing import Any
 from pipelines.answers import Row
 from pipelines.chat import Question
 from pipelines.gen_flow import Outcome, seen_picture
-from pipelines.rendering import AXES, render_report
+from pipelines.rendering import AXES, SYSTEM_PROMPT, render_report
 from pipelines.rewrites import rewrite_instruction
 from pipelines.shard_run import ShardRun, gather_or_cancel
-from pipelines.stages import SYSTEM_PROMPT
 from prompts import load_prompt
 
 

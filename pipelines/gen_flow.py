@@ -8,9 +8,8 @@ from typing import Any
 
 from pipelines.answers import Row
 from pipelines.chat import Question, SeenPicture
-from pipelines.rendering import render_checklist
+from pipelines.rendering import SYSTEM_PROMPT, render_checklist
 from pipelines.shard_run import ShardRun, gather_or_cancel
-from pipelines.stages import SYSTEM_PROMPT
 from prompts import load_prompt
 
 

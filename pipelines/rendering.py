@@ -10,6 +10,8 @@ from typing import Any
 
 from prompts import load_prompt
 
+# Goes with every prompt over pictures.
+SYSTEM_PROMPT = "system.v1"
 AXES = ("execution", "consistency")
 # What the one axis of generated pictures, null in their rows, is called in settings.
 GEN_AXIS = "gen"

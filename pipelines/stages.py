@@ -13,11 +13,11 @@ from typing import Any
 from pipelines.endpoint_settings import Endpoint
 from pipelines.identity import digest
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.settings import ScoreSettings, StageSettings
 from prompts import load_prompt
 from schemas import max_characters, request_schema, schema_sha256
 
-SYSTEM_PROMPT = "system.v1"
 RETRY_PROMPT = "retry.v1"
 RETRY_TEMPERATURE = 0.3
 # A token is rarely less than two characters of a reply; a longer reply is cut and asked again.

@@ -10,10 +10,10 @@ from pipelines.build import Kind
 from pipelines.chat import Question
 from pipelines.endpoint_settings import Endpoint
 from pipelines.gen_flow import seen_picture
-from pipelines.rendering import AXES, student_prompt, student_prompt_id
+from pipelines.rendering import AXES, SYSTEM_PROMPT, student_prompt, student_prompt_id
 from pipelines.settings import ScoreSettings
 from pipelines.shard_run import GetAnswer, ShardRun, gather_or_cancel
-from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
+from pipelines.stages import Stage, make_stage
 from prompts import load_prompt
 
 AxesOf = Callable[[Row], Sequence[str | None]]

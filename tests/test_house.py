@@ -11,11 +11,11 @@ import pytest
 import yaml
 from real_servers import PYTHON, ROOT, run
 
-from flows.command_line import check_recipe
 from pipelines.preferences.pair_rows import UNPAIRED_SCHEMA, hard_schema, pair_schema
 from pipelines.preferences.recipe import PreferenceRecipe, RolloutSettings
 from pipelines.preferences.rules import PairRules
 from pipelines.recipe import EditRecipe, GenRecipe
+from pipelines.recipe_files import check_recipe
 
 BIN = Path(sys.executable).parent
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pipelines.answers import Row
-from pipelines.rendering import student_prompt, student_prompt_id
-from pipelines.stages import SYSTEM_PROMPT
+from pipelines.build import Row
+from pipelines.rendering import SYSTEM_PROMPT, student_prompt, student_prompt_id
 from prompts import load_prompt
 from schemas import accepts, load_schema
 

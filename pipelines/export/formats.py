@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Literal
 
-from pipelines.answers import Row
+from pipelines.build import Row
 from pipelines.export.conversations import Conversation
 
 Format = Literal["trl", "llama-factory", "ms-swift"]

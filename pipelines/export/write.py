@@ -16,15 +16,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.answers import Row
+from pipelines.build import PICTURES, Row
 from pipelines.dataset_reading import Dataset, read_groups
-from pipelines.dataset_rows import PICTURES
 from pipelines.export.conversations import ExportRefused, converse, is_score_only, score_only_share
 from pipelines.export.formats import Format, as_line, dataset_info, reserved_in
 from pipelines.export.pictures import EARLIER, set_aside, write_picture
 from pipelines.progress import Counters, shown
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.shards import sync_folder, sync_tree, write_json
-from pipelines.stages import SYSTEM_PROMPT
 from pipelines.version import code_version
 from prompts import load_prompt
 
