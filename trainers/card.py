@@ -1,0 +1,117 @@
+"""The card of a trained model: what it learnt from, how, and how near its scores come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from pipelines.card.markdown import code, count, number, table, text
+from pipelines.rendering import SYSTEM_PROMPT, student_prompt_id
+from pipelines.version import code_version
+from prompts import load_prompt
+from trainers.settings import TrainingRecipe
+
+Lines = Sequence[dict[str, Any]]
+
+
+def model_card(recipe: TrainingRecipe, facts: list[dict[str, Any]], log: Lines) -> str:
+    """The README of a result. `facts` are of its datasets, `log` the lines of `log.jsonl`."""
+    front = {
+        "library_name": "peft" if recipe.lora else "transformers",
+        "pipeline_tag": "image-text-to-text",
+        "base_model": recipe.model,
+        "tags": ["reward-model", "image-editing", "text-to-image"],
+    }
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        f"# Reward model trained from {text(recipe.model)}",
+        "It sees pictures and what was asked for, and answers with its reasoning and a score from "
+        "1 to 5, or with the score alone, as JSON. It wants the prompts below, those of its "
+        "training.",
+        "## Data\n\n" + _data(facts),
+        "## Scores\n\n" + _scores(log),
+        "## Curve\n\n" + _curve(log),
+        "## Prompts\n\n" + _prompts(facts),
+        "## Recipe\n\n```yaml\n"
+        + yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+        + "```",
+        _code(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _data(facts: list[dict[str, Any]]) -> str:
+    rows = [
+        (
+            text(fact["path"]),
+            fact["kind"],
+            *(count(fact["rows"].get(split, 0)) for split in ("train", "validation")),
+            code(fact["sha256"][:16]),
+            code(fact.get("build_git_commit")),
+            code(fact.get("manifest_sha256", "")[:16] or None),
+        )
+        for fact in facts
+    ]
+    head = ("dataset", "kind", "train", "validation", "sha256 of rows", "code", "manifest sha256")
+    told = table(head, rows)
+    for fact in facts:
+        for word, n in fact["left_out"].items():
+            told += f"\n\n{n} rows of {text(fact['path'])} contain {code(word)} and were left out."
+    return told
+
+
+def _scores(log: Lines) -> str:
+    """The last measures of each way of asking, over validation rows whose labels a judge gave."""
+    last: dict[str, Any] = {}
+    for line in log:
+        for name, value in line.items():
+            kind, _, rest = name.partition("_")
+            if kind in ("eval", "result") and rest.endswith(("_mae", "_unread", "_rows")):
+                last[rest] = value
+    names = [name.removesuffix("_rows") for name in last if name.endswith("_rows")]
+    if not names:
+        return "Not measured."
+    rows = [
+        (
+            name.replace("_", " "),
+            str(last[f"{name}_rows"]),
+            number(last[f"{name}_mae"], 3),
+            str(last[f"{name}_unread"]),
+            number(last[f"{name}_constant_mae"], 3),
+        )
+        for name in names
+    ]
+    head = ("asked for", "rows", "MAE", "replies without a score", "MAE of the best constant")
+    return (
+        "Greedy replies against the labels of the validation rows, which a judge gave: not against "
+        "the truth. A reply without a score is in no MAE.\n\n" + table(head, rows, numbers=4)
+    )
+
+
+def _curve(log: Lines) -> str:
+    shown = ("eval_loss", "eval_score_mae", "eval_score_only_mae")
+    steps: dict[int, dict[str, Any]] = {}
+    for line in log:
+        here = {name: line[name] for name in ("loss", *shown) if name in line}
+        steps.setdefault(line["step"], {}).update(here)
+    loss, rows = None, []
+    for step, values in sorted(steps.items()):
+        loss = values.get("loss", loss)
+        if values.keys() & set(shown):
+            rows.append((count(step), *(number(v, 3) for v in (loss, *map(values.get, shown)))))
+    head = ("step", "training loss", "validation loss", "score MAE", "score-only MAE")
+    return table(head, rows, numbers=5) if rows else "Not measured during training."
+
+
+def _prompts(facts: list[dict[str, Any]]) -> str:
+    ids = [SYSTEM_PROMPT]
+    for kind in sorted({fact["kind"] for fact in facts}):
+        ids += [student_prompt_id(edit=kind == "edit", score_only=alone) for alone in (False, True)]
+    return table(("prompt", "sha256"), [(code(i), code(load_prompt(i).sha256)) for i in ids])
+
+
+def _code() -> str:
+    version = code_version()
+    return f"Trained by firm-foundry {version['package_version']}, {version['git_commit']}."

@@ -1,0 +1,60 @@
+"""The result of a training: weights, processor and card, whole or not there."""
+
+# The imports below live in the trainers' environment.
+# pyright: reportMissingImports=false
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForImageTextToText
+
+from pipelines.shards import sync_tree
+from trainers.card import model_card
+from trainers.logs import LOG, read_log, write_line
+from trainers.models import load_processor, written_dtype
+from trainers.settings import TrainingRecipe
+
+Measure = Callable[[Any, Any], dict[str, Any]]
+
+
+def write_result(
+    trainer: Any,
+    recipe: TrainingRecipe,
+    output: Path,
+    facts: list[dict[str, Any]],
+    *,
+    measure: Measure | None,
+) -> Path:
+    """Write `model/`, or `adapter/` for LoRA, as vLLM loads it. Returns its folder.
+
+    Weights get the type that those of the model before training have, and what was written is
+    loaded and measured once more.
+    """
+    trained, part = output / ".trained", output / ".result.part"
+    trainer.save_model(str(trained))
+    place = output / ("adapter" if recipe.lora else "model")
+    if not trainer.is_world_process_zero():
+        return place
+    shutil.rmtree(part, ignore_errors=True)
+    processor = load_processor(recipe)
+    processor.save_pretrained(part)
+    if recipe.lora:
+        for name in ("adapter_model.safetensors", "adapter_config.json"):
+            shutil.copy(trained / name, part / name)
+    else:
+        model = AutoModelForImageTextToText.from_pretrained(trained, dtype=written_dtype(recipe))
+        model.save_pretrained(part)
+        if measure is not None:
+            found = measure(model.to(trainer.args.device), processor)
+            values = {f"result_{name}": value for name, value in found.items()}
+            write_line(output / LOG, trainer.state.global_step, values)
+    card = model_card(recipe, facts, read_log(output))
+    (part / "README.md").write_text(card, "utf-8")
+    sync_tree(part)
+    os.rename(part, place)
+    shutil.rmtree(trained)
+    return place

@@ -1,0 +1,162 @@
+"""The rows that a student learns from, read once without their pictures.
+
+Pictures are decoded when a batch needs them, from the memory-mapped Parquet files of the dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.build import PICTURES, Row
+from pipelines.dataset_reading import Dataset, DatasetUnreadable, open_dataset, read_groups
+from pipelines.export.conversations import converse, is_score_only
+from pipelines.export.formats import reserved_in
+from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture
+from pipelines.seen_pictures import seen_bytes
+
+SPLITS = ("train", "validation")
+_TEXT = pa.string()
+# What is kept in memory of a row; the last four say where its pictures are.
+_SCHEMA = pa.schema(
+    [
+        *((name, _TEXT) for name in ("row_id", "axis", "prompt", "instruction", "reasoning")),
+        *(
+            (f"{column}_{what}", _TEXT)
+            for columns in PICTURES.values()
+            for column in columns
+            for what in ("sha256", "seen_sha256")
+        ),
+        ("score", pa.int64()),
+        ("score_only", pa.bool_()),
+        *((name, pa.int64()) for name in ("dataset", "file", "group", "place")),
+    ]
+)
+# What a judge saw was within the limits of its build already.
+_NO_LIMITS = PictureLimits(
+    max_side_px=1 << 30,
+    max_pixels=1 << 60,
+    max_source_pixels=1 << 60,
+    max_aspect_ratio=1e9,
+    max_bytes=1 << 40,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRows:
+    """The rows of each split, as TRL wants them when they are asked for.
+
+    `facts` says of each dataset what it is and how many of its rows are used; its `sha256` is of
+    all that is learnt from: texts, scores and the digests of the pictures.
+    """
+
+    opened: tuple[Dataset, ...]
+    splits: dict[str, datasets.Dataset]
+    facts: list[dict[str, Any]]
+
+
+def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> TrainingRows:
+    """Read and check all rows, their pictures excepted.
+
+    Rows that contain a token of the chat template are left out and counted.
+    Raises DatasetUnreadable for a folder that is no whole dataset or has no row to train on, and
+    ExportRefused for a row that no student could have answered.
+    """
+    opened = tuple(open_dataset(Path(folder)) for folder in folders)
+    tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
+    facts = []
+    for number, (folder, dataset) in enumerate(zip(folders, opened, strict=True)):
+        digest, left_out = sha256(), Counter[str]()
+        counts = {split: 0 for split in SPLITS if split in dataset.splits}
+        files = {path: file for file, path in enumerate(dataset.paths)}
+        for split in counts:
+            for path, group, rows in read_groups(dataset.splits[split], _SCHEMA.names):
+                good = []
+                for place, row in enumerate(rows):
+                    digest.update(json.dumps([split, row]).encode())
+                    row |= {"dataset": number, "file": files[path], "group": group, "place": place}
+                    row["score_only"] = is_score_only(row, share=score_only_share, seed=seed)
+                    if word := reserved_in("trl", converse(row, score_only=row["score_only"])):
+                        left_out[word] += 1
+                    else:
+                        good.append(row)
+                counts[split] += len(good)
+                tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
+        about = {"path": folder, "kind": dataset.kind, "sha256": digest.hexdigest()}
+        facts.append(about | {"rows": counts, "left_out": dict(left_out), **_build(dataset.folder)})
+    splits = {
+        split: datasets.Dataset(pa.concat_tables(parts)).with_transform(
+            partial(_as_examples, opened)
+        )
+        for split, parts in tables.items()
+        if sum(map(len, parts))
+    }
+    if "train" not in splits:
+        raise DatasetUnreadable(f"{', '.join(folders)}: no rows of split 'train' to learn from")
+    return TrainingRows(opened=opened, splits=splits, facts=facts)
+
+
+def make_example(opened: Sequence[Dataset], row: Row, *, score_only: bool) -> Row:
+    """TRL's `prompt` and `completion` as turns, the `images` in order (RGB), and the `row_id`.
+
+    The collator puts the pictures before the first user turn.
+    Raises DatasetUnreadable, naming the row, for a picture that is gone, broken or another one.
+    """
+    talk = converse(row, score_only=score_only)
+    return {
+        "row_id": row["row_id"],
+        "prompt": [
+            {"role": "system", "content": talk.system},
+            {"role": "user", "content": talk.text},
+        ],
+        "completion": [{"role": "assistant", "content": talk.reply}],
+        "images": _pictures(opened[row["dataset"]], row),
+    }
+
+
+def _as_examples(opened: Sequence[Dataset], batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    examples = [make_example(opened, row, score_only=row["score_only"]) for row in rows]
+    return {name: [example[name] for example in examples] for name in examples[0]}
+
+
+def _pictures(dataset: Dataset, row: Row) -> list[Any]:
+    file = _file(dataset.paths[row["file"]])
+    found = []
+    for column in PICTURES[dataset.kind]:
+        # Without Arrow's threads, which a data loader's forked workers do not have.
+        cells = file.read_row_group(row["group"], columns=[column], use_threads=False)
+        cell = cells[column][row["place"]].as_py()
+        try:
+            data = seen_bytes(dataset.folder, {**row, column: cell}, column)
+            found.append(prepare_picture(data, _NO_LIMITS).image)
+        except PictureRejected as error:
+            raise DatasetUnreadable(f"row {row['row_id']}, {column}: {error}") from error
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _file(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(path, memory_map=True)
+
+
+def _build(folder: Path) -> dict[str, Any]:
+    """Which build it is, by its manifest; nothing of a folder of Parquet files alone."""
+    try:
+        data = (folder / "manifest.json").read_bytes()
+        manifest = json.loads(data)
+        names = ("finished_at", "package_version", "git_commit")
+        told = {f"build_{name}": manifest[name] for name in names if name in manifest}
+    except (OSError, ValueError, TypeError):
+        return {}
+    return {"manifest_sha256": sha256(data).hexdigest(), **told}

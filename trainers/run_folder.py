@@ -1,0 +1,74 @@
+"""The folder of a run: what it was started with, where it goes on, and that it is the same run.
+
+run.json       recipe, datasets and code of the start
+log.jsonl      what was measured, a line a report
+checkpoints/   to go on from
+model/         the result; `adapter/` instead where LoRA was trained
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pipelines.recipe_files import RecipeRefused
+from pipelines.shards import write_json
+from pipelines.version import code_version
+from trainers.settings import TrainingRecipe
+
+# Another value of these learns the same; `data` is compared by content.
+_FREE = {"output", "data", "workers", "save_every_steps", "keep_checkpoints"}
+_FREE |= {"log_every_steps", "loggers"}
+RESULTS = ("model", "adapter")
+
+
+def result_of(output: Path) -> Path | None:
+    """The result of a run that is finished."""
+    return next((output / name for name in RESULTS if (output / name).is_dir()), None)
+
+
+def begin(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> Path | None:
+    """Note what a run is started with. Returns the checkpoint that it goes on from, None for none.
+
+    Raises RecipeRefused where a checkpoint is of another recipe or of other rows.
+    """
+    checkpoint = last_checkpoint(output)
+    if checkpoint is not None:
+        _check_same(output, recipe, facts)
+        return checkpoint
+    value = {"recipe": recipe.model_dump(mode="json"), "data": facts, **code_version()}
+    write_json(output / "run.json", value)
+    return None
+
+
+def last_checkpoint(output: Path) -> Path | None:
+    """The last checkpoint that is whole: the trainer's state is the last that is written of one."""
+    found = {
+        int(match[1]): path
+        for path in (output / "checkpoints").glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+        and (path / "trainer_state.json").exists()
+    }
+    return found[max(found)] if found else None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> None:
+    what_to_do = "set it back to go on, give another output, or remove this one"
+    try:
+        began = json.loads((output / "run.json").read_text("utf-8"))
+        before, rows = began["recipe"], [fact["sha256"] for fact in began["data"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeRefused(f"{output / 'run.json'}: cannot be read ({error!r})") from error
+    for name, value in recipe.model_dump(mode="json").items():
+        if name not in _FREE and value != before.get(name):
+            was = before.get(name)
+            raise RecipeRefused(f"{output}: began with {name} {was}, now {value}; {what_to_do}")
+    if [fact["sha256"] for fact in facts] != rows:
+        raise RecipeRefused(f"{output}: began with other rows than data has now; {what_to_do}")

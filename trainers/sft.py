@@ -1,0 +1,59 @@
+r"""Supervised fine-tuning of a reward model on a finished build or a published dataset.
+
+    python -m trainers.sft --config trainers/recipes/edit_8b_sft.yaml \
+        --set data=builds/my-edits --set output=models/my-judge
+
+The same command goes on after a break.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from trainers.command_line import run_trainer
+from trainers.settings import SftRecipe
+
+app = App(name="python -m trainers.sft", help_flags=["--help", "-h"], version_flags=[])
+
+
+def make_trainer(recipe: SftRecipe, **common: Any) -> Any:
+    """TRL's SFTTrainer, its loss on the replies alone."""
+    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+    from trainers.collation import CheckedCollator
+
+    arguments, processor = common.pop("arguments"), common["processing_class"]
+    collator = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
+    return SFTTrainer(
+        args=SFTConfig(**arguments, completion_only_loss=True),
+        data_collator=CheckedCollator(collator, processor),
+        **common,
+    )
+
+
+@app.default
+def main(
+    *,
+    config: Path,
+    settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative="")] = (),
+) -> int:
+    """Fine-tune a model on a dataset's conversations.
+
+    Parameters
+    ----------
+    config
+        The recipe, a YAML file, such as one of trainers/recipes.
+    settings
+        A field to set over the recipe, such as `--set learning_rate=2e-5`; may be repeated.
+
+    """
+    return run_trainer(config, SftRecipe, settings, make_trainer)
+
+
+if __name__ == "__main__":
+    sys.exit(app())
