@@ -12,10 +12,10 @@ export PYTHON TORCH_INDEX
 
 .PHONY: help setup demo test lint clean proof-shapebench proof-quality
 help:
-	@echo "make demo    build both environments, run both flows over the bundled rows on real vLLM"
+	@echo "make demo    build the environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"
 	@echo "make lint    ruff, pyright, import-linter"
-	@echo "make setup   only build the environments"
+	@echo "make setup   only build the environments (make train: that of the trainers alone)"
 	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
 	@echo "make proof-quality     measure gates and balance: docs/proof/quality.md"
 	@echo "make clean   remove builds/ (environments stay)"
@@ -27,13 +27,16 @@ help:
 	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c requirements/constraints.txt -e ".[factory,dev]"
 	@touch $@
 
-.PHONY: vllm
+.PHONY: vllm train
 vllm:
 	@bash scripts/install_vllm.sh .venv-vllm
 
-setup: .venv/.complete vllm
+train:
+	@bash scripts/install_train.sh .venv-train
 
-demo: setup
+setup: .venv/.complete vllm train
+
+demo: .venv/.complete vllm
 	@.venv/bin/python -m flows.demo --judge $(JUDGE)
 
 proof-shapebench: setup

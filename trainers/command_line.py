@@ -23,11 +23,17 @@ STOPPED = 143
 
 
 def run_trainer(
-    path: Path, model: type[R], settings: Sequence[str], make_trainer: Callable[..., Any]
+    path: Path,
+    model: type[R],
+    settings: Sequence[str],
+    *,
+    open_data: Callable[[R], Any],
+    make_trainer: Callable[..., Any],
 ) -> int:
     """Train as a recipe says. Returns the exit status: 0, 1 for data, 2 for a recipe, 143 stopped.
 
-    `make_trainer` makes a trainer of TRL from the recipe and the arguments that all of them take.
+    `open_data` gives the rows that a recipe names, `make_trainer` a trainer of TRL from the recipe
+    and the arguments that all of them take.
     """
     try:
         recipe = load_recipe(path, model, parse_settings(settings))
@@ -44,7 +50,7 @@ def run_trainer(
                 return 0
             from trainers.training import train
 
-            result = train(recipe, make_trainer)
+            result = train(recipe, open_data=open_data, make_trainer=make_trainer)
     except RecipeRefused as error:
         return _fail(error, 2)
     except (DatasetUnreadable, ExportRefused, BuildRefused, OSError) as error:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from transformers import AutoModelForImageTextToText
 
 from pipelines.shards import sync_tree
 from trainers.card import model_card
-from trainers.logs import LOG, read_log, write_line
 from trainers.models import load_processor, written_dtype
+from trainers.run_log import LOG, read_log, write_line
+from trainers.scoring import ScoreCallback
 from trainers.settings import TrainingRecipe
-
-Measure = Callable[[Any, Any], dict[str, Any]]
 
 
 def write_result(
@@ -27,7 +25,7 @@ def write_result(
     output: Path,
     facts: list[dict[str, Any]],
     *,
-    measure: Measure | None,
+    scores: ScoreCallback | None,
 ) -> Path:
     """Write `model/`, or `adapter/` for LoRA, as vLLM loads it. Returns its folder.
 
@@ -48,12 +46,14 @@ def write_result(
     else:
         model = AutoModelForImageTextToText.from_pretrained(trained, dtype=written_dtype(recipe))
         model.save_pretrained(part)
-        if measure is not None:
-            found = measure(model.to(trainer.args.device), processor)
+        if scores is not None:
+            found = scores.measure(model.to(trainer.args.device), processor, shared=False)
             values = {f"result_{name}": value for name, value in found.items()}
             write_line(output / LOG, trainer.state.global_step, values)
     card = model_card(recipe, facts, read_log(output))
     (part / "README.md").write_text(card, "utf-8")
+    for path in part.iterdir():
+        path.chmod(0o644)  # safetensors writes files that their owner alone may read
     sync_tree(part)
     os.rename(part, place)
     shutil.rmtree(trained)

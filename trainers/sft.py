@@ -6,6 +6,8 @@ r"""Supervised fine-tuning of a reward model on a finished build or a published 
 The same command goes on after a break.
 """
 
+# TRL lives in the trainers' environment.
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import sys
@@ -18,6 +20,13 @@ from trainers.command_line import run_trainer
 from trainers.settings import SftRecipe
 
 app = App(name="python -m trainers.sft", help_flags=["--help", "-h"], version_flags=[])
+
+
+def open_data(recipe: SftRecipe) -> Any:
+    """All rows of the recipe's datasets. Raises DatasetUnreadable, ExportRefused."""
+    from trainers.rows import open_rows
+
+    return open_rows(recipe.data, score_only_share=recipe.score_only_share, seed=recipe.seed)
 
 
 def make_trainer(recipe: SftRecipe, **common: Any) -> Any:
@@ -52,7 +61,7 @@ def main(
         A field to set over the recipe, such as `--set learning_rate=2e-5`; may be repeated.
 
     """
-    return run_trainer(config, SftRecipe, settings, make_trainer)
+    return run_trainer(config, SftRecipe, settings, open_data=open_data, make_trainer=make_trainer)
 
 
 if __name__ == "__main__":
