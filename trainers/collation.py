@@ -1,7 +1,7 @@
 """TRL's batches, checked: a row's picture tokens are as many as the processor made of its pictures.
 
-They differ where a text holds the picture token, or a chat template loses a picture: the model
-would then stop with an error that names no row, or see one row's picture as another's.
+They differ where a text holds the picture token, or a chat template loses a picture: processor or
+model would then stop with an error that names no row, or take one row's picture for another's.
 """
 
 # The imports below live in the trainers' environment.
@@ -32,17 +32,26 @@ class CheckedCollator:
 
     def __call__(self, examples: Sequence[Row]) -> Any:
         """The batch. Raises PictureTokensWrong naming the first row at fault."""
-        ids = [example["row_id"] for example in examples]
-        pictures = [len(example["images"]) for example in examples]
-        batch = self.collator(list(examples))
+        # Copies, because TRL's collator writes into the rows that it is given.
+        try:
+            batch = self.collator([dict(example) for example in examples])
+        except Exception as error:
+            if len(examples) == 1:
+                told = f"the processor cannot place its pictures ({error!r})"
+                raise _wrong(examples[0], told) from error
+            for example in examples:
+                self([example])
+            raise
         found = (batch["input_ids"] == self.image_token_id).sum(dim=1).tolist()
         made = iter((batch["image_grid_thw"].prod(dim=1) // self.patches_a_token).tolist())
-        for row_id, count, tokens in zip(ids, pictures, found, strict=True):
-            wanted = sum(next(made) for _ in range(count))
+        for example, tokens in zip(examples, found, strict=True):
+            wanted = sum(next(made) for _ in example["images"])
             if tokens != wanted:
-                raise PictureTokensWrong(
-                    f"row {row_id}: {tokens} picture tokens in its text, but its {count} pictures "
-                    f"make {wanted}; look for the picture token in its text, and in the chat "
-                    "template for what it does with pictures"
-                )
+                told = f"{tokens} picture tokens in its text, its pictures make {wanted}"
+                raise _wrong(example, told)
         return batch
+
+
+def _wrong(example: Row, told: str) -> PictureTokensWrong:
+    what_to_do = "look for a picture token in its texts, and at the chat template"
+    return PictureTokensWrong(f"row {example['row_id']}: {told}; {what_to_do}")

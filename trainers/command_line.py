@@ -14,6 +14,7 @@ from pipelines.build import BuildRefused, locked_build
 from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
 from pipelines.recipe_files import RecipeRefused, load_recipe, parse_settings
+from trainers.collation import PictureTokensWrong
 from trainers.run_folder import result_of
 from trainers.settings import TrainingRecipe
 
@@ -53,7 +54,7 @@ def run_trainer(
             result = train(recipe, open_data=open_data, make_trainer=make_trainer)
     except RecipeRefused as error:
         return _fail(error, 2)
-    except (DatasetUnreadable, ExportRefused, BuildRefused, OSError) as error:
+    except (DatasetUnreadable, ExportRefused, PictureTokensWrong, BuildRefused, OSError) as error:
         return _fail(error, 1)
     if result is None:
         kept = f"{output}/checkpoints"

@@ -1,0 +1,204 @@
+"""The SFT trainer, on real TRL: runs of some steps of the tiny student on ShapeWorld rows."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from real_servers import background, run, wait_for
+from training_cases import (
+    BASE,
+    TRAIN_PYTHON,
+    log_of,
+    losses,
+    sft_command,
+    tensors,
+    training_env,
+    world_build,
+)
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+]
+SHORT = ["batch=8", "device_batch=4", "steps=8", "log_every_steps=1", "freeze_vision=true"]
+SHORT += ["evaluation={rows: 4, batch: 4, max_new_tokens: 24}", "save_every_steps=6"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return [world_build(folder / kind, kind, 16) for kind in ("edit", "gen")]
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    """Two runs of one recipe side by side, the second cut short after some steps."""
+    folder = tmp_path_factory.mktemp("runs")
+    names = ("whole", "cut")
+    processes = [
+        background(
+            sft_command(folder / name, data, *SHORT), folder / f"{name}.log", env=training_env()
+        )
+        for name in names
+    ]
+    cut = folder / "cut"
+    wait_for(lambda: 2 in losses(cut), timeout_s=90, what="the second step")
+    processes[1].send_signal(signal.SIGTERM)
+    found = [process.wait(90) for process in processes]
+    said = {name: (folder / f"{name}.log").read_text() for name in names}
+    assert found[0] == 0, said["whole"]
+    return {"folder": folder, "status": found[1], "said": said, "steps_of_cut": list(losses(cut))}
+
+
+def test_a_run_ends_with_the_files_that_vllm_loads_and_a_card(runs):
+    model = runs["folder"] / "whole" / "model"
+    assert {path.name for path in model.iterdir()} == {path.name for path in BASE.iterdir()}
+    config, base = (json.loads((f / "config.json").read_text()) for f in (model, BASE))
+    assert config["architectures"] == base["architectures"]
+    assert config["dtype"] == base["dtype"]
+    card = (model / "README.md").read_text()
+    assert "`judge_edit_score_only.v1`" in card
+    assert "freeze_vision: true" in card
+
+
+def test_what_should_move_moves_and_what_is_frozen_does_not(runs):
+    # A checkpoint has float32, of which the bfloat16 of the base is the upper half.
+    checkpoint = runs["folder"] / "whole" / "checkpoints" / "checkpoint-8"
+    after = tensors(checkpoint)
+    before = {name: _as_float32(data) for name, data in tensors(BASE).items()}
+    assert before.keys() == after.keys()
+    vision = {name for name in before if ".visual." in name}
+    assert len(vision) > 20
+    assert {name for name in vision if before[name] != after[name]} == set()
+    assert {name for name in before.keys() - vision if before[name] == after[name]} == set()
+
+
+def _as_float32(data):
+    return b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
+
+
+def test_scores_are_measured_before_and_after_and_of_what_was_written(runs):
+    log = log_of(runs["folder"] / "whole")
+    measured = [line["step"] for line in log if "eval_score_rows" in line]
+    assert measured == [0, 8]
+    assert [line["step"] for line in log if "result_score_rows" in line] == [8]
+    for line in log:
+        for kind in ("eval", "result"):
+            if f"{kind}_score_rows" in line:
+                assert line[f"{kind}_score_rows"] == 4
+                read = 4 - line[f"{kind}_score_unread"]
+                assert (line[f"{kind}_score_mae"] is None) == (read == 0)
+
+
+def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(runs):
+    assert runs["status"] == 143
+    last = runs["said"]["cut"].splitlines()[-1]
+    assert last.startswith("stopped by SIGTERM, with a checkpoint in")
+    assert last.endswith("the same command goes on")
+    assert 2 <= max(runs["steps_of_cut"]) < 8
+    step = max(runs["steps_of_cut"])
+    cut = runs["folder"] / "cut"
+    assert (cut / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists()
+    assert not (cut / "model").exists()
+
+
+def test_a_resumed_run_has_the_same_losses_and_the_same_weights(runs, data):
+    whole, cut = runs["folder"] / "whole", runs["folder"] / "cut"
+    done = run(sft_command(cut, data, *SHORT), env=training_env())
+    assert done.returncode == 0, done.stderr
+    assert list(losses(cut)) == list(range(1, 9))
+    assert losses(cut) == losses(whole)
+    assert tensors(cut / "model") == tensors(whole / "model")
+    again = run(sft_command(cut, data, *SHORT), env=training_env())
+    assert again.returncode == 0
+    assert "this training is finished" in again.stdout
+
+
+INSIDE = """
+import json, sys
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+from trainers.collation import CheckedCollator, PictureTokensWrong
+from trainers.rows import open_rows
+from trainers.scoring import ScoreCallback, rows_to_measure
+from trainers.settings import Evaluation
+folders, model_folder = json.loads(sys.argv[1]), sys.argv[2]
+rows = open_rows(folders, score_only_share=0.2, seed=0)
+processor = AutoProcessor.from_pretrained(model_folder)
+inner = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
+collator = CheckedCollator(inner, processor)
+train = rows.splits["train"]
+found = {"pairs": []}
+for start in (0, 8, len(train) - 8):
+    examples = [train[i] for i in range(start, start + 8)]
+    replies = [e["completion"][0]["content"] for e in examples]
+    batch = collator(examples)
+    for labels, reply in zip(batch["labels"], replies):
+        found["pairs"].append([processor.tokenizer.decode(labels[labels != -100]), reply])
+    same = (batch["labels"] == batch["input_ids"]) | (batch["labels"] == -100)
+    found["labels_are_inputs"] = bool(same.all())
+def refused(examples):
+    try:
+        collator(examples)
+    except PictureTokensWrong as error:
+        return str(error)
+broken = train[0]
+found["row_id"] = broken["row_id"]
+broken["prompt"][1]["content"] += "<|image_pad|>"
+found["one_too_many"] = refused([train[1], broken])
+template = processor.chat_template
+processor.chat_template = template.replace("<|image_pad|>", "")
+found["none"] = refused([train[0], train[1]])
+processor.chat_template = template
+model = AutoModelForImageTextToText.from_pretrained(model_folder, dtype=torch.bfloat16)
+validation = rows.splits["validation"]
+validation = validation.select(rows_to_measure(validation, 4))
+settings = Evaluation(rows=4, batch=4, max_new_tokens=24)
+scores = ScoreCallback(rows.opened, validation.with_format(None).to_list(), settings=settings)
+found["measured"] = scores.measure(model, processor, shared=False)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def inside(runs, data):
+    """What is seen from inside the trainers' environment."""
+    model = str(runs["folder"] / "whole" / "model")
+    folders = json.dumps([str(folder) for folder in data])
+    done = run([TRAIN_PYTHON, "-c", INSIDE, folders, model], env=training_env())
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_loss_is_on_the_reply_alone(inside):
+    assert inside["labels_are_inputs"]
+    assert len(inside["pairs"]) == 24
+    for learnt, reply in inside["pairs"]:
+        assert learnt == f"{reply}<|im_end|>\n"
+
+
+def test_a_row_with_another_number_of_picture_tokens_is_refused_by_its_id(inside):
+    row = f"row {inside['row_id']}: "
+    assert inside["one_too_many"].startswith(row + "the processor cannot place its pictures")
+    assert inside["none"].startswith(row + "0 picture tokens in its text, its pictures make 72")
+
+
+def test_a_reloaded_model_scores_the_same(inside, runs):
+    log = log_of(runs["folder"] / "whole")
+    result = next(line for line in log if "result_score_rows" in line)
+    for name, value in inside["measured"].items():
+        assert result[f"result_{name}"] == value, name
+
+
+def test_lora_leaves_the_weights_alone_and_writes_an_adapter(data, tmp_path):
+    output = tmp_path / "lora"
+    more = ["lora={rank: 4, alpha: 8}", "freeze_vision=false", "steps=2", "evaluation.rows=0"]
+    done = run(sft_command(output, data, *SHORT, *more), env=training_env())
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (output / "adapter").iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} <= names
+    config = json.loads((output / "adapter" / "adapter_config.json").read_text())
+    assert config["r"] == 4
+    assert "Not measured." in (output / "adapter" / "README.md").read_text()

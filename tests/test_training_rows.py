@@ -1,0 +1,268 @@
+"""Recipes of trainings, the rows that they learn from, the folder of a run: all without torch."""
+
+import io
+import json
+from hashlib import sha256
+
+import pytest
+from dataset_cases import make_row, picture, write_build
+from PIL import Image
+from real_servers import PYTHON, ROOT, run
+from training_cases import sft_command, world_build
+
+from pipelines.dataset_reading import DatasetUnreadable
+from pipelines.export.conversations import ExportRefused
+from pipelines.pictures import prepare_picture
+from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, parse_settings
+from pipelines.replies import Choice
+from trainers.card import model_card
+from trainers.measures import measures, read_score
+from trainers.rows import make_example, open_rows
+from trainers.run_folder import begin, last_checkpoint
+from trainers.run_log import cut_log, in_words, read_log, write_line
+from trainers.settings import SftRecipe
+
+RECIPES = sorted((ROOT / "trainers/recipes").glob("*.yaml"))
+PLACE = {"data": "d", "output": "o"}
+
+
+# Recipes.
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_accepted(path):
+    assert load_recipe(path, SftRecipe, PLACE).data == ("d",)
+
+
+def test_the_8b_recipes_are_the_published_settings():
+    for name, batch in (("edit_8b_sft", 160), ("gen_8b_sft", 80)):
+        recipe = load_recipe(ROOT / f"trainers/recipes/{name}.yaml", SftRecipe, PLACE)
+        assert (recipe.batch, recipe.learning_rate, recipe.warm_up) == (batch, 1e-5, 0.1)
+        assert (recipe.schedule, recipe.epochs, recipe.lora) == ("cosine", 1, None)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("learning_rat=1", "learning_rat: no such field; did you mean learning_rate?"),
+        ("lora={rnak: 4}", "lora.rnak: no such field; did you mean rank?"),
+        ("evaluation.row=4", "evaluation.row: no such field; did you mean rows?"),
+        ("zzz=1", "zzz: no such field; there are attention, batch, data,"),
+        ("device_batch=7", "batch 64 is not a multiple of device_batch 7"),
+        ("precision=fp4", "precision: Input should be 'bfloat16' or 'float32'"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(word, told):
+    with pytest.raises(RecipeRefused) as refused:
+        check_recipe({"model": "m", **PLACE}, SftRecipe, parse_settings([word]), where="r.yaml")
+    assert told in str(refused.value)
+
+
+def test_the_command_refuses_a_wrong_recipe_in_one_line_without_loading_torch(tmp_path):
+    done = run(sft_command(tmp_path / "out", ["d"], "bach=8", python=PYTHON))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "  bach: no such field; did you mean batch?"
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_field_of_a_training_recipe_is_documented():
+    text = (ROOT / "docs/training.md").read_text()
+    names = set(SftRecipe.model_fields)
+    for field in ("lora", "evaluation"):
+        inner = SftRecipe.model_fields[field].annotation
+        inner = next(t for t in getattr(inner, "__args__", (inner,)) if t is not type(None))
+        names |= set(inner.model_fields)
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+# Rows.
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("builds")
+    return [str(world_build(folder / kind, kind, 8)) for kind in ("edit", "gen")]
+
+
+def test_rows_are_conversations_whose_pictures_are_those_that_the_judge_saw(builds):
+    rows = open_rows(builds, score_only_share=0.5, seed=0)
+    assert [fact["kind"] for fact in rows.facts] == ["edit", "gen"]
+    assert sum(sum(fact["rows"].values()) for fact in rows.facts) == 8 * 2 + 8
+    for split in rows.splits.values():
+        for row, example in zip(split.with_format(None), split, strict=True):
+            assert example == make_example(rows.opened, row, score_only=row["score_only"])
+            assert [turn["role"] for turn in example["prompt"]] == ["system", "user"]
+            reply = json.loads(example["completion"][0]["content"])
+            assert list(reply) == (["score"] if row["score_only"] else ["reasoning", "score"])
+            assert reply["score"] == row["score"]
+            assert len(example["images"]) == (1 if row["axis"] is None else 2)
+            assert row["prompt" if row["axis"] is None else "instruction"] in str(example["prompt"])
+    assert {row["score_only"] for row in rows.splits["train"].with_format(None)} == {True, False}
+
+
+@pytest.mark.parametrize("place", ["inside", "kept by the build", "prepared again"])
+def test_a_picture_is_the_one_that_was_seen(tmp_path, place):
+    data = picture(3, size=(64, 48), form="BMP")
+    seen = prepare_picture(data).seen
+    assert seen is not None
+    if place == "inside":
+        data = seen
+    digest, wanted = sha256(data).hexdigest(), sha256(seen).hexdigest()
+    row = make_row("gen", 1, pictures={"image": data}, image_seen_sha256=wanted)
+    build = write_build(tmp_path / "b", "gen", [row])
+    if place == "kept by the build":
+        kept = build / "pictures" / "seen" / "x" / digest[:2] / f"{digest}.jpg"
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(seen)
+    example = open_rows([str(build)], score_only_share=0, seed=0).splits["train"][0]
+    wanted_image = Image.open(io.BytesIO(seen)).convert("RGB")
+    assert example["images"][0].tobytes() == wanted_image.tobytes()
+
+
+def test_the_digest_is_of_what_is_learnt(tmp_path):
+    def digest(**change):
+        build = write_build(tmp_path / "b", "gen", [make_row("gen", i, **change) for i in range(3)])
+        return open_rows([str(build)], score_only_share=0.2, seed=0).facts[0]["sha256"]
+
+    first = digest()
+    assert digest() == first
+    assert digest(score=4) != first
+    assert digest(reasoning="Another.") != first
+    assert digest(pictures={"image": picture(99)}) != first
+
+
+def test_rows_that_hold_a_token_of_the_template_are_left_out_and_counted(tmp_path):
+    rows = [make_row("gen", 1, prompt="A <|image_pad|> sign."), make_row("gen", 2)]
+    facts = open_rows(
+        [str(write_build(tmp_path / "b", "gen", rows))], score_only_share=0, seed=0
+    ).facts
+    assert facts[0]["left_out"] == {"<|image_pad|>": 1}
+    assert facts[0]["rows"] == {"train": 1}
+
+
+def test_a_row_that_no_student_could_answer_is_refused_by_its_id(tmp_path):
+    build = write_build(tmp_path / "b", "gen", [make_row("gen", 5, score=9)])
+    with pytest.raises(ExportRefused, match="row 00000000000000000005"):
+        open_rows([str(build)], score_only_share=0, seed=0)
+
+
+def test_a_picture_that_is_another_one_is_refused_by_its_row(tmp_path):
+    row = make_row("gen", 5) | {"image": {"bytes": picture(6), "path": "x.png"}}
+    rows = open_rows([str(write_build(tmp_path / "b", "gen", [row]))], score_only_share=0, seed=0)
+    with pytest.raises(DatasetUnreadable, match=r"row 00000000000000000005, image: x\.png is not"):
+        rows.splits["train"][0]
+
+
+def test_a_dataset_without_rows_to_train_on_is_refused(tmp_path):
+    build = write_build(tmp_path / "b", "gen", [make_row("gen", 5, split="validation")])
+    with pytest.raises(DatasetUnreadable, match="no rows of split 'train'"):
+        open_rows([str(build)], score_only_share=0, seed=0)
+
+
+# Measures.
+
+
+def test_measures_are_those_worked_by_hand():
+    # Read: |5-4| and |1-1|, and |3-3| with |2-5|; one reply of each axis could not be read.
+    triples = [("execution", 5, 4), ("execution", 1, 1), ("execution", 5, None)]
+    triples += [("consistency", 3, 3), ("consistency", 2, 5), ("consistency", 2, None)]
+    found = measures("score", triples)
+    assert found["score_mae"] == pytest.approx((1 + 0 + 0 + 3) / 4)
+    assert found["score_execution_mae"] == pytest.approx(0.5)
+    assert found["score_consistency_mae"] == pytest.approx(1.5)
+    assert (found["score_unread"], found["score_rows"]) == (2, 6)
+    # Of 5, 1, 5 a constant 5 is off by 4/3; of 3, 2, 2 a constant 2 by 1/3.
+    assert found["score_execution_constant_mae"] == pytest.approx(4 / 3)
+    assert found["score_consistency_constant_mae"] == pytest.approx(1 / 3)
+
+
+def test_replies_that_cannot_be_read_are_counted_and_never_a_score():
+    found = measures("score", [("gen", 3, None), ("gen", 4, None)])
+    assert (found["score_mae"], found["score_unread"], found["score_rows"]) == (None, 2, 2)
+    assert set(found) == {"score_mae", "score_unread", "score_rows", "score_constant_mae"}
+    assert "MAE - (a constant 0.50), 2 of 2 unread" in in_words(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "finish", "score"),
+    [
+        ('{"reasoning":"As asked.","score":4}', "stop", 4),
+        ('{"reasoning":"As asked.","score":4}', "length", None),
+        ('{"reasoning":"As asked.","score":6}', "stop", None),
+        ('{"score":4}', "stop", None),
+        ("4", "stop", None),
+        ("", "stop", None),
+    ],
+)
+def test_a_reply_is_read_as_the_factory_reads_it(content, finish, score):
+    reply = Choice(content=content, finish_reason=finish)
+    assert read_score(reply, axis="execution", score_only=False) == score
+
+
+# The folder of a run.
+
+
+def recipe(tmp_path, **change):
+    return SftRecipe(model="m", data=("d",), output=str(tmp_path / "out"), **change)
+
+
+def checkpoint(output, step, *, whole=True):
+    folder = output / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    if whole:
+        (folder / "trainer_state.json").write_text("{}")
+    return folder
+
+
+def test_a_run_goes_on_from_the_last_checkpoint_that_is_whole(tmp_path):
+    output = tmp_path / "out"
+    assert begin(output, recipe(tmp_path), [{"sha256": "a"}]) is None
+    checkpoint(output, 9)
+    wanted = checkpoint(output, 10)
+    checkpoint(output, 11, whole=False)
+    assert last_checkpoint(output) == wanted
+    assert begin(output, recipe(tmp_path), [{"sha256": "a"}]) == wanted
+
+
+def test_a_run_does_not_go_on_with_another_recipe_or_other_rows(tmp_path):
+    output = tmp_path / "out"
+    begin(output, recipe(tmp_path), [{"sha256": "a"}])
+    begin(output, recipe(tmp_path, seed=1), [{"sha256": "b"}])  # nothing was learnt yet
+    checkpoint(output, 10)
+    with pytest.raises(RecipeRefused, match="began with learning_rate 1e-05, now 2e-05"):
+        begin(output, recipe(tmp_path, seed=1, learning_rate=2e-5), [{"sha256": "b"}])
+    with pytest.raises(RecipeRefused, match="began with other rows"):
+        begin(output, recipe(tmp_path, seed=1), [{"sha256": "a"}])
+    free = {"log_every_steps": 1, "save_every_steps": 7, "workers": 0, "keep_checkpoints": 9}
+    assert begin(output, recipe(tmp_path, seed=1, **free), [{"sha256": "b"}])
+
+
+def test_the_log_is_cut_to_the_step_that_a_run_goes_on_from(tmp_path):
+    for step in (1, 2, 3, 3, 4):
+        write_line(tmp_path / "log.jsonl", step, {"loss": float("nan")})
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 5, "lo')
+    cut_log(tmp_path, 3)
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 3]
+    assert read_log(tmp_path)[0]["loss"] is None
+
+
+def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
+    fact = {"path": "builds/a|b", "kind": "gen", "sha256": "c" * 64, "left_out": {"<|im_end|>": 2}}
+    fact |= {"rows": {"train": 1234}, "build_git_commit": "abc123", "manifest_sha256": "d" * 64}
+    before, after = (measures("score", [("gen", 3, given)]) for given in (None, 2))
+    log = [
+        {"step": 0, **{f"eval_{name}": value for name, value in before.items()}},
+        {"step": 7, "loss": 0.5},
+        {"step": 7, "eval_loss": 0.25},
+        {"step": 7, **{f"eval_{name}": value for name, value in after.items()}},
+    ]
+    card = model_card(recipe(tmp_path), [fact], log)
+    assert "| builds/a\\|b | gen | 1,234 | 0 | `cccccccccccccccc` | `abc123` |" in card
+    assert "2 rows of builds/a\\|b contain" in card
+    assert "| score | 1 | 1.000 | 0 | 0.000 |" in card
+    assert "| 7 | 0.500 | 0.250 | 1.000 | - |" in card
+    assert "`judge_gen.v1`" in card
+    assert "`judge_edit.v1`" not in card
+    assert "learning_rate: 1.0e-05" in card

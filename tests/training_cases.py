@@ -1,0 +1,72 @@
+"""Datasets to train on, and the commands that train: real rows, real TRL."""
+
+import json
+import os
+from random import Random
+
+from dataset_cases import make_row, write_build
+from real_servers import ROOT, run
+
+from foundry.shapeworld.drawing import jpeg_bytes
+from foundry.shapeworld.lessons import score_edit, score_picture
+from foundry.shapeworld.make import world_rows
+from pipelines.rendering import AXES
+
+TRAIN_PYTHON = str(ROOT / ".venv-train/bin/python")
+RECIPE = "trainers/recipes/shapeworld_sft.yaml"
+BASE = ROOT / "foundry/shapeworld/student_base"
+
+
+def world_build(folder, kind, n, *, seed=11, validation=0.25):
+    """A finished build of ShapeWorld rows with true scores, and the reasons for them."""
+    rows = []
+    for number, (group, row) in zip(range(n), world_rows(kind, seed), strict=False):
+        split = "validation" if group < validation * n / (2 if kind == "edit" else 4) else "train"
+        pictures = {column: jpeg_bytes(p, Random(column)) for column, p in row.pictures.items()}
+        for axis, reply in student_replies(kind, row).items():
+            about = {**row.texts, **reply, "split": split, "pictures": dict(pictures)}
+            rows.append(make_row(kind, number, axis=axis, **about))
+    return write_build(folder, kind, rows)
+
+
+def student_replies(kind, row):
+    """The true reasoning and score by axis, None for a generated picture."""
+    lessons = (score_edit if kind == "edit" else score_picture)(row, Random(0))
+    wanted = {f"judge_edit.{axis}": axis for axis in AXES} | {"judge_gen": None}
+    return {wanted[one.kind]: json.loads(one.reply) for one in lessons if one.kind in wanted}
+
+
+def sft_command(output, data, *settings, python=TRAIN_PYTHON, recipe=RECIPE):
+    """The command of a training with settings over the tiny recipe."""
+    words = [f"data={json.dumps([str(d) for d in data])}", f"output={output}", *settings]
+    command = [python, "-m", "trainers.sft", "--config", str(recipe)]
+    return command + [word for setting in words for word in ("--set", setting)]
+
+
+def training_env():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+
+
+def train(output, data, *settings):
+    """Run a training to its end."""
+    return run(sft_command(output, data, *settings), env=training_env())
+
+
+def log_of(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def losses(output):
+    return {line["step"]: line["loss"] for line in log_of(output) if "loss" in line}
+
+
+def tensors(folder):
+    """The bytes of each tensor of a model, by name; no torch needed."""
+    data = (folder / "model.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header.pop("__metadata__", None)
+    return {
+        name: data[8 + size + entry["data_offsets"][0] : 8 + size + entry["data_offsets"][1]]
+        for name, entry in header.items()
+    }
