@@ -6,7 +6,7 @@ Memory holds one row group at a time, however large the dataset.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -52,16 +52,13 @@ def open_dataset(folder: Path) -> Dataset:
     build = _build_of(folder)
     inside = folder / "dataset"
     place = inside if inside.is_dir() else folder
-    splits = whole_files(build) if build else _by_split(sorted(place.rglob("*.parquet")))
+    splits = whole_files(build) if build else by_split(sorted(place.rglob("*.parquet")))
     if not splits:
         raise DatasetUnreadable(
             f"{folder}: no rows here; name a finished build, or a folder with "
             "train-00000-of-00001.parquet and the like"
         )
-    for split, paths in splits.items():
-        wanted = paths[0].stem.rpartition("-")[2]
-        if wanted != f"{len(paths):05d}":
-            raise DatasetUnreadable(f"{folder}: {len(paths)} of {wanted} files of split '{split}'")
+    check_counts(folder, splits)
     names = _open(next(iter(splits.values()))[0]).schema_arrow.names
     for kind, columns in PICTURES.items():
         if {"row_id", "score", "reasoning", *columns} <= set(names):
@@ -93,7 +90,7 @@ def whole_files(build: Path) -> dict[str, list[Path]]:
                 f"{build / 'dataset' / name}: {has}, manifest.json says "
                 f"{expected.get(name, 'nothing of it')}; run its flow again"
             )
-    return _by_split(list(paths.values()))
+    return by_split(list(paths.values()))
 
 
 def _build_of(folder: Path) -> Path | None:
@@ -105,12 +102,21 @@ def _build_of(folder: Path) -> Path | None:
     return place.parent if inside else None
 
 
-def _by_split(paths: list[Path]) -> dict[str, list[Path]]:
+def by_split(paths: list[Path]) -> dict[str, list[Path]]:
+    """Files such as `train-00000-of-00002.parquet` by their split; others are left out."""
     splits: dict[str, list[Path]] = {}
     for path in paths:
         if "-of-" in path.name:
             splits.setdefault(path.name.partition("-")[0], []).append(path)
     return splits
+
+
+def check_counts(folder: Path, splits: Mapping[str, Sequence[Path]]) -> None:
+    """Raises DatasetUnreadable where there are not as many files of a split as their names say."""
+    for split, paths in splits.items():
+        wanted = paths[0].stem.rpartition("-")[2]
+        if wanted != f"{len(paths):05d}":
+            raise DatasetUnreadable(f"{folder}: {len(paths)} of {wanted} files of split '{split}'")
 
 
 def read_groups(paths: list[Path], columns: list[str]) -> Iterator[tuple[Path, int, list[Row]]]:

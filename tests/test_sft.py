@@ -9,9 +9,9 @@ from real_servers import background, run, wait_for
 from training_cases import (
     BASE,
     TRAIN_PYTHON,
+    command_of,
     log_of,
     losses,
-    sft_command,
     tensors,
     training_env,
     world_build,
@@ -38,7 +38,9 @@ def runs(data, tmp_path_factory):
     names = ("whole", "cut")
     processes = [
         background(
-            sft_command(folder / name, data, *SHORT), folder / f"{name}.log", env=training_env()
+            command_of("sft", folder / name, data, *SHORT),
+            folder / f"{name}.log",
+            env=training_env(),
         )
         for name in names
     ]
@@ -105,12 +107,12 @@ def test_sigterm_saves_a_checkpoint_and_says_how_to_go_on(runs):
 
 def test_a_resumed_run_has_the_same_losses_and_the_same_weights(runs, data):
     whole, cut = runs["folder"] / "whole", runs["folder"] / "cut"
-    done = run(sft_command(cut, data, *SHORT), env=training_env())
+    done = run(command_of("sft", cut, data, *SHORT), env=training_env())
     assert done.returncode == 0, done.stderr
     assert list(losses(cut)) == list(range(1, 9))
     assert losses(cut) == losses(whole)
     assert tensors(cut / "model") == tensors(whole / "model")
-    again = run(sft_command(cut, data, *SHORT), env=training_env())
+    again = run(command_of("sft", cut, data, *SHORT), env=training_env())
     assert again.returncode == 0
     assert "this training is finished" in again.stdout
 
@@ -156,7 +158,7 @@ model = AutoModelForImageTextToText.from_pretrained(model_folder, dtype=torch.bf
 validation = rows.splits["validation"]
 validation = validation.select(rows_to_measure(validation, 4))
 settings = Evaluation(rows=4, batch=4, max_new_tokens=24)
-scores = ScoreCallback(rows.opened, validation.with_format(None).to_list(), settings=settings)
+scores = ScoreCallback(rows.ask, validation.with_format(None).to_list(), settings=settings)
 found["measured"] = scores.measure(model, processor, shared=False)
 print(json.dumps(found))
 """
@@ -195,7 +197,7 @@ def test_a_reloaded_model_scores_the_same(inside, runs):
 def test_lora_leaves_the_weights_alone_and_writes_an_adapter(data, tmp_path):
     output = tmp_path / "lora"
     more = ["lora={rank: 4, alpha: 8}", "freeze_vision=false", "steps=2", "evaluation.rows=0"]
-    done = run(sft_command(output, data, *SHORT, *more), env=training_env())
+    done = run(command_of("sft", output, data, *SHORT, *more), env=training_env())
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (output / "adapter").iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} <= names

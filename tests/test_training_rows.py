@@ -8,7 +8,7 @@ import pytest
 from dataset_cases import make_row, picture, write_build
 from PIL import Image
 from real_servers import PYTHON, ROOT, run
-from training_cases import sft_command, world_build
+from training_cases import command_of, world_build
 
 from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
@@ -17,10 +17,10 @@ from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, par
 from pipelines.replies import Choice
 from trainers.card import model_card
 from trainers.measures import measures, read_score
-from trainers.rows import make_example, open_rows
+from trainers.rows import open_rows
 from trainers.run_folder import begin, last_checkpoint
 from trainers.run_log import cut_log, in_words, read_log, write_line
-from trainers.settings import SftRecipe
+from trainers.settings import DpoRecipe, SftRecipe
 
 RECIPES = sorted((ROOT / "trainers/recipes").glob("*.yaml"))
 PLACE = {"data": "d", "output": "o"}
@@ -31,7 +31,8 @@ PLACE = {"data": "d", "output": "o"}
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_is_accepted(path):
-    assert load_recipe(path, SftRecipe, PLACE).data == ("d",)
+    model = DpoRecipe if "dpo" in path.stem else SftRecipe
+    assert load_recipe(path, model, PLACE).data == ("d",)
 
 
 def test_the_8b_recipes_are_the_published_settings():
@@ -59,7 +60,7 @@ def test_a_wrong_field_is_refused_by_name(word, told):
 
 
 def test_the_command_refuses_a_wrong_recipe_in_one_line_without_loading_torch(tmp_path):
-    done = run(sft_command(tmp_path / "out", ["d"], "bach=8", python=PYTHON))
+    done = run(command_of("sft", tmp_path / "out", ["d"], "bach=8", python=PYTHON))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "  bach: no such field; did you mean batch?"
     assert "Traceback" not in done.stderr
@@ -68,7 +69,7 @@ def test_the_command_refuses_a_wrong_recipe_in_one_line_without_loading_torch(tm
 
 def test_every_field_of_a_training_recipe_is_documented():
     text = (ROOT / "docs/training.md").read_text()
-    names = set(SftRecipe.model_fields)
+    names = set(SftRecipe.model_fields) | set(DpoRecipe.model_fields)
     for field in ("lora", "evaluation"):
         inner = SftRecipe.model_fields[field].annotation
         inner = next(t for t in getattr(inner, "__args__", (inner,)) if t is not type(None))
@@ -91,7 +92,7 @@ def test_rows_are_conversations_whose_pictures_are_those_that_the_judge_saw(buil
     assert sum(sum(fact["rows"].values()) for fact in rows.facts) == 8 * 2 + 8
     for split in rows.splits.values():
         for row, example in zip(split.with_format(None), split, strict=True):
-            assert example == make_example(rows.opened, row, score_only=row["score_only"])
+            assert example == rows.ask(row, row["score_only"])
             assert [turn["role"] for turn in example["prompt"]] == ["system", "user"]
             reply = json.loads(example["completion"][0]["content"])
             assert list(reply) == (["score"] if row["score_only"] else ["reasoning", "score"])
@@ -250,7 +251,12 @@ def test_the_log_is_cut_to_the_step_that_a_run_goes_on_from(tmp_path):
 
 def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     fact = {"path": "builds/a|b", "kind": "gen", "sha256": "c" * 64, "left_out": {"<|im_end|>": 2}}
-    fact |= {"rows": {"train": 1234}, "build_git_commit": "abc123", "manifest_sha256": "d" * 64}
+    fact |= {
+        "prompts": ["judge_gen.v1"],
+        "rows": {"train": 1234},
+        "build_git_commit": "abc123",
+        "manifest_sha256": "d" * 64,
+    }
     before, after = (measures("score", [("gen", 3, given)]) for given in (None, 2))
     log = [
         {"step": 0, **{f"eval_{name}": value for name, value in before.items()}},
@@ -262,7 +268,8 @@ def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     assert "| builds/a\\|b | gen | 1,234 | 0 | `cccccccccccccccc` | `abc123` |" in card
     assert "2 rows of builds/a\\|b contain" in card
     assert "| score | 1 | 1.000 | 0 | 0.000 |" in card
-    assert "| 7 | 0.500 | 0.250 | 1.000 | - |" in card
+    assert "| step | training loss | validation loss | score MAE |" in card
+    assert "| 7 | 0.500 | 0.250 | 1.000 |" in card
     assert "`judge_gen.v1`" in card
     assert "`judge_edit.v1`" not in card
     assert "learning_rate: 1.0e-05" in card

@@ -4,16 +4,18 @@ import json
 import os
 from random import Random
 
-from dataset_cases import make_row, write_build
-from real_servers import ROOT, run
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dataset_cases import change_manifest, make_row, write_build
+from real_servers import ROOT
 
 from foundry.shapeworld.drawing import jpeg_bytes
 from foundry.shapeworld.lessons import score_edit, score_picture
 from foundry.shapeworld.make import world_rows
-from pipelines.rendering import AXES
+from pipelines.rendering import AXES, SYSTEM_PROMPT, student_prompt
+from prompts import load_prompt
 
 TRAIN_PYTHON = str(ROOT / ".venv-train/bin/python")
-RECIPE = "trainers/recipes/shapeworld_sft.yaml"
 BASE = ROOT / "foundry/shapeworld/student_base"
 
 
@@ -29,6 +31,45 @@ def world_build(folder, kind, n, *, seed=11, validation=0.25):
     return write_build(folder, kind, rows)
 
 
+def pair_build(folder, kind, n, *, seed=12):
+    """Preferences on ShapeWorld rows: the true reply is chosen over one with another score."""
+    rows = []
+    for number, (_, row) in zip(range(n), world_rows(kind, seed), strict=False):
+        cells = [
+            {"bytes": jpeg_bytes(p, Random(column)), "path": f"{column}.jpg"}
+            for column, p in row.pictures.items()
+        ]
+        for axis, reply in student_replies(kind, row).items():
+            _, text = student_prompt(row.texts, axis)
+            wrong = reply | {"score": reply["score"] % 5 + 1}
+            rows.append(
+                {
+                    "row_id": f"{number:020x}",
+                    "axis": axis,
+                    "split": "validation" if number < n // 4 else "train",
+                    "label_score": reply["score"],
+                    "prompt": [
+                        {"role": "system", "content": load_prompt(SYSTEM_PROMPT).text},
+                        {"role": "user", "content": text},
+                    ],
+                    "chosen": _turn(reply),
+                    "rejected": _turn(wrong),
+                    "images": cells,
+                }
+            )
+    (folder / "preferences").mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation"):
+        mine = [row for row in rows if row["split"] == split]
+        path = folder / "preferences" / f"{split}-00000-of-00001.parquet"
+        pq.write_table(pa.Table.from_pylist(mine), path, row_group_size=4)
+    change_manifest(folder, kind=kind)
+    return folder
+
+
+def _turn(reply):
+    return [{"role": "assistant", "content": json.dumps(reply, separators=(",", ":"))}]
+
+
 def student_replies(kind, row):
     """The true reasoning and score by axis, None for a generated picture."""
     lessons = (score_edit if kind == "edit" else score_picture)(row, Random(0))
@@ -36,20 +77,16 @@ def student_replies(kind, row):
     return {wanted[one.kind]: json.loads(one.reply) for one in lessons if one.kind in wanted}
 
 
-def sft_command(output, data, *settings, python=TRAIN_PYTHON, recipe=RECIPE):
+def command_of(trainer, output, data, *settings, python=TRAIN_PYTHON):
     """The command of a training with settings over the tiny recipe."""
     words = [f"data={json.dumps([str(d) for d in data])}", f"output={output}", *settings]
-    command = [python, "-m", "trainers.sft", "--config", str(recipe)]
+    recipe = f"trainers/recipes/shapeworld_{trainer}.yaml"
+    command = [python, "-m", f"trainers.{trainer}", "--config", recipe]
     return command + [word for setting in words for word in ("--set", setting)]
 
 
 def training_env():
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-
-
-def train(output, data, *settings):
-    """Run a training to its end."""
-    return run(sft_command(output, data, *settings), env=training_env())
 
 
 def log_of(output):

@@ -1,1 +1,1 @@
-"""What learns. Nothing here yet: SFT and DPO on the factory's datasets come next."""
+"""What learns: reward models, by SFT on the factory's datasets and by DPO on preferences."""

@@ -8,12 +8,19 @@ from typing import Any
 import yaml
 
 from pipelines.card.markdown import code, count, number, table, text
-from pipelines.rendering import SYSTEM_PROMPT, student_prompt_id
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.version import code_version
 from prompts import load_prompt
 from trainers.settings import TrainingRecipe
 
 Lines = Sequence[dict[str, Any]]
+# What stands in the curve, where it was measured.
+_CURVE = {
+    "eval_loss": "validation loss",
+    "eval_score_mae": "score MAE",
+    "eval_score_only_mae": "score-only MAE",
+    "eval_rewards/margins": "reward margin",
+}
 
 
 def model_card(recipe: TrainingRecipe, facts: list[dict[str, Any]], log: Lines) -> str:
@@ -91,7 +98,8 @@ def _scores(log: Lines) -> str:
 
 
 def _curve(log: Lines) -> str:
-    shown = ("eval_loss", "eval_score_mae", "eval_score_only_mae")
+    """A line a measurement, with the training loss told last before it."""
+    shown = {name: head for name, head in _CURVE.items() if any(name in line for line in log)}
     steps: dict[int, dict[str, Any]] = {}
     for line in log:
         here = {name: line[name] for name in ("loss", *shown) if name in line}
@@ -99,16 +107,15 @@ def _curve(log: Lines) -> str:
     loss, rows = None, []
     for step, values in sorted(steps.items()):
         loss = values.get("loss", loss)
-        if values.keys() & set(shown):
+        if values.keys() & shown.keys():
             rows.append((count(step), *(number(v, 3) for v in (loss, *map(values.get, shown)))))
-    head = ("step", "training loss", "validation loss", "score MAE", "score-only MAE")
-    return table(head, rows, numbers=5) if rows else "Not measured during training."
+    if not rows:
+        return "Not measured during training."
+    return table(("step", "training loss", *shown.values()), rows, numbers=2 + len(shown))
 
 
 def _prompts(facts: list[dict[str, Any]]) -> str:
-    ids = [SYSTEM_PROMPT]
-    for kind in sorted({fact["kind"] for fact in facts}):
-        ids += [student_prompt_id(edit=kind == "edit", score_only=alone) for alone in (False, True)]
+    ids = [SYSTEM_PROMPT, *sorted({prompt_id for fact in facts for prompt_id in fact["prompts"]})]
     return table(("prompt", "sha256"), [(code(i), code(load_prompt(i).sha256)) for i in ids])
 
 

@@ -44,7 +44,9 @@ class CheckedCollator:
             raise
         found = (batch["input_ids"] == self.image_token_id).sum(dim=1).tolist()
         made = iter((batch["image_grid_thw"].prod(dim=1) // self.patches_a_token).tolist())
-        for example, tokens in zip(examples, found, strict=True):
+        # A batch of pairs has all rows with their chosen reply, then all with the rejected one.
+        shown = [*examples] * (len(found) // len(examples))
+        for example, tokens in zip(shown, found, strict=True):
             wanted = sum(next(made) for _ in example["images"])
             if tokens != wanted:
                 told = f"{tokens} picture tokens in its text, its pictures make {wanted}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import AutoModelForImageTextToText
 
-from pipelines.shards import sync_tree
+from pipelines.shards import sync_folder, sync_tree
 from trainers.card import model_card
 from trainers.models import load_processor, written_dtype
 from trainers.run_log import LOG, read_log, write_line
@@ -50,11 +50,16 @@ def write_result(
             found = scores.measure(model.to(trainer.args.device), processor, shared=False)
             values = {f"result_{name}": value for name, value in found.items()}
             write_line(output / LOG, trainer.state.global_step, values)
-    card = model_card(recipe, facts, read_log(output))
-    (part / "README.md").write_text(card, "utf-8")
+    (part / "README.md").write_text(model_card(recipe, facts, read_log(output)), "utf-8")
+    put_in_place(part, place)
+    shutil.rmtree(trained)
+    return place
+
+
+def put_in_place(part: Path, place: Path) -> None:
+    """Give a finished folder its name, when all of it is on disk."""
     for path in part.iterdir():
         path.chmod(0o644)  # safetensors writes files that their owner alone may read
     sync_tree(part)
     os.rename(part, place)
-    shutil.rmtree(trained)
-    return place
+    sync_folder(place.parent)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -43,7 +43,7 @@ _SCHEMA = pa.schema(
     ]
 )
 # What a judge saw was within the limits of its build already.
-_NO_LIMITS = PictureLimits(
+NO_LIMITS = PictureLimits(
     max_side_px=1 << 30,
     max_pixels=1 << 60,
     max_source_pixels=1 << 60,
@@ -57,12 +57,14 @@ class TrainingRows:
     """The rows of each split, as TRL wants them when they are asked for.
 
     `facts` says of each dataset what it is and how many of its rows are used; its `sha256` is of
-    all that is learnt from: texts, scores and the digests of the pictures.
+    the rows' ids, texts and scores. `ask` gives the conversation for a row without its pictures, which has
+    `row_id`, `axis`, `score` and `score_only`; the second argument is whether to ask for the score
+    alone.
     """
 
-    opened: tuple[Dataset, ...]
     splits: dict[str, datasets.Dataset]
     facts: list[dict[str, Any]]
+    ask: Callable[[Row, bool], Row]
 
 
 def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> TrainingRows:
@@ -76,7 +78,7 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
     tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
     facts = []
     for number, (folder, dataset) in enumerate(zip(folders, opened, strict=True)):
-        digest, left_out = sha256(), Counter[str]()
+        digest, left_out, prompts = sha256(), Counter[str](), set[str]()
         counts = {split: 0 for split in SPLITS if split in dataset.splits}
         files = {path: file for file, path in enumerate(dataset.paths)}
         for split in counts:
@@ -86,27 +88,24 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
                     digest.update(json.dumps([split, row]).encode())
                     row |= {"dataset": number, "file": files[path], "group": group, "place": place}
                     row["score_only"] = is_score_only(row, share=score_only_share, seed=seed)
-                    if word := reserved_in("trl", converse(row, score_only=row["score_only"])):
+                    talk = converse(row, score_only=row["score_only"])
+                    if word := reserved_in("trl", talk):
                         left_out[word] += 1
                     else:
                         good.append(row)
+                        prompts.add(talk.prompt_id)
                 counts[split] += len(good)
                 tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
         about = {"path": folder, "kind": dataset.kind, "sha256": digest.hexdigest()}
-        facts.append(about | {"rows": counts, "left_out": dict(left_out), **_build(dataset.folder)})
-    splits = {
-        split: datasets.Dataset(pa.concat_tables(parts)).with_transform(
-            partial(_as_examples, opened)
-        )
-        for split, parts in tables.items()
-        if sum(map(len, parts))
-    }
+        about |= {"rows": counts, "left_out": dict(left_out), "prompts": sorted(prompts)}
+        facts.append(about | build_facts(dataset.folder))
+    splits = as_splits(tables, partial(_as_examples, opened))
     if "train" not in splits:
         raise DatasetUnreadable(f"{', '.join(folders)}: no rows of split 'train' to learn from")
-    return TrainingRows(opened=opened, splits=splits, facts=facts)
+    return TrainingRows(splits=splits, facts=facts, ask=partial(make_example, opened))
 
 
-def make_example(opened: Sequence[Dataset], row: Row, *, score_only: bool) -> Row:
+def make_example(opened: Sequence[Dataset], row: Row, score_only: bool) -> Row:
     """TRL's `prompt` and `completion` as turns, the `images` in order (RGB), and the `row_id`.
 
     The collator puts the pictures before the first user turn.
@@ -126,12 +125,12 @@ def make_example(opened: Sequence[Dataset], row: Row, *, score_only: bool) -> Ro
 
 def _as_examples(opened: Sequence[Dataset], batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    examples = [make_example(opened, row, score_only=row["score_only"]) for row in rows]
+    examples = [make_example(opened, row, row["score_only"]) for row in rows]
     return {name: [example[name] for example in examples] for name in examples[0]}
 
 
 def _pictures(dataset: Dataset, row: Row) -> list[Any]:
-    file = _file(dataset.paths[row["file"]])
+    file = mapped_file(dataset.paths[row["file"]])
     found = []
     for column in PICTURES[dataset.kind]:
         # Without Arrow's threads, which a data loader's forked workers do not have.
@@ -139,18 +138,30 @@ def _pictures(dataset: Dataset, row: Row) -> list[Any]:
         cell = cells[column][row["place"]].as_py()
         try:
             data = seen_bytes(dataset.folder, {**row, column: cell}, column)
-            found.append(prepare_picture(data, _NO_LIMITS).image)
+            found.append(prepare_picture(data, NO_LIMITS).image)
         except PictureRejected as error:
             raise DatasetUnreadable(f"row {row['row_id']}, {column}: {error}") from error
     return found
 
 
+def as_splits(
+    tables: dict[str, list[pa.Table]], as_examples: Callable[[dict[str, list[Any]]], Any]
+) -> dict[str, datasets.Dataset]:
+    """The splits that have rows, which become examples when they are asked for."""
+    return {
+        split: datasets.Dataset(pa.concat_tables(parts)).with_transform(as_examples)
+        for split, parts in tables.items()
+        if sum(map(len, parts))
+    }
+
+
 @lru_cache(maxsize=1024)
-def _file(path: Path) -> pq.ParquetFile:
+def mapped_file(path: Path) -> pq.ParquetFile:
+    """A file that stays open, its bytes read where they are asked for."""
     return pq.ParquetFile(path, memory_map=True)
 
 
-def _build(folder: Path) -> dict[str, Any]:
+def build_facts(folder: Path) -> dict[str, Any]:
     """Which build it is, by its manifest; nothing of a folder of Parquet files alone."""
     try:
         data = (folder / "manifest.json").read_bytes()

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipelines.recipe_files import RecipeRefused
+from pipelines.recipe_files import RecipeRefused, check_recipe
 from pipelines.shards import write_json
 from pipelines.version import code_version
 from trainers.settings import TrainingRecipe
@@ -59,16 +59,27 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> None:
-    what_to_do = "set it back to go on, give another output, or remove this one"
+def began_with(output: Path) -> TrainingRecipe:
+    """What all trainings have of the recipe that a run began with. Raises RecipeRefused."""
+    recipe = _began(output)["recipe"]
+    known = {name: recipe[name] for name in TrainingRecipe.model_fields if name in recipe}
+    return check_recipe(known, TrainingRecipe, {}, where=str(output / "run.json"))
+
+
+def _began(output: Path) -> dict[str, Any]:
     try:
         began = json.loads((output / "run.json").read_text("utf-8"))
-        before, rows = began["recipe"], [fact["sha256"] for fact in began["data"]]
+        return {"recipe": dict(began["recipe"]), "rows": [fact["sha256"] for fact in began["data"]]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecipeRefused(f"{output / 'run.json'}: cannot be read ({error!r})") from error
+
+
+def _check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> None:
+    what_to_do = "set it back to go on, give another output, or remove this one"
+    began = _began(output)
     for name, value in recipe.model_dump(mode="json").items():
-        if name not in _FREE and value != before.get(name):
-            was = before.get(name)
+        was = began["recipe"].get(name)
+        if name not in _FREE and value != was:
             raise RecipeRefused(f"{output}: began with {name} {was}, now {value}; {what_to_do}")
-    if [fact["sha256"] for fact in facts] != rows:
+    if [fact["sha256"] for fact in facts] != began["rows"]:
         raise RecipeRefused(f"{output}: began with other rows than data has now; {what_to_do}")

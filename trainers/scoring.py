@@ -8,8 +8,9 @@ read is counted and never becomes a score.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import datasets
@@ -20,11 +21,9 @@ from transformers import TrainerCallback
 from trl.data_utils import prepare_multimodal_messages
 
 from pipelines.build import Row
-from pipelines.dataset_reading import Dataset
 from pipelines.rendering import GEN_AXIS
 from pipelines.replies import Choice
 from trainers.measures import measures, read_score
-from trainers.rows import make_example
 from trainers.settings import Evaluation
 
 # What the measures of a way of asking are called.
@@ -43,14 +42,15 @@ def rows_to_measure(rows: datasets.Dataset, wanted: int) -> list[int]:
 class ScoreCallback(TrainerCallback):
     """Measures scores after each evaluation of the loss, on the same rows.
 
-    `questions` are rows in memory, each asked in every way that some of them are trained in.
-    `trainer` is set once there is one.
+    `questions` are rows without pictures, of which each is asked once in every way that some of
+    them are trained in; `ask` as in `TrainingRows`. `trainer` is set once there is one.
     """
 
     def __init__(
-        self, opened: Sequence[Dataset], questions: Sequence[Row], *, settings: Evaluation
+        self, ask: Callable[[Row, bool], Row], questions: Sequence[Row], *, settings: Evaluation
     ) -> None:
-        self.opened, self.questions, self.settings = opened, questions, settings
+        self.ask, self.settings = ask, settings
+        self.questions = list({(row["row_id"], row["axis"]): row for row in questions}.values())
         self.ways = sorted({row["score_only"] for row in questions})
         self.trainer: Any = None
 
@@ -73,9 +73,12 @@ class ScoreCallback(TrainerCallback):
         mine = mine if shared else self.questions
         found: dict[str, Any] = {}
         for score_only in self.ways:
-            scores = score_rows(
-                model, processor, self.opened, mine, score_only=score_only, settings=self.settings
-            )
+            examples = (self.ask(row, score_only) for row in mine)
+            replies = answer(model, processor, examples, settings=self.settings)
+            scores = [
+                read_score(reply, axis=row["axis"], score_only=score_only)
+                for reply, row in zip(replies, mine, strict=True)
+            ]
             given = zip(mine, scores, strict=True)
             triples = [(row["axis"] or GEN_AXIS, row["score"], score) for row, score in given]
             triples = gather_object(triples) if shared else triples
@@ -83,28 +86,16 @@ class ScoreCallback(TrainerCallback):
         return found
 
 
-def score_rows(
-    model: Any,
-    processor: Any,
-    opened: Sequence[Dataset],
-    rows: Sequence[Row],
-    *,
-    score_only: bool,
-    settings: Evaluation,
-) -> list[int | None]:
-    """The score that the model gives each row, None for a reply that cannot be read."""
-    was_training = model.training
+def answer(
+    model: Any, processor: Any, examples: Iterable[Row], *, settings: Evaluation
+) -> list[Choice]:
+    """The model's reply to each example, which has `prompt` and `images`."""
+    was_training, waiting = model.training, iter(examples)
     model.eval()
-    found: list[int | None] = []
+    found: list[Choice] = []
     with torch.no_grad():
-        for start in range(0, len(rows), settings.batch):
-            part = rows[start : start + settings.batch]
-            examples = [make_example(opened, row, score_only=score_only) for row in part]
-            replies = _generate(model, processor, examples, settings.max_new_tokens)
-            found += [
-                read_score(reply, axis=row["axis"], score_only=score_only)
-                for reply, row in zip(replies, part, strict=True)
-            ]
+        while part := list(islice(waiting, settings.batch)):
+            found += _generate(model, processor, part, settings.max_new_tokens)
     model.train(was_training)
     return found
 

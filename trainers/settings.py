@@ -89,3 +89,12 @@ class SftRecipe(TrainingRecipe):
     """Recipe of `trainers.sft`: `score_only_share` of the rows is trained without reasoning."""
 
     score_only_share: float = Field(default=0.2, ge=0.0, le=1.0)
+
+
+class DpoRecipe(TrainingRecipe):
+    """Recipe of `trainers.dpo`: `beta` says how dear it is to stray from the model before training.
+
+    Source: DPO (arXiv 2305.18290).
+    """
+
+    beta: float = Field(default=0.1, gt=0)

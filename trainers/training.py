@@ -47,9 +47,8 @@ def train(
     if recipe.evaluation.rows and "validation" in rows.splits:
         validation = rows.splits["validation"]
         validation = validation.select(rows_to_measure(validation, recipe.evaluation.rows))
-        scores = ScoreCallback(
-            rows.opened, validation.with_format(None).to_list(), settings=recipe.evaluation
-        )
+        questions = validation.with_format(None).to_list()
+        scores = ScoreCallback(rows.ask, questions, settings=recipe.evaluation)
     stop = StopOnSigterm()
     resumed = checkpoint is not None
     arguments = trainer_arguments(recipe, output, measured=scores is not None, resumed=resumed)

@@ -8,6 +8,7 @@ Customization/Custom-dataset.md (messages, images).
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pipelines.build import Row
@@ -70,8 +71,13 @@ def as_line(form: Format, row: Row, talk: Conversation, pictures: list[str]) -> 
 
 def reserved_in(form: Format, talk: Conversation) -> str | None:
     """The first reserved text in a conversation, None where there is none."""
-    texts = (talk.system, talk.text, talk.reply)
-    return next((word for word in RESERVED[form] for text in texts if word in text), None)
+    return reserved_word(form, (talk.system, talk.text, talk.reply))
+
+
+def reserved_word(form: Format, texts: Iterable[str]) -> str | None:
+    """The first text that a format's reader takes for something else, None where there is none."""
+    said = "\n".join(texts)
+    return next((word for word in RESERVED[form] if word in said), None)
 
 
 def dataset_info(kind: str, splits: list[str]) -> dict[str, Any]:

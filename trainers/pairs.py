@@ -1,0 +1,117 @@
+"""The pairs that DPO learns from: conversations with a chosen and a rejected reply.
+
+Read as rows are: once without their pictures, which are decoded when a batch needs them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.build import Row
+from pipelines.dataset_reading import DatasetUnreadable, by_split, check_counts, read_groups
+from pipelines.export.formats import reserved_word
+from pipelines.pictures import PictureRejected, prepare_picture
+from pipelines.rendering import student_prompt_id
+from trainers.rows import NO_LIMITS, SPLITS, TrainingRows, as_splits, build_facts, mapped_file
+
+_TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_SIDES = ("prompt", "chosen", "rejected")
+_SCHEMA = pa.schema(
+    [
+        *((side, _TURNS) for side in _SIDES),
+        ("row_id", pa.string()),
+        ("axis", pa.string()),
+        ("score", pa.int64()),
+        ("score_only", pa.bool_()),
+        *((name, pa.int64()) for name in ("file", "group", "place")),
+    ]
+)
+# Columns of the files; `label_score` is the score that the row has in its dataset.
+_READ = [*_SIDES, "row_id", "axis", "label_score"]
+
+
+def open_pairs(folders: Sequence[str]) -> TrainingRows:
+    """Read all pairs, their pictures excepted; a folder is a build's of preferences, or of Parquet.
+
+    Pairs that contain a token of the chat template are left out and counted.
+    Raises DatasetUnreadable for a folder that holds no whole set of pairs.
+    """
+    tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
+    files: list[Path] = []
+    facts = []
+    for folder in folders:
+        splits = _files_of(Path(folder))
+        digest, left_out, prompts = sha256(), Counter[str](), set[str]()
+        counts = {split: 0 for split in SPLITS if split in splits}
+        for split in counts:
+            for path, group, rows in read_groups(splits[split], _READ):
+                if path not in files:
+                    files.append(path)
+                good = []
+                for place, row in enumerate(rows):
+                    digest.update(json.dumps([split, row]).encode())
+                    row |= {"file": len(files) - 1, "group": group, "place": place}
+                    row |= {"score": row.pop("label_score"), "score_only": False}
+                    said = [turn["content"] for side in _SIDES for turn in row[side]]
+                    if word := reserved_word("trl", said):
+                        left_out[word] += 1
+                    else:
+                        good.append(row)
+                        prompts.add(student_prompt_id(edit=row["axis"] is not None))
+                counts[split] += len(good)
+                tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
+        about = {"path": folder, "kind": "preferences", "sha256": digest.hexdigest()}
+        about |= {"rows": counts, "left_out": dict(left_out), "prompts": sorted(prompts)}
+        facts.append(about | build_facts(Path(folder)))
+    found = as_splits(tables, partial(_as_examples, files))
+    if "train" not in found:
+        raise DatasetUnreadable(f"{', '.join(folders)}: no pairs of split 'train' to learn from")
+    return TrainingRows(splits=found, facts=facts, ask=partial(_ask, files))
+
+
+def _files_of(folder: Path) -> dict[str, list[Path]]:
+    inside = folder / "preferences"
+    if inside.is_dir() and not (folder / "manifest.json").exists():
+        raise DatasetUnreadable(f"{folder}: its last run did not finish; run its flow again")
+    place = inside if inside.is_dir() else folder
+    splits = by_split(sorted(place.glob("*.parquet")))
+    if not splits:
+        raise DatasetUnreadable(
+            f"{folder}: no pairs here; name the output of build-firm-preferences, or a folder with "
+            "train-00000-of-00001.parquet and the like"
+        )
+    check_counts(folder, splits)
+    names = mapped_file(next(iter(splits.values()))[0]).schema_arrow.names
+    if missing := sorted({*_READ, "images"} - set(names)):
+        raise DatasetUnreadable(f"{folder}: no pairs, columns missing: {', '.join(missing)}")
+    return splits
+
+
+def _as_examples(files: Sequence[Path], batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    kept = {name: batch[name] for name in ("row_id", *_SIDES)}
+    return {**kept, "images": [_pictures(files, row) for row in rows]}
+
+
+def _ask(files: Sequence[Path], row: Row, score_only: bool) -> Row:
+    """The conversation's beginning; pairs are of replies with reasoning alone."""
+    return {"prompt": row["prompt"], "images": _pictures(files, row)}
+
+
+def _pictures(files: Sequence[Path], row: Row) -> list[Any]:
+    path = files[row["file"]]
+    # Without Arrow's threads, which a data loader's forked workers do not have.
+    group = mapped_file(path).read_row_group(row["group"], columns=["images"], use_threads=False)
+    try:
+        cells = group["images"][row["place"]].as_py()
+        return [prepare_picture(cell["bytes"], NO_LIMITS).image for cell in cells]
+    except PictureRejected as error:
+        raise DatasetUnreadable(f"row {row['row_id']}, images: {error}") from error
