@@ -192,15 +192,3 @@ def test_a_reloaded_model_scores_the_same(inside, runs):
     result = next(line for line in log if "result_score_rows" in line)
     for name, value in inside["measured"].items():
         assert result[f"result_{name}"] == value, name
-
-
-def test_lora_leaves_the_weights_alone_and_writes_an_adapter(data, tmp_path):
-    output = tmp_path / "lora"
-    more = ["lora={rank: 4, alpha: 8}", "freeze_vision=false", "steps=2", "evaluation.rows=0"]
-    done = run(command_of("sft", output, data, *SHORT, *more), env=training_env())
-    assert done.returncode == 0, done.stderr
-    names = {path.name for path in (output / "adapter").iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} <= names
-    config = json.loads((output / "adapter" / "adapter_config.json").read_text())
-    assert config["r"] == 4
-    assert "Not measured." in (output / "adapter" / "README.md").read_text()

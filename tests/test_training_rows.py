@@ -17,6 +17,7 @@ from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, par
 from pipelines.replies import Choice
 from trainers.card import model_card
 from trainers.measures import measures, read_score
+from trainers.pairs import open_pairs
 from trainers.rows import open_rows
 from trainers.run_folder import begin, last_checkpoint
 from trainers.run_log import cut_log, in_words, read_log, write_line
@@ -159,6 +160,42 @@ def test_a_dataset_without_rows_to_train_on_is_refused(tmp_path):
     build = write_build(tmp_path / "b", "gen", [make_row("gen", 5, split="validation")])
     with pytest.raises(DatasetUnreadable, match="no rows of split 'train'"):
         open_rows([str(build)], score_only_share=0, seed=0)
+
+
+# Pairs.
+
+
+def test_pairs_are_what_trl_wants_with_their_pictures(tmp_path):
+    folder = pair_build(tmp_path / "pairs", "edit", 8)
+    pairs = open_pairs([str(folder)])
+    assert pairs.facts[0]["rows"] == {"train": 12, "validation": 4}
+    assert pairs.facts[0]["prompts"] == ["judge_edit.v1"]
+    for row, example in zip(
+        pairs.splits["train"].with_format(None), pairs.splits["train"], strict=True
+    ):
+        chosen, rejected = (json.loads(example[s][0]["content"]) for s in ("chosen", "rejected"))
+        assert chosen["score"] == row["score"] != rejected["score"]
+        assert chosen["reasoning"] == rejected["reasoning"]
+        assert [turn["role"] for turn in example["prompt"]] == ["system", "user"]
+        assert [image.mode for image in example["images"]] == ["RGB", "RGB"]
+        asked = pairs.ask(row, False)
+        assert (asked["prompt"], asked["images"]) == (example["prompt"], example["images"])
+
+
+def test_preferences_that_are_not_whole_are_refused(tmp_path):
+    folder = pair_build(tmp_path / "pairs", "gen", 4)
+    train = folder / "preferences" / "train-00000-of-00001.parquet"
+    (folder / "manifest.json").unlink()
+    with pytest.raises(DatasetUnreadable, match="its last run did not finish"):
+        open_pairs([str(folder)])
+    train.rename(train.with_name("train-00000-of-00002.parquet"))
+    with pytest.raises(DatasetUnreadable, match="1 of 00002 files of split 'train'"):
+        open_pairs([str(folder / "preferences")])
+    with pytest.raises(DatasetUnreadable, match="no pairs here"):
+        open_pairs([str(tmp_path)])
+    build = world_build(tmp_path / "b", "gen", 4)
+    with pytest.raises(DatasetUnreadable, match="no pairs, columns missing: axis, chosen, images"):
+        open_pairs([str(build / "dataset")])
 
 
 # Measures.

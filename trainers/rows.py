@@ -57,9 +57,9 @@ class TrainingRows:
     """The rows of each split, as TRL wants them when they are asked for.
 
     `facts` says of each dataset what it is and how many of its rows are used; its `sha256` is of
-    the rows' ids, texts and scores. `ask` gives the conversation for a row without its pictures, which has
-    `row_id`, `axis`, `score` and `score_only`; the second argument is whether to ask for the score
-    alone.
+    the rows' ids, texts and scores. `ask` gives the conversation for a row without its pictures,
+    which has `row_id`, `axis`, `score` and `score_only`; the second argument is whether to ask for
+    the score alone.
     """
 
     splits: dict[str, datasets.Dataset]

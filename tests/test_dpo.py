@@ -1,0 +1,86 @@
+"""LoRA, its merge, and DPO on top of it, on real TRL: some steps of the tiny student."""
+
+import json
+from pathlib import Path
+
+import pytest
+from real_servers import run
+from training_cases import (
+    BASE,
+    TRAIN_PYTHON,
+    command_of,
+    log_of,
+    pair_build,
+    tensors,
+    training_env,
+    world_build,
+)
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+]
+SHORT = ["batch=8", "device_batch=8", "log_every_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory):
+    """A LoRA training with its merged model."""
+    folder = tmp_path_factory.mktemp("lora")
+    data = [world_build(folder / "gen", "gen", 16)]
+    more = ["lora={rank: 4, alpha: 64}", "steps=3", "learning_rate=0.02", "evaluation.rows=0"]
+    done = run(command_of("sft", folder / "out", data, *SHORT, *more), env=training_env())
+    assert done.returncode == 0, done.stderr
+    merged = run([TRAIN_PYTHON, "-m", "trainers.merge", str(folder / "out")], env=training_env())
+    assert merged.returncode == 0, merged.stderr
+    return folder / "out"
+
+
+def test_lora_writes_an_adapter_with_a_card(lora):
+    names = {path.name for path in (lora / "adapter").iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md"} <= names
+    assert json.loads((lora / "adapter" / "adapter_config.json").read_text())["r"] == 4
+    card = (lora / "adapter" / "README.md").read_text()
+    assert "library_name: peft" in card
+    assert "Not measured." in card
+
+
+def test_the_merged_model_differs_in_the_linear_layers_of_the_language_model_alone(lora):
+    assert {p.name for p in (lora / "model").iterdir()} == {p.name for p in BASE.iterdir()}
+    before, after = tensors(BASE), tensors(lora / "model")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if before[name] != after[name]}
+    wanted = {n for n in before if ".language_model." in n and n.endswith("_proj.weight")}
+    assert changed == wanted
+    assert "library_name: transformers" in (lora / "model" / "README.md").read_text()
+
+
+def test_a_merge_without_an_adapter_or_over_a_model_is_refused(lora, tmp_path):
+    for folder, told in ((tmp_path, "no adapter/ here"), (lora, "is there already")):
+        done = run([TRAIN_PYTHON, "-m", "trainers.merge", str(folder)], env=training_env())
+        assert done.returncode == 2
+        assert told in done.stderr
+
+
+def test_dpo_widens_the_margin_and_leaves_the_model_before_it_alone(lora, tmp_path):
+    before = tensors(lora / "model")
+    pairs = [pair_build(tmp_path / kind, kind, 12) for kind in ("edit", "gen")]
+    more = [f"model={lora / 'model'}", "steps=6", "learning_rate=0.0005"]
+    more += ["evaluation={rows: 6, batch: 6, max_new_tokens: 24}"]
+    output = tmp_path / "out"
+    done = run(command_of("dpo", output, pairs, *SHORT, *more), env=training_env())
+    assert done.returncode == 0, done.stderr
+    margins = [
+        line["eval_rewards/margins"] for line in log_of(output) if "eval_rewards/margins" in line
+    ]
+    assert margins[0] == pytest.approx(0, abs=1e-4)
+    assert margins[-1] > 0.05
+    result = next(line for line in log_of(output) if "result_score_rows" in line)
+    assert result["result_score_rows"] == 6
+    assert "result_score_only_rows" not in result
+    assert tensors(lora / "model") == before
+    assert tensors(output / "model") != before
+    card = (output / "model" / "README.md").read_text()
+    assert "reward margin" in card
+    assert "`judge_edit.v1`" in card
+    assert "judge_edit_score_only" not in card
