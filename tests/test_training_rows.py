@@ -8,7 +8,7 @@ import pytest
 from dataset_cases import make_row, picture, write_build
 from PIL import Image
 from real_servers import PYTHON, ROOT, run
-from training_cases import command_of, world_build
+from training_cases import command_of, pair_build, world_build
 
 from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
