@@ -6,6 +6,8 @@ from hashlib import sha256
 
 import pytest
 from dataset_cases import make_row, picture, write_build
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from real_servers import PYTHON, ROOT, run
 from training_cases import command_of, pair_build, world_build
@@ -14,7 +16,7 @@ from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
 from pipelines.pictures import prepare_picture
 from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, parse_settings
-from pipelines.replies import Choice
+from pipelines.replies import SCORES, Choice
 from trainers.card import model_card
 from trainers.measures import measures, read_score
 from trainers.pairs import open_pairs
@@ -220,6 +222,30 @@ def test_replies_that_cannot_be_read_are_counted_and_never_a_score():
     assert (found["score_mae"], found["score_unread"], found["score_rows"]) == (None, 2, 2)
     assert set(found) == {"score_mae", "score_unread", "score_rows", "score_constant_mae"}
     assert "MAE - (a constant 0.50), 2 of 2 unread" in in_words(found)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["execution", "consistency"]),
+            st.sampled_from(SCORES),
+            st.sampled_from([*SCORES, None]),
+        ),
+        min_size=1,
+    )
+)
+def test_measures_of_the_axes_add_up_to_those_of_all(triples):
+    found = measures("score", triples)
+    assert found["score_rows"] == len(triples)
+    assert found["score_unread"] == sum(given is None for _, _, given in triples)
+    assert (found["score_mae"] is None) == (found["score_unread"] == found["score_rows"])
+    parts = [name for name in ("score_execution", "score_consistency") if f"{name}_rows" in found]
+    if len(parts) == 2:
+        for what in ("rows", "unread"):
+            assert sum(found[f"{part}_{what}"] for part in parts) == found[f"score_{what}"]
+        read = {part: found[f"{part}_rows"] - found[f"{part}_unread"] for part in parts}
+        total = sum((found[f"{part}_mae"] or 0) * n for part, n in read.items())
+        assert total == pytest.approx((found["score_mae"] or 0) * sum(read.values()))
 
 
 @pytest.mark.parametrize(

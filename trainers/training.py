@@ -38,7 +38,9 @@ def train(
     """
     disable_progress_bar()
     output, first = Path(recipe.output), PartialState().is_main_process
-    rows, processor = open_data(recipe), load_processor(recipe)
+    # The model first: a mistyped name shows before all rows are read.
+    processor = load_processor(recipe)
+    rows = open_data(recipe)
     with PartialState().main_process_first():
         checkpoint = begin(output, recipe, rows.facts)
         if first:
