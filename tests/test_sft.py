@@ -112,9 +112,24 @@ def test_a_resumed_run_has_the_same_losses_and_the_same_weights(runs, data):
     assert list(losses(cut)) == list(range(1, 9))
     assert losses(cut) == losses(whole)
     assert tensors(cut / "model") == tensors(whole / "model")
-    again = run(command_of("sft", cut, data, *SHORT), env=training_env())
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_result_writes_it_and_trains_no_more(runs, data):
+    whole = runs["folder"] / "whole"
+    before, log = tensors(whole / "model"), log_of(whole)
+    (whole / "model").rename(whole / ".result.part")
+    done = run(command_of("sft", whole, data, *SHORT), env=training_env())
+    assert done.returncode == 0, done.stderr
+    assert tensors(whole / "model") == before
+    assert _without_times(log_of(whole)) == _without_times(log)
+    again = run(command_of("sft", whole, data, *SHORT), env=training_env())
     assert again.returncode == 0
     assert "this training is finished" in again.stdout
+    assert _without_times(log_of(whole)) == _without_times(log)
+
+
+def _without_times(log):
+    return [{name: value for name, value in line.items() if name != "time"} for line in log]
 
 
 INSIDE = """

@@ -9,18 +9,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import AutoModelForImageTextToText
 
 from pipelines.shards import sync_folder, sync_tree
 from trainers.card import model_card
 from trainers.models import load_processor, written_dtype
-from trainers.run_log import LOG, read_log, write_line
+from trainers.run_folder import step_of
+from trainers.run_log import LOG, RESULT, read_log, write_line
 from trainers.scoring import ScoreCallback
 from trainers.settings import TrainingRecipe
 
 
 def write_result(
-    trainer: Any,
+    checkpoint: Path,
     recipe: TrainingRecipe,
     output: Path,
     facts: list[dict[str, Any]],
@@ -29,30 +31,28 @@ def write_result(
 ) -> Path:
     """Write `model/`, or `adapter/` for LoRA, as vLLM loads it. Returns its folder.
 
-    Weights get the type that those of the model before training have, and what was written is
-    loaded and measured once more.
+    It is made of the last checkpoint. Weights get the type that those of the model before training
+    have, and what was written is loaded and measured once more.
     """
-    trained, part = output / ".trained", output / ".result.part"
-    trainer.save_model(str(trained))
-    place = output / ("adapter" if recipe.lora else "model")
-    if not trainer.is_world_process_zero():
+    part, place = output / ".result.part", output / ("adapter" if recipe.lora else "model")
+    if not PartialState().is_main_process:
         return place
     shutil.rmtree(part, ignore_errors=True)
     processor = load_processor(recipe)
     processor.save_pretrained(part)
     if recipe.lora:
         for name in ("adapter_model.safetensors", "adapter_config.json"):
-            shutil.copy(trained / name, part / name)
+            shutil.copy(checkpoint / name, part / name)
     else:
-        model = AutoModelForImageTextToText.from_pretrained(trained, dtype=written_dtype(recipe))
+        dtype = written_dtype(recipe)
+        model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype)
         model.save_pretrained(part)
         if scores is not None:
-            found = scores.measure(model.to(trainer.args.device), processor, shared=False)
-            values = {f"result_{name}": value for name, value in found.items()}
-            write_line(output / LOG, trainer.state.global_step, values)
+            found = scores.measure(model.to(PartialState().device), processor, shared=False)
+            values = {f"{RESULT}{name}": value for name, value in found.items()}
+            write_line(output / LOG, step_of(checkpoint), values)
     (part / "README.md").write_text(model_card(recipe, facts, read_log(output)), "utf-8")
     put_in_place(part, place)
-    shutil.rmtree(trained)
     return place
 
 

@@ -54,6 +54,17 @@ def last_checkpoint(output: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
+def is_final(checkpoint: Path) -> bool:
+    """Whether nothing is left to train: the run was cut off while its result was written."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    return state["global_step"] >= state["max_steps"]
+
+
+def checkpoint_after(output: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands."""
+    return output / "checkpoints" / f"checkpoint-{step}"
+
+
 def step_of(checkpoint: Path) -> int:
     """The step after which a checkpoint was written."""
     return int(checkpoint.name.rpartition("-")[2])

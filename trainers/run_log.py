@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 LOG = "log.jsonl"
+# How the names of what was measured of a written model begin.
+RESULT = "result_"
 # What a person wants to read of the trainer's own values.
 _SHOWN = ("loss", "learning_rate", "grad_norm", "eval_loss", "train_loss", "train_runtime")
 
@@ -34,8 +36,12 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def cut_log(folder: Path, step: int) -> None:
-    """Take out what was logged after a step that the training goes on from."""
-    lines = [line for line in read_log(folder) if line["step"] <= step]
+    """Take out what was logged after a step that the training goes on from, and of its result."""
+    lines = [
+        line
+        for line in read_log(folder)
+        if line["step"] <= step and not any(name.startswith(RESULT) for name in line)
+    ]
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
 
 

@@ -19,7 +19,7 @@ from trainers.callbacks import LogLines, PlainLines
 from trainers.models import load_model, load_processor, lora_config
 from trainers.result import write_result
 from trainers.rows import TrainingRows
-from trainers.run_folder import begin, step_of
+from trainers.run_folder import begin, checkpoint_after, is_final, step_of
 from trainers.run_log import cut_log
 from trainers.scoring import ScoreCallback, rows_to_measure
 from trainers.settings import TrainingRecipe
@@ -51,24 +51,26 @@ def train(
         validation = validation.select(rows_to_measure(validation, recipe.evaluation.rows))
         questions = validation.with_format(None).to_list()
         scores = ScoreCallback(rows.ask, questions, settings=recipe.evaluation)
-    stop = StopOnSigterm()
-    resumed = checkpoint is not None
-    arguments = trainer_arguments(recipe, output, measured=scores is not None, resumed=resumed)
-    trainer = make_trainer(
-        recipe,
-        arguments=arguments,
-        model=load_model(recipe),
-        peft_config=lora_config(recipe),
-        train_dataset=rows.splits["train"],
-        eval_dataset=validation,
-        processing_class=processor,
-        callbacks=[LogLines(output), *([scores] if scores else []), stop],
-    )
-    if scores:
-        scores.trainer = trainer
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(RichProgressCallback() if Console().is_terminal else PlainLines())
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if stop.stopped:
-        return None
-    return write_result(trainer, recipe, output, rows.facts, scores=scores)
+    if checkpoint is None or not is_final(checkpoint):
+        stop = StopOnSigterm()
+        resumed = checkpoint is not None
+        arguments = trainer_arguments(recipe, output, measured=scores is not None, resumed=resumed)
+        trainer = make_trainer(
+            recipe,
+            arguments=arguments,
+            model=load_model(recipe),
+            peft_config=lora_config(recipe),
+            train_dataset=rows.splits["train"],
+            eval_dataset=validation,
+            processing_class=processor,
+            callbacks=[LogLines(output), *([scores] if scores else []), stop],
+        )
+        if scores:
+            scores.trainer = trainer
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(RichProgressCallback() if Console().is_terminal else PlainLines())
+        trainer.train(resume_from_checkpoint=str(checkpoint) if resumed else None)
+        if stop.stopped:
+            return None
+        checkpoint = checkpoint_after(output, trainer.state.global_step)
+    return write_result(checkpoint, recipe, output, rows.facts, scores=scores)
