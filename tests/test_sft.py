@@ -45,9 +45,9 @@ def runs(data, tmp_path_factory):
         for name in names
     ]
     cut = folder / "cut"
-    wait_for(lambda: 2 in losses(cut), timeout_s=90, what="the second step")
+    wait_for(lambda: 2 in losses(cut), timeout_s=240, what="the second step")
     processes[1].send_signal(signal.SIGTERM)
-    found = [process.wait(90) for process in processes]
+    found = [process.wait(240) for process in processes]
     said = {name: (folder / f"{name}.log").read_text() for name in names}
     assert found[0] == 0, said["whole"]
     return {"folder": folder, "status": found[1], "said": said, "steps_of_cut": list(losses(cut))}
@@ -136,16 +136,15 @@ INSIDE = """
 import json, sys
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
-from trainers.collation import CheckedCollator, PictureTokensWrong
+from trainers.collation import PictureTokensWrong
 from trainers.rows import open_rows
 from trainers.scoring import ScoreCallback, rows_to_measure
 from trainers.settings import Evaluation
+from trainers.sft import make_collator
 folders, model_folder = json.loads(sys.argv[1]), sys.argv[2]
 rows = open_rows(folders, score_only_share=0.2, seed=0)
 processor = AutoProcessor.from_pretrained(model_folder)
-inner = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
-collator = CheckedCollator(inner, processor)
+collator = make_collator(processor)
 train = rows.splits["train"]
 found = {"pairs": []}
 for start in (0, 8, len(train) - 8):

@@ -32,17 +32,23 @@ def open_data(recipe: SftRecipe) -> Any:
 def make_trainer(recipe: SftRecipe, **common: Any) -> Any:
     """TRL's SFTTrainer, its loss on the replies alone."""
     from trl import SFTConfig, SFTTrainer
+
+    arguments = common.pop("arguments")
+    return SFTTrainer(
+        args=SFTConfig(**arguments, completion_only_loss=True),
+        data_collator=make_collator(common["processing_class"]),
+        **common,
+    )
+
+
+def make_collator(processor: Any) -> Any:
+    """From examples to a batch whose labels are the replies and their ends."""
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
     from trainers.collation import CheckedCollator
 
-    arguments, processor = common.pop("arguments"), common["processing_class"]
-    collator = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
-    return SFTTrainer(
-        args=SFTConfig(**arguments, completion_only_loss=True),
-        data_collator=CheckedCollator(collator, processor),
-        **common,
-    )
+    inner = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
+    return CheckedCollator(inner, processor)
 
 
 @app.default
