@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.recipe import RunSettings
+from pipelines.recipe import Recipe, RunSettings
 from pipelines.recipe_files import RecipeRefused, load_recipe, parse_settings
 
 R = TypeVar("R", bound=RunSettings)
