@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.build import Row
-from pipelines.chat import Chat, Question, RequestRefused
+from pipelines.chat import Chat, Question, RequestRefused, RequestStuck
 from pipelines.gates.leaks import find_leak
 from pipelines.gates.words import normalise_text
 from pipelines.journal import Journal
@@ -164,7 +164,7 @@ async def _label_mass(question: Question, content: str, chat: Chat) -> float | N
     more = replace(question, begun=begun, n=1, max_tokens=1, temperature=0.0, logprobs=True)
     try:
         reply, _ = await chat.ask(more)
-    except RequestRefused:
+    except (RequestRefused, RequestStuck):
         return None
     return reply.choices[0].label_mass
 

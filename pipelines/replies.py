@@ -20,6 +20,8 @@ from schemas import accepts, validator
 
 SCORES = (1, 2, 3, 4, 5)
 _LABELS = frozenset(str(score) for score in SCORES)
+# Of a reply: an object, a fenced block, a thought.
+_BEGINNINGS = ("{", "`", "<")
 
 
 class ReplyInvalid(Exception):
@@ -166,8 +168,11 @@ def _mass_of_labels(logprobs: Any) -> float | None:
     tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(tokens, list) or len(tokens) != 1 or not isinstance(tokens[0], dict):
         return None
+    # A server that does not continue a message begins a reply of its own.
+    if str(tokens[0].get("token")).strip()[:1] in _BEGINNINGS:
+        return None
     found = _probabilities(tokens[0].get("top_logprobs"))
-    return None if found is None else min(1.0, sum(found.get(label, 0.0) for label in _LABELS))
+    return min(1.0, sum(found.get(label, 0.0) for label in _LABELS)) if found else None
 
 
 def _label_probabilities(alternatives: Any) -> list[float] | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stub_server import Behaviour, Refused, serve_stub
 
 from pipelines.answers import get_answer, reusable
-from pipelines.chat import EndpointDown
+from pipelines.chat import Chat, EndpointDown, RequestStuck
 from pipelines.journal import Journal
 from pipelines.tables import table_schema
 
@@ -421,11 +421,42 @@ def test_a_sampled_answer_is_asked_for_one_free_token_from_just_before_its_score
 
 
 @pytest.mark.parametrize(
-    "free", [{"content": "four", "finish_reason": "length"}, Refused(400, "no such option")]
+    "free",
+    [
+        {"content": "four", "finish_reason": "length"},
+        {**free_reply(), "content": "four"},
+        # A server that passes the option over begins a reply of its own.
+        {
+            "content": "{",
+            "finish_reason": "length",
+            "logprobs": {
+                "content": [
+                    {
+                        "token": "{",
+                        "logprob": 0.0,
+                        "top_logprobs": [{"token": "{", "logprob": 0.0}],
+                    }
+                ]
+            },
+        },
+        Refused(400, "no such option"),
+    ],
 )
 def test_a_server_that_does_not_tell_leaves_the_answer_as_it_is(path, free):
     row, bodies = answer(path, execution(label_mass_share=1.0), GOOD, free)
     assert len(bodies) == 2
+    assert (row["status"], row["score"], row["label_mass"]) == ("ok", 4, None)
+
+
+def test_a_server_that_fails_at_the_free_token_alone_does_not_hold_up_the_answer(path, monkeypatch):
+    async def stuck(chat, question):
+        if question.begun is None:
+            return await ask(chat, question)
+        raise RequestStuck("always a 500")
+
+    ask = Chat.ask
+    monkeypatch.setattr(Chat, "ask", stuck)
+    row, _ = answer(path, execution(label_mass_share=1.0), GOOD)
     assert (row["status"], row["score"], row["label_mass"]) == ("ok", 4, None)
 
 

@@ -1,6 +1,7 @@
 """What is measured on a benchmark, against values worked by hand, scipy, and published figures."""
 
 import json
+from itertools import count
 
 import numpy as np
 import pytest
@@ -34,9 +35,13 @@ def few_draws(monkeypatch):
     monkeypatch.setattr(metrics, "RESAMPLES", 100)
 
 
+# Every answer is one of its own.
+NUMBERS = count()
+
+
 def answer(score, votes=None, *, expected=None, reason="reply:not_json", prompt="A cat."):
     """Both answers about a row, as the tables hold them; score None: a failure."""
-    about = {"prompt": prompt, "image_sha256": prompt}
+    about = {"prompt": prompt, "image_sha256": prompt, "answer_id": next(NUMBERS)}
     failed = {**about, "status": "rejected", "reason": reason, "faults": [reason] * 3}
     ok = {**about, "status": "ok", "reason": None, "faults": []}
     greedy = failed if score is None else {**ok, "score": score, "score_expected": expected}

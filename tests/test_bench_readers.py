@@ -184,6 +184,18 @@ def test_an_unknown_dimension_or_choice_is_told(tmp_path):
     assert "line 2, column 'vote_type' (choice): 'rightvote' is none of ['leftvote'" in told
     told = refusal(read_pairwise, file, GENAI, choices={"left": ["leftvote"]}, image_root=None)
     assert "a choice is one of first, second, tie" in told
+    twice = {"first": ["leftvote"], "second": ["leftvote"]}
+    told = refusal(read_pairwise, file, GENAI, choices=twice, image_root=None)
+    assert "'leftvote' is given two meanings" in told
+
+
+def test_a_choice_that_is_called_as_another_one_means_what_was_said(tmp_path):
+    lines = [edit_line(tmp_path, n, choice="second", other=f"source-{n}.png") for n in range(2)]
+    columns = {"instruction": "instruction", "source_image": "source_image"}
+    columns |= {"first_image": "edited_image", "second_image": "other"}
+    file = write_lines(tmp_path / "a.jsonl", lines)
+    _, pairs = read_pairwise(file, columns, choices={"first": ["second"]}, image_root=None)
+    assert [pair.human for pair in pairs] == ["first", "first"]
 
 
 json_values = st.recursive(

@@ -111,6 +111,8 @@ def test_rows_that_are_the_same_are_asked_about_once_and_each_is_an_item(stub, t
     assert len(asked(stub)) == before + 2 * 2
     report = found(tmp_path / "out", "firm_bench_edit")
     assert [one["n"] for one in report["slices"]] == [1, 1, 2]
+    # Two lines share what was asked about each axis.
+    assert [one["answers"] for one in report["failures"].values()] == [2, 2]
     assert all(one["given"]["greedy"] for one in report["items"])
 
 

@@ -211,6 +211,8 @@ def test_a_rationale_in_another_language_is_found_where_the_row_is_in_english(sa
     found = find_degenerate(said, visible="Make the car blue.")
     assert found == f"another language: {language}"
     assert find_degenerate(said, visible="Mach das Auto so blau wie den Himmel.") is None
+    # Three words may look like Welsh.
+    assert find_degenerate(said, visible="Add a cat.") == f"another language: {language}"
     # Not enough to tell by, and names in English sentences.
     assert find_degenerate("Das stimmt so.", visible="Make the car blue.") is None
     english = "The sign now reads 'Zum Goldenen Hirsch', and the Schloss behind it is unchanged."

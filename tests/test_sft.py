@@ -1,13 +1,13 @@
 """The SFT trainer, on real TRL: runs of some steps of the tiny student on ShapeWorld rows."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
-from real_servers import background, run, wait_for
+from real_servers import ROOT, background, run, wait_for
 from training_cases import (
-    BASE,
     TRAIN_PYTHON,
     command_of,
     log_of,
@@ -21,8 +21,11 @@ pytestmark = [
     pytest.mark.train,
     pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
 ]
-SHORT = ["batch=8", "device_batch=4", "steps=8", "log_every_steps=1", "freeze_vision=true"]
-SHORT += ["evaluation={rows: 4, batch: 4, max_new_tokens: 24}", "save_every_steps=6"]
+# A model that answers in the form, so that there are scores to compare.
+BASE = ROOT / "foundry/shapeworld/judge"
+SHORT = [f"model={BASE}", "workers=1", "batch=8", "device_batch=4", "steps=8"]
+SHORT += ["log_every_steps=1", "freeze_vision=true", "save_every_steps=6"]
+SHORT += ["evaluation={rows: 4, batch: 4, max_new_tokens: 64}"]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,8 @@ def runs(data, tmp_path_factory):
     ]
     cut = folder / "cut"
     wait_for(lambda: 2 in losses(cut), timeout_s=240, what="the second step")
-    processes[1].send_signal(signal.SIGTERM)
+    # To the workers that read rows as well, as a launcher of several processes does it.
+    os.killpg(processes[1].pid, signal.SIGTERM)
     found = [process.wait(240) for process in processes]
     said = {name: (folder / f"{name}.log").read_text() for name in names}
     assert found[0] == 0, said["whole"]
@@ -126,6 +130,9 @@ def test_a_run_that_was_killed_while_it_wrote_its_result_writes_it_and_trains_no
     assert again.returncode == 0
     assert "this training is finished" in again.stdout
     assert _without_times(log_of(whole)) == _without_times(log)
+    other = run(command_of("sft", whole, data, *SHORT, "learning_rate=0.5"), env=training_env())
+    assert other.returncode == 2
+    assert "began with learning_rate" in other.stderr
 
 
 def _without_times(log):
@@ -171,7 +178,7 @@ processor.chat_template = template
 model = AutoModelForImageTextToText.from_pretrained(model_folder, dtype=torch.bfloat16)
 validation = rows.splits["validation"]
 validation = validation.select(rows_to_measure(validation, 4))
-settings = Evaluation(rows=4, batch=4, max_new_tokens=24)
+settings = Evaluation(rows=4, batch=4, max_new_tokens=64)
 scores = ScoreCallback(rows.ask, validation.with_format(None).to_list(), settings=settings)
 found["measured"] = scores.measure(model, processor, shared=False)
 print(json.dumps(found))
@@ -204,5 +211,7 @@ def test_a_row_with_another_number_of_picture_tokens_is_refused_by_its_id(inside
 def test_a_reloaded_model_scores_the_same(inside, runs):
     log = log_of(runs["folder"] / "whole")
     result = next(line for line in log if "result_score_rows" in line)
+    assert result["result_score_unread"] < result["result_score_rows"]
+    assert result["result_score_mae"] is not None
     for name, value in inside["measured"].items():
         assert result[f"result_{name}"] == value, name

@@ -8,6 +8,7 @@ model would then stop with an error that names no row, or take one row's picture
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,10 +33,16 @@ class CheckedCollator:
 
     def __call__(self, examples: Sequence[Row]) -> Any:
         """The batch. Raises PictureTokensWrong naming the first row at fault."""
+        from torch.utils.data import get_worker_info
+
+        if get_worker_info() is not None:
+            # A launcher ends a run by a signal to all of its processes: the run itself stops after
+            # its step, and its loaders with it.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # Copies, because TRL's collator writes into the rows that it is given.
         try:
             batch = self.collator([dict(example) for example in examples])
-        except Exception as error:
+        except (ValueError, IndexError, StopIteration) as error:
             if len(examples) == 1:
                 told = f"the processor cannot place its pictures ({error!r})"
                 raise _wrong(examples[0], told) from error

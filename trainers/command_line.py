@@ -15,7 +15,7 @@ from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
 from pipelines.recipe_files import RecipeRefused, load_recipe, parse_settings
 from trainers.collation import PictureTokensWrong
-from trainers.run_folder import result_of
+from trainers.run_folder import check_same, result_of
 from trainers.settings import TrainingRecipe
 
 R = TypeVar("R", bound=TrainingRecipe)
@@ -47,6 +47,7 @@ def run_trainer(
         first = int(os.environ.get("RANK", "0")) == 0
         with locked_build(output) if first else nullcontext():
             if (done := result_of(output)) is not None:
+                check_same(output, recipe, open_data(recipe).facts)
                 _say(f"{done}: this training is finished; give another output for a new one")
                 return 0
             from trainers.training import train

@@ -45,7 +45,7 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
     Raises DatasetUnreadable for a folder that holds no whole set of pairs.
     """
     tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
-    files: list[Path] = []
+    numbers: dict[Path, int] = {}
     facts = []
     for folder in folders:
         splits = _files_of(Path(folder))
@@ -53,12 +53,11 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
         counts = {split: 0 for split in SPLITS if split in splits}
         for split in counts:
             for path, group, rows in read_groups(splits[split], _READ):
-                if path not in files:
-                    files.append(path)
+                file = numbers.setdefault(path, len(numbers))
                 good = []
                 for place, row in enumerate(rows):
                     digest.update(json.dumps([split, row]).encode())
-                    row |= {"file": len(files) - 1, "group": group, "place": place}
+                    row |= {"file": file, "group": group, "place": place}
                     row |= {"score": row.pop("label_score"), "score_only": False}
                     said = [turn["content"] for side in _SIDES for turn in row[side]]
                     if word := reserved_word("trl", said):
@@ -71,6 +70,7 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
         about = {"path": folder, "kind": "preferences", "sha256": digest.hexdigest()}
         about |= {"rows": counts, "left_out": dict(left_out), "prompts": sorted(prompts)}
         facts.append(about | build_facts(Path(folder)))
+    files = list(numbers)
     found = as_splits(tables, partial(_as_examples, files))
     if "train" not in found:
         raise DatasetUnreadable(f"{', '.join(folders)}: no pairs of split 'train' to learn from")
@@ -109,9 +109,14 @@ def _ask(files: Sequence[Path], row: Row, score_only: bool) -> Row:
 def _pictures(files: Sequence[Path], row: Row) -> list[Any]:
     path = files[row["file"]]
     # Without Arrow's threads, which a data loader's forked workers do not have.
-    group = mapped_file(path).read_row_group(row["group"], columns=["images"], use_threads=False)
+    group = mapped_file(path).read_row_group(
+        row["group"], columns=["row_id", "images"], use_threads=False
+    )
+    place = row["place"]
+    if place >= group.num_rows or group["row_id"][place].as_py() != row["row_id"]:
+        raise DatasetUnreadable(f"{path}: changed since row {row['row_id']} was read from it")
     try:
-        cells = group["images"][row["place"]].as_py()
+        cells = group["images"][place].as_py()
         return [prepare_picture(cell["bytes"], NO_LIMITS).image for cell in cells]
     except PictureRejected as error:
         raise DatasetUnreadable(f"row {row['row_id']}, images: {error}") from error

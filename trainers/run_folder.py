@@ -36,7 +36,7 @@ def begin(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> 
     """
     checkpoint = last_checkpoint(output)
     if checkpoint is not None:
-        _check_same(output, recipe, facts)
+        check_same(output, recipe, facts)
         return checkpoint
     value = {"recipe": recipe.model_dump(mode="json"), "data": facts, **code_version()}
     write_json(output / "run.json", value)
@@ -48,10 +48,18 @@ def last_checkpoint(output: Path) -> Path | None:
     found = {
         int(match[1]): path
         for path in (output / "checkpoints").glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
-        and (path / "trainer_state.json").exists()
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and _has_state(path)
     }
     return found[max(found)] if found else None
+
+
+def _has_state(checkpoint: Path) -> bool:
+    """Whether the trainer's state is there and was not cut off."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def is_final(checkpoint: Path) -> bool:
@@ -85,7 +93,8 @@ def _began(output: Path) -> dict[str, Any]:
         raise RecipeRefused(f"{output / 'run.json'}: cannot be read ({error!r})") from error
 
 
-def _check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> None:
+def check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> None:
+    """Raises RecipeRefused where a run began with another recipe or with other rows."""
     what_to_do = "set it back to go on, give another output, or remove this one"
     began = _began(output)
     for name, value in recipe.model_dump(mode="json").items():

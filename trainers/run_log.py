@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipelines.shards import write_bytes
+
 LOG = "log.jsonl"
 # How the names of what was measured of a written model begin.
 RESULT = "result_"
@@ -42,7 +44,7 @@ def cut_log(folder: Path, step: int) -> None:
         for line in read_log(folder)
         if line["step"] <= step and not any(name.startswith(RESULT) for name in line)
     ]
-    (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    write_bytes(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def in_words(values: dict[str, Any]) -> str:

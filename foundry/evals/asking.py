@@ -153,11 +153,17 @@ def reward(execution: float, consistency: float) -> float:
 
 
 def failures(answers: Answers) -> dict[str, Any]:
-    """How many answers have no score, by the reason of the last reply, and were asked for again."""
+    """How many answers have no score, by the reason of the last reply, and were asked for again.
+
+    An answer that several rows of the benchmark share is one.
+    """
     return failures_of(
         {
-            name: [getattr(answer, name) for answer in answers.values()]
-            for name in ("greedy", "sampled")
+            name: list({row["answer_id"]: row for row in rows}.values())
+            for name, rows in (
+                ("greedy", [answer.greedy for answer in answers.values()]),
+                ("sampled", [answer.sampled for answer in answers.values()]),
+            )
         }
     )
 

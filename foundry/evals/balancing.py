@@ -25,6 +25,7 @@ from foundry.shapeworld.make import write_world
 from foundry.shapeworld.rows import MEASURED_BY_BALANCE, read_scene, truth_of_edit
 from pipelines.balance import effective_size, quotas
 from pipelines.dataset import write_dataset
+from pipelines.dataset_settings import Balance
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.gen_flow import Outcome
 from pipelines.recipe import EditRecipe
@@ -38,6 +39,7 @@ _FIVES = 0.8
 _UNIFORM = (0.2,) * len(SCORES)
 # Rewritten rows by kind: chosen so that all scores below 5 come about equally often.
 PER_ROW = {"other_attribute": 1.0, "opposite_action": 0.3}
+_OF_BALANCE = ("kept_share", "largest_deviation", "effective_before", "effective_after")
 # So many times the rows are drawn at first, to have enough that score 5.
 _DRAWN = 6
 
@@ -67,7 +69,7 @@ def run_balance(
     """Draw, rewrite, judge and balance. Returns every row on every axis, and the build's own
     account of the balance (`pipelines.balance.Balanced` as dicts).
 
-    `rows` are source rows, at least 16. Raises as `run_teacher`.
+    `rows` are source rows, at least 20. Raises as `run_teacher`.
     """
     world = folder / f"world-balance-{rows}"
     truth = _skewed_world(world, rows)
@@ -162,7 +164,7 @@ def true_scores(known: dict[str, Any], instruction: str) -> dict[str, int] | Non
 def measure_balance(
     judged: Sequence[Rewritten], balance: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Histograms and error, for the tables.
+    """Histograms and error, for the tables; zeros for a build of which no row came to balance.
 
     `counts` are rows of the execution scores 1 to 5; `without` is what balance could keep of the
     rows as they came; `kinds` has the rows by kind of rewriting, with the error on either axis.
@@ -171,8 +173,9 @@ def measure_balance(
     before = [one for one in on_axis if one.kind is None]
     kept = [one for one in on_axis if one.kept]
     plain = _histogram(one.score for one in before)
-    without = quotas(plain, _UNIFORM, tolerance=0.02, least_kept=0.0)
-    (own,) = balance
+    bounds = Balance()
+    without = quotas(plain, _UNIFORM, tolerance=bounds.tolerance, least_kept=bounds.least_kept)
+    own = balance[0] if balance else dict.fromkeys(_OF_BALANCE, 0.0)
     return {
         "counts": {
             "source rows, true": _histogram(one.true for one in before),
@@ -181,10 +184,7 @@ def measure_balance(
             "kept, judged": _histogram(one.score for one in kept),
             "kept, true": _histogram(one.true for one in kept),
         },
-        "kept_share": own["kept_share"],
-        "largest_deviation": own["largest_deviation"],
-        "effective_before": own["effective_before"],
-        "effective_after": own["effective_after"],
+        **{name: own[name] for name in _OF_BALANCE},
         "source_rows": len(before),
         "without": {
             "kept": sum(without),

@@ -5,8 +5,10 @@ EditReward-Bench (EditScore, arXiv:2509.23909) and any other set, such as GenAI-
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of
 from foundry.evals.bench_files import BenchRefused, Line, check_columns, read_lines
@@ -86,7 +88,16 @@ def _meaning(choices: Mapping[str, Sequence[str]]) -> dict[str, Human]:
     unknown = sorted(set(choices) - set(HUMANS))
     if unknown:
         raise BenchRefused(f"--choice {unknown[0]}=...: a choice is one of {', '.join(HUMANS)}")
-    return {value: human for human in HUMANS for value in choices.get(human, (human,))}
+    given = [(value, cast(Human, human)) for human, values in choices.items() for value in values]
+    twice = [value for value, times in Counter(value for value, _ in given).items() if times > 1]
+    if twice:
+        raise BenchRefused(f"--choice ...={twice[0]}: '{twice[0]}' is given two meanings")
+    told = {value for value, _ in given}
+    # Without a word of it a choice is called what it is, unless that word was given to another.
+    known: dict[str, Human] = {
+        human: human for human in HUMANS if human not in choices and human not in told
+    }
+    return {**known, **dict(given)}
 
 
 def _pair(

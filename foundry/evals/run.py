@@ -120,7 +120,8 @@ def quality(*, judge: Judge, rows: Rows = 2000, out: Path = Path("builds/quality
 
     def work(servers: Servers, endpoint: dict[str, Any]) -> tuple[list[Judged], Any]:
         gated = run_quality(out, rows=rows, endpoint=endpoint, servers=servers, say=say)
-        return gated, run_balance(out, rows=rows // 2, endpoint=endpoint, servers=servers, say=say)
+        half = max(20, rows // 2)
+        return gated, run_balance(out, rows=half, endpoint=endpoint, servers=servers, say=say)
 
     done = measured(work, out, judge)
     if isinstance(done, int):

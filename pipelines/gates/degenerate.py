@@ -65,8 +65,9 @@ def find_degenerate(reasoning: str, *, visible: str) -> str | None:
         return None
     language = language_of(reasoning, sure=_SURE_OF_LANGUAGE)
     # Where the row itself is not in English, related languages are not told apart.
-    english_row = language_of(visible, sure=_LIKELY_LANGUAGE) in (None, "en")
-    if english_row and language not in (None, "en"):
+    told = len(words_of(visible)) >= _LANGUAGE_WORDS
+    row_language = language_of(visible, sure=_LIKELY_LANGUAGE) if told else None
+    if row_language in (None, "en") and language not in (None, "en"):
         return f"another language: {language}"
     return None
 
