@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of
 from foundry.evals.bench_files import BenchRefused, Line, check_columns, read_lines
@@ -88,7 +87,7 @@ def _meaning(choices: Mapping[str, Sequence[str]]) -> dict[str, Human]:
     unknown = sorted(set(choices) - set(HUMANS))
     if unknown:
         raise BenchRefused(f"--choice {unknown[0]}=...: a choice is one of {', '.join(HUMANS)}")
-    given = [(value, cast(Human, human)) for human, values in choices.items() for value in values]
+    given = [(value, human) for human in HUMANS for value in choices.get(human, ())]
     twice = [value for value, times in Counter(value for value, _ in given).items() if times > 1]
     if twice:
         raise BenchRefused(f"--choice ...={twice[0]}: '{twice[0]}' is given two meanings")
@@ -97,7 +96,8 @@ def _meaning(choices: Mapping[str, Sequence[str]]) -> dict[str, Human]:
     known: dict[str, Human] = {
         human: human for human in HUMANS if human not in choices and human not in told
     }
-    return {**known, **dict(given)}
+    known.update(given)
+    return known
 
 
 def _pair(
