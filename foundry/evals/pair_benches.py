@@ -87,7 +87,9 @@ def _meaning(choices: Mapping[str, Sequence[str]]) -> dict[str, Human]:
     unknown = sorted(set(choices) - set(HUMANS))
     if unknown:
         raise BenchRefused(f"--choice {unknown[0]}=...: a choice is one of {', '.join(HUMANS)}")
-    given = [(value, human) for human in HUMANS for value in choices.get(human, ())]
+    given: list[tuple[str, Human]] = [
+        (value, human) for human in HUMANS for value in choices.get(human, ())
+    ]
     twice = [value for value, times in Counter(value for value, _ in given).items() if times > 1]
     if twice:
         raise BenchRefused(f"--choice ...={twice[0]}: '{twice[0]}' is given two meanings")
