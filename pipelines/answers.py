@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.build import Row
-from pipelines.chat import Chat, Question, RequestRefused, RequestStuck
+from pipelines.chat import Chat, RequestStuck
 from pipelines.gates.leaks import find_leak
 from pipelines.gates.words import normalise_text
 from pipelines.journal import Journal
+from pipelines.questions import Question, RequestRefused
 from pipelines.replies import Choice, Reply, ReplyInvalid, before_score, parse_choice
 from pipelines.stages import RETRY_PROMPT, Stage
 from pipelines.version import code_version

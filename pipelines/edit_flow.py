@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.answers import Row
-from pipelines.chat import Question
-from pipelines.gen_flow import Outcome, seen_picture
-from pipelines.rendering import AXES, SYSTEM_PROMPT, render_report
+from pipelines.gen_flow import Outcome
+from pipelines.questions import Question
+from pipelines.rendering import AXES, render_report
 from pipelines.rewrites import rewrite_instruction
 from pipelines.shard_run import ShardRun, gather_or_cancel
+from pipelines.stages import stage_question
 from prompts import load_prompt
 
 
@@ -57,16 +58,11 @@ async def score_edit(row: Row, differences: Row, axis: str, *, run: ShardRun, or
 
 def _question(row: Row, run: ShardRun, stage_name: str, values: dict[str, str]) -> Question:
     stage = run.stages[stage_name]
-    return Question(
-        system=load_prompt(SYSTEM_PROMPT).text,
-        pictures=(seen_picture(row["source_image"]), seen_picture(row["edited_image"])),
-        text=load_prompt(stage.prompt_id).render(values),
-        schema_id=stage.schema_id,
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
+    return stage_question(
+        stage,
+        load_prompt(stage.prompt_id).render(values),
+        [row["source_image"], row["edited_image"]],
         logprobs=stage_name in AXES,
-        sticky=row["source_image"]["seen_sha256"],
         hidden=values.get("report"),
         visible=values.get("instruction", ""),
     )

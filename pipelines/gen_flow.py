@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from pipelines.answers import Row
-from pipelines.chat import Question, SeenPicture
-from pipelines.rendering import SYSTEM_PROMPT, render_checklist
+from pipelines.rendering import render_checklist
 from pipelines.shard_run import ShardRun, gather_or_cancel
+from pipelines.stages import stage_question
 from prompts import load_prompt
 
 
@@ -39,13 +38,7 @@ async def plan_checklist(prompt: str, *, run: ShardRun, order: int) -> Row:
     Source: FIRM (arXiv:2603.12247), plan-then-score.
     """
     stage = run.stages["checklists"]
-    question = Question(
-        text=load_prompt(stage.prompt_id).render({"prompt": prompt}),
-        schema_id=stage.schema_id,
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
-    )
+    question = stage_question(stage, load_prompt(stage.prompt_id).render({"prompt": prompt}))
     return await run.answer(
         stage, question, contents=(prompt,), about={"prompt": prompt}, order=order
     )
@@ -61,17 +54,12 @@ async def score_picture(row: Row, checklist: Row, *, run: ShardRun, order: int) 
     stage = run.stages["gen_scores"]
     picture = row["image"]
     items = render_checklist(checklist["items"])
-    question = Question(
-        system=load_prompt(SYSTEM_PROMPT).text,
-        pictures=(seen_picture(picture),),
-        text=load_prompt(stage.prompt_id).render({"prompt": row["prompt"], "checklist": items}),
-        schema_id=stage.schema_id,
+    question = stage_question(
+        stage,
+        load_prompt(stage.prompt_id).render({"prompt": row["prompt"], "checklist": items}),
+        [picture],
         exact_verdicts=len(checklist["items"]),
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
         logprobs=True,
-        sticky=picture["seen_sha256"],
         hidden=items,
         visible=row["prompt"],
     )
@@ -83,13 +71,6 @@ async def score_picture(row: Row, checklist: Row, *, run: ShardRun, order: int) 
     }
     contents = (row["prompt"], items, picture["seen_sha256"])
     return await run.answer(stage, question, contents=contents, about=about, order=order)
-
-
-def seen_picture(picture: dict[str, Any]) -> SeenPicture:
-    """What the client sends of a picture struct of `rows/`."""
-    return SeenPicture(
-        sha256=picture["seen_sha256"], path=picture["seen_path"], format=picture["seen_format"]
-    )
 
 
 def gen_groups(rows: list[Row]) -> list[list[Row]]:

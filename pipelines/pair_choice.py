@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pipelines.answers import Row
-from pipelines.chat import Question
 from pipelines.endpoint_settings import Endpoint
-from pipelines.gen_flow import seen_picture
 from pipelines.settings import StageSettings
 from pipelines.shard_run import ShardRun, gather_or_cancel
-from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
+from pipelines.stages import Stage, make_stage, stage_question
 from prompts import load_prompt
 
 
@@ -40,16 +38,9 @@ async def _choose(pair: list[Row], *, run: ShardRun) -> Row:
     pictures = [row["image"] for row in pair]
     prompt = pair[0]["prompt"]
     text = load_prompt(stage.prompt_id).render({"prompt": prompt})
-    question = Question(
-        system=load_prompt(SYSTEM_PROMPT).text,
-        pictures=tuple(seen_picture(picture) for picture in pictures),
-        text=text,
-        schema_id=stage.schema_id,
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
-        sticky=min(picture["seen_sha256"] for picture in pictures),
-    )
+    # Both orders go to one server, which then has the pictures.
+    sticky = min(picture["seen_sha256"] for picture in pictures)
+    question = stage_question(stage, text, pictures, sticky=sticky)
     about = {
         f"{side}_image_{what}": picture[what]
         for side, picture in zip(("first", "second"), pictures, strict=True)

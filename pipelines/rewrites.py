@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.answers import Row
-from pipelines.chat import Question
 from pipelines.identity import digest
 from pipelines.rendering import MISMATCHES
 from pipelines.settings import RewriteSettings
 from pipelines.shard_run import ShardRun
+from pipelines.stages import stage_question
 from prompts import load_prompt
 
 
@@ -54,14 +54,8 @@ async def rewrite_instruction(row: Row, *, run: ShardRun, order: int) -> Row:
     stage = run.stages["rewrites"]
     instruction, kind = row["instruction"], row["rewrite"]
     values = {"instruction": instruction, "mismatch": MISMATCHES[kind]}
-    question = Question(
-        text=load_prompt(stage.prompt_id).render(values),
-        schema_id=stage.schema_id,
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
-        original=instruction,
-    )
+    text = load_prompt(stage.prompt_id).render(values)
+    question = stage_question(stage, text, original=instruction)
     about = {"original": instruction, "mismatch": kind}
     return await run.answer(
         stage, question, contents=(instruction, values["mismatch"]), about=about, order=order

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.answers import NotAsked, Row, get_answer, reusable
-from pipelines.chat import Chat, EndpointDown, Question
+from pipelines.chat import Chat, EndpointDown
 from pipelines.identity import answer_id
 from pipelines.journal import Journal
+from pipelines.questions import Question
 from pipelines.stages import Stage
 from pipelines.tables import read_answers, write_answers
 

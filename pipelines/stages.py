@@ -6,12 +6,13 @@ The digest of all that is half of an answer's identity; the contents asked about
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.endpoint_settings import Endpoint
 from pipelines.identity import digest
+from pipelines.questions import Question, seen_picture
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.settings import ScoreSettings, StageSettings
@@ -105,6 +106,27 @@ def make_stage(
         sampling=sampling,
         provenance=provenance,
         digest=digest(provenance),
+    )
+
+
+def stage_question(
+    stage: Stage, text: str, pictures: Sequence[Mapping[str, Any]] = (), **more: Any
+) -> Question:
+    """A stage's question about picture structs of `rows/`, or about a text alone.
+
+    `more` are further fields of `Question`. Follow-ups about the first picture go to one server.
+    """
+    if pictures:
+        more = {"sticky": pictures[0]["seen_sha256"]} | more
+    return Question(
+        system=load_prompt(SYSTEM_PROMPT).text if stage.system else None,
+        pictures=tuple(map(seen_picture, pictures)),
+        text=text,
+        schema_id=stage.schema_id,
+        max_tokens=stage.max_tokens,
+        temperature=stage.sampling["temperature"],
+        top_p=stage.sampling["top_p"],
+        **more,
     )
 
 

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from pipelines.answers import Row, get_answer
 from pipelines.build import Kind
-from pipelines.chat import Question
 from pipelines.endpoint_settings import Endpoint
-from pipelines.gen_flow import seen_picture
-from pipelines.rendering import AXES, SYSTEM_PROMPT, student_prompt, student_prompt_id
+from pipelines.rendering import AXES, student_prompt, student_prompt_id
 from pipelines.settings import ScoreSettings
 from pipelines.shard_run import GetAnswer, ShardRun, gather_or_cancel
-from pipelines.stages import Stage, make_stage
-from prompts import load_prompt
+from pipelines.stages import Stage, make_stage, stage_question
 
 AxesOf = Callable[[Row], Sequence[str | None]]
 
@@ -81,17 +78,7 @@ async def ask_student(
     stage = run.stages["judge_gen" if axis is None else "judge_edit"]
     pictures = [row[column] for column in columns]
     _, text = student_prompt(row, axis)
-    question = Question(
-        system=load_prompt(SYSTEM_PROMPT).text,
-        pictures=tuple(seen_picture(picture) for picture in pictures),
-        text=text,
-        schema_id=stage.schema_id,
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
-        logprobs=logprobs,
-        sticky=pictures[0]["seen_sha256"],
-    )
+    question = stage_question(stage, text, pictures, logprobs=logprobs)
     about = {
         f"{column}_{what}": row[column][what]
         for column in columns

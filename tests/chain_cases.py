@@ -8,8 +8,9 @@ from hashlib import sha256
 from PIL import Image
 
 from pipelines.chains import run_chain
-from pipelines.chat import Chat, Question, SeenPicture
+from pipelines.chat import Chat
 from pipelines.endpoints import EndpointPool, ServerState
+from pipelines.questions import Question, SeenPicture
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import read_rows, write_rows
 from pipelines.shard_run import ShardRun

@@ -15,12 +15,12 @@ from pipelines import chat as chat_module
 from pipelines.chat import (
     Chat,
     EndpointDown,
-    RequestRefused,
     RequestStuck,
     error_message,
     retry_after_s,
 )
 from pipelines.endpoints import EndpointPool, ServerState
+from pipelines.questions import RequestRefused
 from pipelines.replies import Reply
 
 NOBODY = "http://127.0.0.1:9/v1"

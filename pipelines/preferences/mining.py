@@ -14,9 +14,7 @@ from pathlib import Path
 
 from pipelines.answers import Row
 from pipelines.build import Kind
-from pipelines.chat import Question
 from pipelines.dataset_rows import PICTURES
-from pipelines.gen_flow import seen_picture
 from pipelines.preferences.recipe import PreferenceRecipe
 from pipelines.preferences.rollouts import get_rollouts, reserved_text, usable_rollouts
 from pipelines.preferences.rules import (
@@ -29,7 +27,7 @@ from pipelines.preferences.rules import (
 from pipelines.rendering import student_prompt
 from pipelines.rows import read_rows
 from pipelines.shard_run import ShardRun, gather_or_cancel, run_groups
-from pipelines.stages import SYSTEM_PROMPT, Stage, make_stage
+from pipelines.stages import Stage, make_stage, stage_question
 from pipelines.student import ask_student, student_stages
 from prompts import load_prompt
 
@@ -176,16 +174,7 @@ async def _ask_judge(
             "second": second.reasoning,
         }
     )
-    question = Question(
-        system=load_prompt(SYSTEM_PROMPT).text,
-        pictures=tuple(seen_picture(row[name]) for name in names),
-        text=text,
-        schema_id=stage.schema_id,
-        max_tokens=stage.max_tokens,
-        temperature=stage.sampling["temperature"],
-        top_p=stage.sampling["top_p"],
-        sticky=row[names[0]]["seen_sha256"],
-    )
+    question = stage_question(stage, text, [row[name] for name in names])
     about = {
         "rollouts_id": rollouts["answer_id"],
         "first_rollout": str(first.index),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.answers import Row, ask_once, for_attempt, provenance_of, rejected_row
-from pipelines.chat import Chat, Question
+from pipelines.chat import Chat
 from pipelines.export.formats import RESERVED
 from pipelines.journal import Journal
 from pipelines.preferences.rules import Rollout
+from pipelines.questions import Question
 from pipelines.replies import Choice, Reply, ReplyInvalid, parse_choice
 from pipelines.stages import Stage
 
