@@ -32,10 +32,9 @@ from flows.work import (
     shard_threads,
     wait_for_shards,
 )
-from pipelines.build import Kind
+from pipelines.build import PICTURES, Kind
 from pipelines.dataset import stage_digests
 from pipelines.dataset_reading import open_dataset
-from pipelines.dataset_rows import PICTURES
 from pipelines.preferences.labelled import write_labelled
 from pipelines.preferences.law import check_preference_law
 from pipelines.preferences.mining import COMPARISONS, groups_of, mine_group, preference_stages

@@ -25,10 +25,10 @@ from flows.work import (
     shard_run,
     wait_for_shards,
 )
+from pipelines.build import PICTURES
 from pipelines.chains import expected_answers, run_chain
 from pipelines.controls import rows_and_controls
 from pipelines.dataset import stage_digests, write_dataset
-from pipelines.dataset_rows import PICTURES
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import Benchmarks, read_benchmarks
 from pipelines.ingest import ingest

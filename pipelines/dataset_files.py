@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.answers import Row
-from pipelines.build import Kind
-from pipelines.dataset_rows import PICTURES, make_reject
+from pipelines.build import PICTURES, Kind
+from pipelines.dataset_rows import make_reject
 from pipelines.shards import ROWS_PER_GROUP
 
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from pipelines.dataset_rows import PICTURES, dataset_schema
+from pipelines.build import PICTURES
+from pipelines.dataset_rows import dataset_schema
 
 
 def picture(number, *, size=(48, 32), form="PNG"):

@@ -16,8 +16,8 @@ from foundry.evals.metrics import mae, quadratic_kappa
 from pipelines.audit.page import make_page, picture_url
 from pipelines.audit.rubrics import axes_of, rubric
 from pipelines.audit.sample import allocate, draw_sample
+from pipelines.build import PICTURES
 from pipelines.dataset_reading import open_dataset, read_groups
-from pipelines.dataset_rows import PICTURES
 from pipelines.rendering import AXES
 from pipelines.script_data import embed_json
 

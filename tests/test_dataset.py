@@ -23,8 +23,9 @@ from PIL import Image
 from stub_server import Behaviour, serve_stub
 
 from pipelines.answers import NotAsked
+from pipelines.build import PICTURES
 from pipelines.dataset import write_dataset
-from pipelines.dataset_rows import PICTURES, dataset_schema
+from pipelines.dataset_rows import dataset_schema
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
 from pipelines.rendering import AXES

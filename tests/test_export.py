@@ -19,7 +19,7 @@ from PIL import Image
 from real_servers import ROOT, trl_python
 from stub_server import serve_stub
 
-from pipelines.dataset_rows import PICTURES
+from pipelines.build import PICTURES
 from pipelines.export.__main__ import main
 from pipelines.export.write import part_of
 from pipelines.picture_refs import PictureRef

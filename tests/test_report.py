@@ -29,8 +29,7 @@ from report_cases import (
 from stub_server import stub_process
 
 from flows.artifacts import report_build
-from pipelines.build import BuildRefused
-from pipelines.dataset_rows import PICTURES
+from pipelines.build import PICTURES, BuildRefused
 from pipelines.report.figures import collect_figures
 from pipelines.report.markdown import figures_markdown
 from pipelines.report.page import render_page

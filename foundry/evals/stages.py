@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.answers import Row
-from pipelines.build import Kind, fixed_buckets, locked_build
+from pipelines.build import PICTURES, Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, groups_of, run_chain
-from pipelines.dataset_rows import PICTURES
 from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
 from pipelines.pair_choice import pair_stages, run_pair

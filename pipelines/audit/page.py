@@ -19,7 +19,7 @@ from PIL import Image
 from pipelines.answers import Row
 from pipelines.audit.rubrics import axes_of, rubric
 from pipelines.audit.sample import Drawn, Sample
-from pipelines.build import Kind
+from pipelines.build import PICTURES, Kind
 from pipelines.dataset_reading import (
     DatasetUnreadable,
     file_bytes,
@@ -28,7 +28,6 @@ from pipelines.dataset_reading import (
     read_group,
     source_rows,
 )
-from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import prepare_picture
 from pipelines.script_data import embed_json
 

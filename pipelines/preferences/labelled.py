@@ -14,9 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.answers import Row
-from pipelines.build import Kind
+from pipelines.build import PICTURES, Kind
 from pipelines.dataset_reading import Dataset, read_group, read_groups
-from pipelines.dataset_rows import PICTURES
 from pipelines.export.pictures import write_picture
 from pipelines.rows import Spool, place_row, shard_path
 from pipelines.shards import sync_tree, write_shard

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.answers import Row
-from pipelines.build import Kind
-from pipelines.dataset_rows import PICTURES
+from pipelines.build import PICTURES, Kind
 from pipelines.preferences.recipe import PreferenceRecipe
 from pipelines.preferences.rollouts import get_rollouts, reserved_text, usable_rollouts
 from pipelines.preferences.rules import (

@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.answers import Row
+from pipelines.build import PICTURES
 from pipelines.dataset_reading import DatasetUnreadable
-from pipelines.dataset_rows import IMAGE, PICTURES
+from pipelines.dataset_rows import IMAGE
 from pipelines.export.conversations import student_reply
 from pipelines.preferences.mining import Comparison, Mined
 from pipelines.preferences.rollouts import usable_rollouts
 from pipelines.preferences.rules import Pair, Rollout
-from pipelines.rendering import student_prompt
-from pipelines.stages import SYSTEM_PROMPT
+from pipelines.rendering import SYSTEM_PROMPT, student_prompt
 from pipelines.tables import ROLLOUTS
 from prompts import load_prompt
 

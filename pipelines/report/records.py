@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.build import Kind
-from pipelines.dataset_rows import PICTURES, UPSTREAM
+from pipelines.build import PICTURES, Kind
+from pipelines.dataset_rows import UPSTREAM
 
 Row = Mapping[str, Any]
 Intern = Callable[[Any], int]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.build import Kind
+from pipelines.build import PICTURES, Kind
 from pipelines.dataset_reading import file_bytes, source_rows
-from pipelines.dataset_rows import PICTURES
 from pipelines.pictures import PictureRejected
 from pipelines.report.figures import collect_figures
 from pipelines.report.page import render_page
