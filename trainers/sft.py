@@ -1,6 +1,6 @@
 r"""Supervised fine-tuning of a reward model on a finished build or a published dataset.
 
-    python -m trainers.sft --config trainers/recipes/edit_8b_sft.yaml \
+    python -m trainers.sft --config trainers/recipes/joint_8b_lora_80gb.yaml \
         --set data=builds/my-edits --set output=models/my-judge
 
 The same command goes on after a break.

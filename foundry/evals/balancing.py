@@ -37,7 +37,7 @@ from pipelines.stages import edit_stages
 _AXIS = "execution"
 _FIVES = 0.8
 _UNIFORM = (0.2,) * len(SCORES)
-# Rewritten rows by kind: chosen so that all scores below 5 come about equally often.
+# Rewritten rows by kind, aimed at the scores 1 to 4 alike.
 PER_ROW = {"other_attribute": 1.0, "opposite_action": 0.3}
 _OF_BALANCE = ("kept_share", "largest_deviation", "effective_before", "effective_after")
 # So many times the rows are drawn at first, to have enough that score 5.

@@ -26,7 +26,7 @@ from pipelines.version import code_version
 Rows = Annotated[int, Parameter(validator=validators.Number(gte=16))]
 app = App(name="python -m foundry.evals.run", help_flags=["--help", "-h"], version_flags=[])
 for bench in run_benches.COMMANDS:
-    # As the issue tracker, the papers and their files write it, with underscores.
+    # As the papers and their files write it, with underscores.
     app.command(bench, name=bench.__name__)
 
 

@@ -22,8 +22,7 @@ _MOST_OF_ONE_SENTENCE = 2
 # transcript a loop. Short texts are not told by it.
 _MOST_COMPRESSION = 2.4
 _FOREIGN_LETTERS = 0.3
-# The language of fewer words is a guess. Of 4,000 rationales about ShapeWorld and photographs, all
-# English, none was taken for another language with more than half of this probability.
+# The language of fewer words, or of a lower probability, is a guess.
 _LANGUAGE_WORDS = 4
 _SURE_OF_LANGUAGE = 0.9
 _LIKELY_LANGUAGE = 0.5
