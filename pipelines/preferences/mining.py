@@ -14,8 +14,9 @@ from pathlib import Path
 
 from pipelines.answers import Row
 from pipelines.build import PICTURES, Kind
+from pipelines.export.formats import reserved_word
 from pipelines.preferences.recipe import PreferenceRecipe
-from pipelines.preferences.rollouts import get_rollouts, reserved_text, usable_rollouts
+from pipelines.preferences.rollouts import get_rollouts, usable_rollouts
 from pipelines.preferences.rules import (
     Pair,
     PairRules,
@@ -52,10 +53,10 @@ class Mined:
 
     row: Row
     answer: Row | None
-    pairs: tuple[Pair, ...]
-    comparisons: tuple[Comparison, ...]
-    hard: bool
-    reason: str | None
+    pairs: tuple[Pair, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    hard: bool = False
+    reason: str | None = None
 
 
 def preference_stages(kind: Kind, recipe: PreferenceRecipe) -> dict[str, Stage]:
@@ -100,16 +101,16 @@ async def mine_row(row: Row, *, run: ShardRun, rules: PairRules) -> Mined:
     Raises EndpointDown when no server answers, NotAsked when nobody may be asked.
     """
     _, task = student_prompt(row, row["axis"])
-    if reserved_text(task):
-        return _mined(row, None, reason="prompt:reserved")
+    if reserved_word("trl", [task]):
+        return Mined(row=row, answer=None, reason="prompt:reserved")
     answer = await ask_student(row, row["axis"], run=run, logprobs=False, get=get_rollouts)
     if answer["status"] != "ok":
-        return _mined(row, answer, reason=answer["reason"])
+        return Mined(row=row, answer=answer, reason=answer["reason"])
     found = find_candidates(
         usable_rollouts(answer), row["label_score"], rules=rules, row=name_of(row)
     )
     if found.hard or found.reason:
-        return _mined(row, answer, hard=found.hard, reason=found.reason)
+        return Mined(row=row, answer=answer, hard=found.hard, reason=found.reason)
     comparisons: list[Comparison] = []
     if COMPARISONS in run.stages:
         comparisons = await gather_or_cancel(
@@ -120,26 +121,12 @@ async def mine_row(row: Row, *, run: ShardRun, rules: PairRules) -> Mined:
     reason = None
     if not pairs:
         reason = str(comparisons[0].outcome) if comparisons else "pair:no_judge"
-    return _mined(row, answer, pairs=pairs, comparisons=tuple(comparisons), reason=reason)
+    return Mined(row=row, answer=answer, pairs=pairs, comparisons=tuple(comparisons), reason=reason)
 
 
 def name_of(row: Mapping[str, str | None]) -> str:
     """What stands for a labelled row in seeded choices."""
     return f"{row['row_id']}/{row['axis'] or ''}"
-
-
-def _mined(
-    row: Row,
-    answer: Row | None,
-    *,
-    pairs: tuple[Pair, ...] = (),
-    comparisons: tuple[Comparison, ...] = (),
-    hard: bool = False,
-    reason: str | None = None,
-) -> Mined:
-    return Mined(
-        row=row, answer=answer, pairs=pairs, comparisons=comparisons, hard=hard, reason=reason
-    )
 
 
 async def _compare(

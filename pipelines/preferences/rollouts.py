@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.answers import Row, ask_once, for_attempt, provenance_of, rejected_row
 from pipelines.chat import Chat
-from pipelines.export.formats import RESERVED
+from pipelines.export.formats import reserved_word
 from pipelines.journal import Journal
 from pipelines.preferences.rules import Rollout
 from pipelines.questions import Question
@@ -76,17 +76,12 @@ def usable_rollouts(answer: Row) -> list[Rollout]:
     ]
 
 
-def reserved_text(text: str) -> str | None:
-    """The first text in another that a tokenizer takes for one of the chat template's tokens."""
-    return next((word for word in RESERVED["trl"] if word in text), None)
-
-
 def _read(choice: Choice, stage: Stage) -> dict[str, Any]:
     try:
         value = parse_choice(choice, stage.schema_id)
     except ReplyInvalid as invalid:
         return _unusable(invalid.reason, invalid.fault)
-    if word := reserved_text(value["reasoning"]):
+    if word := reserved_word("trl", [value["reasoning"]]):
         return _unusable("reply:reserved", f"its reasoning contains {word}")
     said = {name: value[name] for name in ("reasoning", "score")}
     return {**said, "reason": None, "fault": None}
