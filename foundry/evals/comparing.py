@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from foundry.evals.metrics import Array, furthest, spearman, with_interval
+from foundry.evals.metrics import Array, miss, spearman, with_interval
 from foundry.evals.pairs_report import mean_of_parts, outcomes
 from foundry.evals.scores_report import EDIT
 from pipelines.rendering import AXES
@@ -102,7 +102,9 @@ def _same_items(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[Item, 
 
 
 def _scores(both: Sequence[tuple[Item, Item]], mode: str) -> Measures:
-    misses_a, misses_b = (np.array([_miss(pair[i], mode) for pair in both]) for i in (0, 1))
+    misses_a, misses_b = (
+        np.array([miss(pair[i]["true"], pair[i]["given"][mode]) for pair in both]) for i in (0, 1)
+    )
     groups = [one["group"] for one, _ in both]
     found: Measures = {"worst_mae": _measured(misses_a, misses_b, groups, _mean)}
     scored = [pair for pair in both if all(item["given"][mode] is not None for item in pair)]
@@ -117,11 +119,6 @@ def _scores(both: Sequence[tuple[Item, Item]], mode: str) -> Measures:
     groups = [one["group"] for one, _ in scored]
     compared = _measured(given_a, given_b, groups, ranks)
     return found if compared[2] is None else found | {"spearman": compared}
-
-
-def _miss(item: Item, mode: str) -> float:
-    score = item["given"][mode]
-    return furthest(item["true"]) if score is None else abs(item["true"] - score)
 
 
 def _preferences(both: Sequence[tuple[Item, Item]], mode: str) -> Measures:

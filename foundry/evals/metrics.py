@@ -116,6 +116,11 @@ def of_rows(metric: Metric, true: Array, given: Array, rows: Array) -> float:
     return metric(true[rows], given[rows])
 
 
+def miss(true: float, given: float | None) -> float:
+    """How far off a score is, in score points; one that is missing is the furthest there is."""
+    return furthest(true) if given is None else abs(true - given)
+
+
 def furthest(true: float) -> float:
     """How far off the score is that is furthest from a true one, in score points."""
     return max(abs(true - score) for score in SCORES)

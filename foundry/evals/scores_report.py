@@ -12,9 +12,9 @@ from foundry.evals.asking import Answers, ByMode, content_of, scores_by_mode
 from foundry.evals.bench import Item
 from foundry.evals.metrics import (
     best_constant,
-    furthest,
     macro_mae,
     mae,
+    miss,
     of_rows,
     quadratic_kappa,
     spearman,
@@ -99,9 +99,7 @@ def _mode(items: Sequence[Item], given: Mapping[tuple[str, str], float | None]) 
     true = np.array([item.true for item, _ in scored], float)
     score = np.array([score for _, score in scored], float)
     groups = [item.group for item, _ in scored]
-    misses = np.array(
-        [furthest(item.true) if score is None else abs(item.true - score) for item, score in told]
-    )
+    misses = np.array([miss(item.true, score) for item, score in told])
     measures = {"mae": mae, "macro_mae": macro_mae, "spearman": spearman}
     if (score == score.round()).all():
         measures["kappa"] = quadratic_kappa

@@ -12,10 +12,10 @@ from foundry.evals.matching import match, same_check, same_difference
 from foundry.evals.metrics import (
     best_constant,
     f1,
-    furthest,
     macro_f1,
     macro_mae,
     mae,
+    miss,
     of_rows,
     quadratic_kappa,
     spearman,
@@ -129,7 +129,7 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
         "scored": len(given),
         "rejected": 1 - len(given) / max(1, len(rows)),
         "cost": _cost([row.cost for row in rows]),
-        "worst_mae": _mean([_miss(row) for row in rows]),
+        "worst_mae": _mean([miss(row.true, row.score) for row in rows]),
     }
     metrics = (mae, macro_mae, spearman, quadratic_kappa)
     for name, metric in zip(("mae", "macro_mae", "spearman", "kappa"), metrics, strict=True):
@@ -141,11 +141,6 @@ def _scores(rows: Sequence[Prediction], *, axis: str, mode: str, votes: int) -> 
         partial(of_rows, mae, true, expected), [row.group for row in known]
     )
     return result
-
-
-def _miss(row: Prediction) -> float:
-    """How far off a score is; one that is missing counts as the furthest there is."""
-    return furthest(row.true) if row.score is None else abs(row.true - row.score)
 
 
 def _cost(costs: Sequence[Cost | None]) -> Found:
