@@ -21,14 +21,11 @@ from foundry.shapeworld.judge_evaluation import Found
 from foundry.shapeworld.judge_model import count_parameters
 from foundry.shapeworld.judge_plan import Plan
 from foundry.shapeworld.lesson import Lesson
-from pipelines.version import git_commit
 
 _CHECKPOINT = "checkpoint.pt"
 # To be raised with any change of the training by which a run would go on as another.
 _TRAINING = 2
 CURVE = "curve.jsonl"
-# As it was when the process began: the checkout may be at another commit when it ends.
-_CODE = git_commit()
 
 
 class AnotherRun(Exception):
@@ -120,7 +117,14 @@ def save(
 
 
 def write_model(
-    folder: Path, name: str, model: Any, processor: Any, plan: Plan, *, command: str
+    folder: Path,
+    name: str,
+    model: Any,
+    processor: Any,
+    plan: Plan,
+    *,
+    command: str,
+    commit: str | None,
 ) -> None:
     """A folder that vLLM serves and transformers loads, in bfloat16; it appears whole."""
     import torch
@@ -137,7 +141,7 @@ def write_model(
         "lessons": f"{curve[-1]['lessons']:,} in batches of {plan.batch}",
         "time": f"{curve[-1]['minutes']:.0f} minutes, {model.device.type}, {os.cpu_count()} cores",
         "torch": torch.__version__,
-        "code": _CODE or "not from a checkout",
+        "code": commit or "not from a checkout",
     }
     card = model_card(name, command=command, facts=facts, curve=curve)
     (scratch / "README.md").write_text(card, "utf-8")

@@ -25,6 +25,7 @@ from foundry.shapeworld.judge_tokenizer import conversation, train_tokenizer
 from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.mixture import lessons_of_groups
 from pipelines.hardware import cpu_has_bfloat16
+from pipelines.version import git_commit
 
 Say = Callable[[str], None]
 
@@ -45,6 +46,8 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
+    # Of the beginning: the checkout may be at another one when the training ends.
+    commit = git_commit()
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     sample = lessons_of_groups(plan.seed, -1 - _SAMPLE_LESSONS, phase="judge", size=_SAMPLE_LESSONS)
@@ -82,7 +85,7 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
             add_to_curve(folder, plan, step, minutes, loss, found)
         if step in (plan.base_end, plan.steps):
             name = "judge" if step == plan.steps else "base"
-            write_model(folder, name, model, processor, plan, command=command)
+            write_model(folder, name, model, processor, plan, command=command, commit=commit)
         if step % _SAVE_EVERY == 0 or step in plan.evaluated:
             save(folder, model, optimizers, step, before_s + time.monotonic() - began, loss)
 
