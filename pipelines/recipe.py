@@ -6,6 +6,8 @@ Secrets are never in a recipe: `api_key_env` names the environment variable that
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from pydantic import Field, model_validator
 
 from pipelines.dataset_settings import EDIT_COLUMNS, GEN_COLUMNS, Balance, Gates
@@ -43,9 +45,9 @@ class RunSettings(Settings):
                 raise ValueError(f"endpoints.{role}: all must have the same extra_body")
         return self
 
+    @abstractmethod
     def roles(self) -> dict[str, tuple[Endpoint, ...]]:
         """The endpoint pool of each role."""
-        raise NotImplementedError("use the recipe of a flow")
 
 
 class Recipe(RunSettings):
@@ -76,13 +78,13 @@ class Recipe(RunSettings):
             raise ValueError(f"balance.targets: no axis {unknown}; there are {self.axes()}")
         return self
 
+    @abstractmethod
     def columns_needed(self) -> tuple[str, ...]:
         """Our names of the columns that every source must have."""
-        raise NotImplementedError("use GenRecipe or EditRecipe")
 
+    @abstractmethod
     def axes(self) -> tuple[str, ...]:
         """The axes that its rows are scored on."""
-        raise NotImplementedError("use GenRecipe or EditRecipe")
 
 
 class GenEndpoints(Settings):
