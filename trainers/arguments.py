@@ -24,7 +24,8 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """Arguments of a TRL config. `measured` says whether there is something to evaluate on.
 
-    Raises RecipeRefused for a batch that the devices cannot share, or a logger that is missing.
+    Raises RecipeRefused for a batch that the devices cannot share, or for a logger or an optimiser
+    that is missing.
     """
     at_once = recipe.device_batch * PartialState().num_processes
     if recipe.batch % at_once:
@@ -35,6 +36,8 @@ def trainer_arguments(
     for name in recipe.loggers:
         if find_spec(name) is None:
             raise RecipeRefused(f"loggers: {name} is not installed; pip install {name}")
+    if recipe.optimizer == "adamw_8bit" and find_spec("bitsandbytes") is None:
+        raise RecipeRefused("optimizer adamw_8bit: pip install bitsandbytes, or take adamw")
     every = recipe.evaluation.every_steps or _NEVER
     return {
         "output_dir": str(output / "checkpoints"),
@@ -47,6 +50,7 @@ def trainer_arguments(
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": recipe.schedule,
         "warmup_steps": recipe.warm_up,
+        "optim": {"adamw": "adamw_torch_fused"}.get(recipe.optimizer, recipe.optimizer),
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
         "bf16": precision(recipe) == "bfloat16",

@@ -30,11 +30,14 @@ def run_trainer(
     *,
     open_data: Callable[[R], Any],
     make_trainer: Callable[..., Any],
+    make_collator: Callable[[Any], Any],
+    plan_for: int | None,
 ) -> int:
     """Train as a recipe says. Returns the exit status: 0, 1 for data, 2 for a recipe, 143 stopped.
 
     `open_data` gives the rows that a recipe names, `make_trainer` a trainer of TRL from the recipe
-    and the arguments that all of them take.
+    and the arguments that all of them take. With `plan_for` so many devices it is told what the
+    training will need, and nothing else is done.
     """
     try:
         recipe = load_recipe(path, model, parse_settings(settings))
@@ -42,6 +45,8 @@ def run_trainer(
             raise RecipeRefused(
                 "TRL is not installed here: make train, then .venv-train/bin/python"
             )
+        if plan_for is not None:
+            return _tell_plan(recipe, open_data(recipe), make_collator, plan_for)
         output = Path(recipe.output)
         # Of several processes of a run, started by a launcher, the first holds the lock.
         first = int(os.environ.get("RANK", "0")) == 0
@@ -62,6 +67,18 @@ def run_trainer(
         _say(f"stopped by SIGTERM, with a checkpoint in {kept}; the same command goes on")
         return STOPPED
     _say(f"{result}: the model and its card")
+    return 0
+
+
+def _tell_plan(
+    recipe: TrainingRecipe, rows: Any, make_collator: Callable[[Any], Any], devices: int
+) -> int:
+    from trainers.models import load_processor
+    from trainers.planning import plan_lines
+
+    collator = make_collator(load_processor(recipe))
+    for line in plan_lines(recipe, rows, collator, devices=devices):
+        _say(line)
     return 0
 
 

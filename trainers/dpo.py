@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from trainers.command_line import run_trainer
 from trainers.settings import DpoRecipe
@@ -33,19 +33,26 @@ def open_data(recipe: DpoRecipe) -> Any:
 def make_trainer(recipe: DpoRecipe, **common: Any) -> Any:
     """TRL's DPOTrainer; what it must not stray from is the model before training."""
     from trl import DPOConfig, DPOTrainer
-    from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 
-    from trainers.collation import CheckedCollator
     from trainers.models import load_model
 
-    arguments, processor = common.pop("arguments"), common["processing_class"]
+    arguments = common.pop("arguments")
     return DPOTrainer(
         args=DPOConfig(**arguments, beta=recipe.beta),
         # With LoRA the model before training is the one without the adapter.
         ref_model=None if recipe.lora else load_model(recipe).requires_grad_(False),
-        data_collator=CheckedCollator(DataCollatorForVisionPreference(processor), processor),
+        data_collator=make_collator(common["processing_class"]),
         **common,
     )
+
+
+def make_collator(processor: Any) -> Any:
+    """From pairs to a batch: all with their chosen replies, then all with the rejected ones."""
+    from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
+
+    from trainers.collation import CheckedCollator
+
+    return CheckedCollator(DataCollatorForVisionPreference(processor), processor)
 
 
 @app.default
@@ -53,6 +60,8 @@ def main(
     *,
     config: Path,
     settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative="")] = (),
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    devices: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
 ) -> int:
     """Train a model to prefer the chosen replies of pairs.
 
@@ -62,9 +71,21 @@ def main(
         The recipe, a YAML file, such as one of trainers/recipes.
     settings
         A field to set over the recipe, such as `--set beta=0.2`; may be repeated.
+    plan
+        Only tell what the training will need: memory a device, tokens, steps, hours. No GPU needed.
+    devices
+        With `--plan`: the number of GPUs that share the work.
 
     """
-    return run_trainer(config, DpoRecipe, settings, open_data=open_data, make_trainer=make_trainer)
+    return run_trainer(
+        config,
+        DpoRecipe,
+        settings,
+        open_data=open_data,
+        make_trainer=make_trainer,
+        make_collator=make_collator,
+        plan_for=devices if plan else None,
+    )
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from pipelines.recipe_files import RecipeRefused
 from trainers.settings import TrainingRecipe
 
 # The vision encoder's layers have other names, and are left as they are.
-_LORA_TARGETS = r".*language_model.*_proj"
-_VISION = "visual"
+LORA_TARGETS = r".*language_model.*_proj"
+VISION = "visual"
 
 
 def load_processor(recipe: TrainingRecipe) -> Any:
@@ -53,7 +53,7 @@ def load_model(recipe: TrainingRecipe) -> Any:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=computed,
-            llm_int8_skip_modules=[_VISION, "lm_head"],
+            llm_int8_skip_modules=[VISION, "lm_head"],
         )
     try:
         model = AutoModelForImageTextToText.from_pretrained(
@@ -77,7 +77,7 @@ def lora_config(recipe: TrainingRecipe) -> LoraConfig | None:
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
-        target_modules=_LORA_TARGETS,
+        target_modules=LORA_TARGETS,
         task_type="CAUSAL_LM",
     )
 
@@ -102,9 +102,9 @@ def _best_attention() -> str:
 
 
 def _freeze_vision(model: Any) -> None:
-    frozen = [p for name, p in model.named_parameters() if _VISION in name.split(".")]
+    frozen = [p for name, p in model.named_parameters() if VISION in name.split(".")]
     if not frozen:
-        raise RecipeRefused(f"freeze_vision: the model has no part called '{_VISION}'")
+        raise RecipeRefused(f"freeze_vision: the model has no part called '{VISION}'")
     for parameter in frozen:
         parameter.requires_grad_(False)
 

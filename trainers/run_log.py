@@ -14,7 +14,8 @@ LOG = "log.jsonl"
 # How the names of what was measured of a written model begin.
 RESULT = "result_"
 # What a person wants to read of the trainer's own values.
-_SHOWN = ("loss", "learning_rate", "grad_norm", "eval_loss", "train_loss", "train_runtime")
+_SHOWN = ("loss", "learning_rate", "grad_norm", "step_seconds", "peak_memory_gb")
+_SHOWN += ("eval_loss", "train_loss", "train_runtime")
 
 
 def write_line(path: Path, step: int, values: dict[str, Any]) -> None:

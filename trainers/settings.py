@@ -47,7 +47,7 @@ class TrainingRecipe(Settings):
     rate. `steps` ends the training there, whatever `epochs` says. With `freeze_vision` the vision
     encoder, its mergers included, stays as it is. `workers` processes a device prepare pictures;
     with 0 the trainer does it itself. Empty `precision` and `attention` are the best of what the
-    machine has.
+    machine has. The moments of `adamw_8bit` are of 8 bits (arXiv 2110.02861, bitsandbytes).
     """
 
     model: str = Field(min_length=1, description="A folder, or a name on the Hub.")
@@ -64,6 +64,7 @@ class TrainingRecipe(Settings):
     warm_up: float = Field(default=0.1, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     lora: Lora | None = None
     freeze_vision: bool = False
     gradient_checkpointing: bool = True

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from trainers.command_line import run_trainer
 from trainers.settings import SftRecipe
@@ -56,6 +56,8 @@ def main(
     *,
     config: Path,
     settings: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"], negative="")] = (),
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    devices: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
 ) -> int:
     """Fine-tune a model on a dataset's conversations.
 
@@ -65,9 +67,21 @@ def main(
         The recipe, a YAML file, such as one of trainers/recipes.
     settings
         A field to set over the recipe, such as `--set learning_rate=2e-5`; may be repeated.
+    plan
+        Only tell what the training will need: memory a device, tokens, steps, hours. No GPU needed.
+    devices
+        With `--plan`: the number of GPUs that share the work.
 
     """
-    return run_trainer(config, SftRecipe, settings, open_data=open_data, make_trainer=make_trainer)
+    return run_trainer(
+        config,
+        SftRecipe,
+        settings,
+        open_data=open_data,
+        make_trainer=make_trainer,
+        make_collator=make_collator,
+        plan_for=devices if plan else None,
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl.trainer.callbacks import RichProgressCallback
 
 from trainers.arguments import trainer_arguments
-from trainers.callbacks import LogLines, PlainLines
+from trainers.callbacks import LogLines, PlainLines, Speed
 from trainers.models import load_model, load_processor, lora_config
 from trainers.result import write_result
 from trainers.rows import TrainingRows
@@ -63,7 +63,7 @@ def train(
             train_dataset=rows.splits["train"],
             eval_dataset=validation,
             processing_class=processor,
-            callbacks=[LogLines(output), *([scores] if scores else []), stop],
+            callbacks=[Speed(), LogLines(output), *([scores] if scores else []), stop],
         )
         if scores:
             scores.trainer = trainer
