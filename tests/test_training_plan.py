@@ -1,0 +1,161 @@
+"""What a training is said to need: arithmetic worked by hand, and what a GPU was seen to take."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from real_servers import run
+from training_cases import TRAIN_PYTHON, command_of, training_env, world_build
+
+from trainers.estimates import Batch, How, Part, Shape, frozen_bytes, memory, model_flops
+
+
+def part(parameters, matrices, trained):
+    return Part(parameters=parameters, matrices=matrices, trained=trained)
+
+
+# Numbers that can be added up by hand.
+SMALL = Shape(
+    embedding=part(100, 0, True),
+    head=part(0, 0, True),
+    layers=part(1000, 900, True),
+    vision=part(200, 150, True),
+    adapters=0,
+    n_layers=2,
+    hidden=4,
+    feed_forward=8,
+    queries=4,
+    keys=2,
+    vocabulary=10,
+    n_vision_layers=3,
+    vision_hidden=4,
+    vision_feed_forward=8,
+)
+BATCH = Batch(sequences=2, length=5, patches=8, longest_picture=4, replies=3)
+PLAIN = How(
+    devices=1,
+    compute=4,
+    frozen=4,
+    adapter=4,
+    moments_of_8_bits=False,
+    checkpointing=True,
+    accumulates=True,
+    reference=False,
+)
+
+
+def test_weights_gradients_and_moments_of_a_small_model_by_hand():
+    found = memory(SMALL, BATCH, PLAIN)
+    assert found["weights"] == 1300 * 4
+    assert found["gradients"] == 1300 * 4
+    assert found["moments"] == 1300 * 8
+    # The input of 2 layers at 10 tokens of 4 numbers, and of 3 blocks at 8 patches of 4.
+    assert found["activations"] == (2 * 10 * 4 + 3 * 8 * 4) * 4
+    assert found["copies"] == 0
+    assert found["peak"] == sum(size for name, size in found.items() if name != "peak")
+
+
+def test_moments_of_8_bits_keep_those_of_the_embedding():
+    found = memory(SMALL, BATCH, replace(PLAIN, moments_of_8_bits=True))
+    assert found["moments"] == 2 * (100 * 4 + 1200 * (1 + 4 / 256))
+
+
+def test_devices_share_what_lasts_and_a_reference_model_doubles_the_weights():
+    whole = memory(SMALL, BATCH, PLAIN)
+    shared = memory(SMALL, BATCH, replace(PLAIN, devices=4))
+    for name in ("weights", "gradients", "moments"):
+        assert shared[name] == whole[name] / 4
+    twice = memory(SMALL, BATCH, replace(PLAIN, reference=True))
+    assert twice["weights"] == 2 * whole["weights"]
+
+
+def test_frozen_weights_have_no_gradient_and_no_moments():
+    frozen = replace(
+        SMALL,
+        adapters=50,
+        **{
+            name: replace(getattr(SMALL, name), trained=False)
+            for name in ("embedding", "head", "layers", "vision")
+        },
+    )
+    found = memory(frozen, BATCH, replace(PLAIN, compute=2, frozen=2))
+    assert found["weights"] == 1300 * 2 + 50 * 4
+    assert (found["gradients"], found["moments"]) == (50 * 4, 50 * 8)
+    assert frozen.trained == 50
+
+
+def test_operations_by_hand():
+    # Decoder: 2 x 900 x 10 tokens, and 2 x 4 x 5 x 10 x 2 layers of attention; 3 times.
+    text = 3 * (2 * 900 * 10 + 2 * 4 * 5 * 10 * 2)
+    head = 3 * 2 * 4 * 10 * 3
+    vision = 3 * (2 * 150 * 8 + 4 * 4 * 4 * 8 * 3)
+    assert model_flops(SMALL, BATCH) == text + head + vision
+    # A frozen encoder runs forward alone.
+    blind = replace(SMALL, vision=replace(SMALL.vision, trained=False))
+    assert model_flops(blind, BATCH) == text + head + vision / 3
+
+
+# Qwen3-VL-8B, counted by trainers.planning.shape_of.
+EIGHT_B = Shape(
+    embedding=part(622_329_856, 0, True),
+    head=part(622_329_856, 622_329_856, True),
+    layers=part(6_946_075_648, 6_945_767_424, True),
+    vision=part(576_388_336, 571_502_592, True),
+    adapters=0,
+    n_layers=36,
+    hidden=4096,
+    feed_forward=12288,
+    queries=4096,
+    keys=1024,
+    vocabulary=151_936,
+    n_vision_layers=27,
+    vision_hidden=1152,
+    vision_feed_forward=4304,
+)
+ROW = Batch(sequences=1, length=1548, patches=4608, longest_picture=2304, replies=137)
+# Rows at once, LoRA's parameters (none: all weights learn), 4 bits, and the peak in GB that
+# bench/train_8b.py saw on an H200 (docs/benchmarks.md).
+SEEN = {
+    "LoRA": (4, 174_587_904, False, 24.75),
+    "LoRA, 16 rows": (16, 174_587_904, False, 36.50),
+    "all weights, 8-bit moments": (2, 0, False, 110.42),
+    "QLoRA": (1, 87_293_952, True, 8.3),
+}
+
+
+@pytest.mark.parametrize("case", SEEN)
+def test_the_plan_is_near_what_a_gpu_was_seen_to_take(case):
+    rows, adapters, four_bit, seen = SEEN[case]
+    shape = replace(EIGHT_B, adapters=adapters)
+    if adapters:
+        names = ("embedding", "head", "layers", "vision")
+        shape = replace(shape, **{n: replace(getattr(shape, n), trained=False) for n in names})
+    how = How(
+        devices=1,
+        compute=2,
+        frozen=frozen_bytes(four_bit=four_bit, compute=2, lora=bool(adapters)),
+        adapter=2 if four_bit else 4,
+        moments_of_8_bits=not adapters,
+        checkpointing=True,
+        accumulates=rows < 16,
+        reference=False,
+    )
+    batch = replace(ROW, sequences=rows, patches=ROW.patches * rows, replies=137 * rows)
+    assert memory(shape, batch, how)["peak"] / 1e9 == pytest.approx(seen, rel=0.15)
+
+
+@pytest.mark.train
+@pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
+def test_the_command_tells_a_plan_and_does_nothing_else(tmp_path):
+    data = world_build(tmp_path / "edit", "edit", 16)
+    output = tmp_path / "out"
+    command = [*command_of("sft", output, [data], "batch=8", "device_batch=4"), "--plan"]
+    done = run(command, env=training_env())
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    # 12 edits to train on, 2 axes, 4 epochs in steps of 8.
+    assert "24, " in lines["rows"]
+    assert lines["steps"].startswith("steps     12 of 8 rows")
+    assert "0.00287 B parameters, 0.00287 B learn" in lines["model"]
+    assert "4 rows at once" in lines["memory"]
+    assert not output.exists()
