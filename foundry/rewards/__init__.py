@@ -1,0 +1,1 @@
+"""Rewards for GRPO: formulas, a server over vLLM, and adapters for trainers."""
