@@ -19,9 +19,9 @@ from flows.command_line import print_funnel, quiet_prefect
 from flows.work import SHARED_SERVERS
 from foundry.shapeworld.demo_rows import true_scores
 from pipelines.build import Kind
+from pipelines.connecting import Servers
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.recipe_files import RecipeRefused, load_recipe
-from pipelines.runtime import Servers
 from pipelines.show import dataset_rows, format_row
 
 DEMO = Path("examples/demo")

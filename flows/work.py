@@ -18,6 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.artifacts import shown_in_prefect
 from pipelines.build import BuildRefused, Kind, fixed_buckets, locked_build
 from pipelines.chat import EndpointDown, RequestStuck
+from pipelines.connecting import Servers
 from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
 from pipelines.launch import LaunchFailed
@@ -26,7 +27,7 @@ from pipelines.probe import EndpointUnfit
 from pipelines.progress import Counters, shown
 from pipelines.recipe import RunSettings
 from pipelines.recipe_files import RecipeRefused, check_recipe
-from pipelines.runtime import Interrupted, Runtime, Servers, TooManyRejects
+from pipelines.runtime import Interrupted, Runtime, TooManyRejects
 from pipelines.shard_run import ShardRun, run_and_finish
 from pipelines.shards import ShardDamaged
 from pipelines.sources import SourceError

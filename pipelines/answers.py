@@ -36,12 +36,12 @@ async def get_answer(
     answer_id: str,
     stage: Stage,
     chat: Chat,
-    journal: Journal,
+    journal: Journal | None,
     earlier: Row | None = None,
 ) -> Row:
     """The row for one answer, without the columns that say what it is about.
 
-    `earlier` is the rejected row of a run that allowed fewer attempts; its attempts count.
+    Without a journal nothing is kept of an answer that is interrupted. `earlier` is the rejected row of a run that allowed fewer attempts; its attempts count.
     Raises EndpointDown and OSError (journal), never anything about a reply.
     """
     if earlier and not earlier["reason"].startswith("reply:"):
@@ -52,7 +52,8 @@ async def get_answer(
     usage = {
         name: (earlier or {}).get(name) or 0 for name in ("prompt_tokens", "completion_tokens")
     }
-    kept = {entry["attempt"]: entry for entry in journal.replies(answer_id)}
+    replies = journal.replies(answer_id) if journal else []
+    kept = {entry["attempt"]: entry for entry in replies}
     fault: ReplyInvalid | None = None
     bad: Choice | None = None
     entry: dict[str, Any] = {}
@@ -63,7 +64,7 @@ async def get_answer(
             entry = kept[attempt]
         else:
             entry = {"attempt": attempt, **await ask_once(asked, chat)}
-            if "reply" in entry:
+            if journal and "reply" in entry:
                 journal.append(answer_id, entry)
         if "refused" in entry:
             reason, detail = entry["refused"]

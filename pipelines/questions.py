@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -29,11 +29,15 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class SeenPicture:
-    """A picture as the model sees it: sha256 of the bytes, where they are, and their format."""
+    """A picture as the model sees it: sha256 of the bytes, where they are, and their format.
+
+    With `data`, the bytes themselves, no file is looked at.
+    """
 
     sha256: str
     path: str
     format: str
+    data: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +148,8 @@ def _part_by_url(picture: SeenPicture, url_json: str) -> str:
 
 
 def _read_picture(picture: SeenPicture) -> bytes:
+    if picture.data is not None:
+        return picture.data
     try:
         data = Path(picture.path).read_bytes()
     except OSError as error:

@@ -9,32 +9,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiohttp
 from uvloop import new_event_loop
 
 from pipelines.answers import Row
-from pipelines.build import BuildRefused
 from pipelines.chat import Chat
-from pipelines.endpoint_settings import Endpoint, Launch
-from pipelines.endpoints import EndpointPool, ServerState
-from pipelines.launch import (
-    LaunchFailed,
-    Server,
-    check_running,
-    start_server,
-    stop_server,
-    wait_until_ready,
-)
-from pipelines.probe import EndpointUnreachable, probe_endpoint, require
+from pipelines.connecting import Servers, connect, request_headers
 from pipelines.progress import Counters
 from pipelines.recipe import RunSettings
 from pipelines.stages import Stage
@@ -53,39 +38,6 @@ class TooManyRejects(Exception):
 
 class Interrupted(Exception):
     """The run is being taken down; what is finished is kept."""
-
-
-class Servers:
-    """Servers started for a run, or for several that share them. Close it to stop them all."""
-
-    def __init__(self) -> None:
-        self._running: dict[str, Server] = {}
-        self._lock = asyncio.Lock()
-
-    async def server_of(self, launch: Launch, log_path: Path, say: Callable[[str], None]) -> Server:
-        """The server for a launch, started when it does not run yet.
-
-        Raises LaunchFailed with the end of its log and the cure.
-        """
-        key = launch.model_dump_json()
-        async with self._lock:
-            if key not in self._running:
-                say(f"starting a server for {launch.model}; log in {log_path}")
-                server = await asyncio.to_thread(start_server, launch, log_path=log_path)
-                self._running[key] = server
-                try:
-                    await wait_until_ready(server, timeout_s=launch.ready_timeout_s)
-                except LaunchFailed:
-                    del self._running[key]
-                    raise
-                say(f"server for {launch.model} is ready at {server.url}")
-            return self._running[key]
-
-    def close(self) -> None:
-        """Stop every server and wait until it is gone."""
-        for server in self._running.values():
-            stop_server(server)
-        self._running.clear()
 
 
 class Runtime:
@@ -173,54 +125,16 @@ class Runtime:
         return self._ready[asked]
 
     async def _connect(self, role: str) -> Chat:
-        pool = self.recipe.roles()[role]
-        found = await asyncio.gather(
-            *(self._server_of(role, e) for e in pool), return_exceptions=True
-        )
-        servers = [server for server in found if isinstance(server, ServerState)]
-        for fault in found:
-            if isinstance(fault, EndpointUnreachable) and servers:
-                self.say(f"{role}: going on without {fault}")
-            elif isinstance(fault, BaseException):
-                await asyncio.gather(*(server.session.close() for server in servers))
-                raise fault
-        self.say(f"{role}: {', '.join(server.url for server in servers)} ready")
-        return Chat(
-            EndpointPool(servers),
-            model=pool[0].model_name,
-            extra_body=pool[0].extra_body,
+        return await connect(
+            role,
+            self.recipe.roles()[role],
+            servers=self._servers,
+            log_path=self.build / "logs" / f"{role}-server.log",
+            pictures=self.pictures if role in SEEING else 0,
             outage_timeout_s=self.recipe.outage_timeout_s,
+            say=self.say,
             on_request=self._count_request,
-        )
-
-    async def _server_of(self, role: str, endpoint: Endpoint) -> ServerState:
-        if endpoint.launch is not None:
-            log_path = self.build / "logs" / f"{role}-server.log"
-            launched = await self._servers.server_of(endpoint.launch, log_path, self.say)
-            url, check = launched.url, partial(check_running, launched)
-        else:
-            url, check = endpoint.url or "", _nothing_to_check
-        headers = request_headers(endpoint)
-        async with aiohttp.ClientSession() as session:
-            report = await probe_endpoint(
-                session,
-                url=url,
-                model=endpoint.model_name,
-                headers=headers,
-                extra_body=endpoint.extra_body,
-                needs_pictures=role in SEEING,
-                pictures=self.pictures,
-                timeout_s=min(endpoint.timeout_s, self.recipe.outage_timeout_s),
-            )
-        self.probes.setdefault(role, []).append({"url": url, **asdict(report)})
-        require(report, url=url, model=endpoint.model_name, needs_pictures=role in SEEING)
-        return ServerState(
-            url=url,
-            headers=headers,
-            pictures=endpoint.pictures,
-            max_in_flight=endpoint.max_in_flight,
-            timeout_s=endpoint.timeout_s,
-            check_running=check,
+            on_probe=self.probes.setdefault(role, []).append,
         )
 
     def _count_request(self, url: str) -> None:
@@ -267,28 +181,8 @@ def is_surely_over(rejected: int, done: int, limit: float) -> bool:
     return rejected - limit * done > 4 * math.sqrt(limit * (1 - limit) * done)
 
 
-def _nothing_to_check() -> None:
-    """A server that somebody else runs may come back; only time tells."""
-
-
 def check_keys(recipe: RunSettings) -> None:
     """Raises BuildRefused naming a variable of `api_key_env` that is not set."""
     for pool in recipe.roles().values():
         for endpoint in pool:
             request_headers(endpoint)
-
-
-def request_headers(endpoint: Endpoint) -> Mapping[str, str]:
-    """The recipe's headers, and the key from the variable that `api_key_env` names.
-
-    Raises BuildRefused naming the variable when it is not set.
-    """
-    headers = dict(endpoint.headers)
-    if endpoint.api_key_env:
-        key = os.environ.get(endpoint.api_key_env, "").strip()
-        if not key:
-            raise BuildRefused(
-                f"the environment variable {endpoint.api_key_env} is not set (api_key_env)"
-            )
-        headers["Authorization"] = f"Bearer {key}"
-    return headers

@@ -32,14 +32,18 @@ def student_stages(
     *,
     table: str | None = None,
     role: str = "judge",
+    score_only: bool = False,
 ) -> dict[str, Stage]:
-    """The one stage of a student, by name. `table` left out is that of its scores."""
+    """The one stage of a student, by name. `table` left out is that of its scores.
+
+    With `score_only` it gives no reasoning.
+    """
     name = f"judge_{kind}"
     stage = make_stage(
         name,
         table=table or f"{name}_scores",
         role=role,
-        prompt_id=student_prompt_id(edit=kind == "edit"),
+        prompt_id=student_prompt_id(edit=kind == "edit", score_only=score_only),
         with_pictures=True,
         settings=settings,
         endpoint=endpoint,

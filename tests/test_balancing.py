@@ -8,7 +8,7 @@ from foundry.evals.balancing import Rewritten, measure_balance, run_balance, tru
 from foundry.evals.balancing_tables import markdown
 from foundry.shapeworld.instructions import UnreadInstruction
 from foundry.shapeworld.rows import read_scene, scene_json
-from pipelines.runtime import Servers
+from pipelines.connecting import Servers
 
 # The red circle became crimson, as somebody had asked.
 DONE = after(BASE, t0={"colour": "crimson"})

@@ -10,7 +10,7 @@ from foundry.evals.planting import ANSWER_FAULTS, ROW_FAULTS, plant_in_rows
 from foundry.evals.quality import GATE_OF, Judged, measure, run_quality
 from foundry.evals.quality_tables import markdown
 from foundry.shapeworld.make import write_world
-from pipelines.runtime import Servers
+from pipelines.connecting import Servers
 
 
 def judged(fault, reason, *, true=3, score=3, decidable=True):

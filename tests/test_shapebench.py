@@ -14,7 +14,7 @@ from stub_process import stub_process
 from foundry.evals.shapebench import TEACHERS, VOTES, make_recipes, run_shapebench, write_rows
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown
-from pipelines.runtime import Servers
+from pipelines.connecting import Servers
 
 ROWS = 32
 

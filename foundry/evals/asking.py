@@ -17,10 +17,10 @@ from foundry.evals.bench import Item, Pair, Rows, wanted_axes
 from foundry.evals.bench_files import BenchRefused
 from foundry.evals.stages import benchmark_recipe, run_student
 from pipelines.answers import Row
+from pipelines.connecting import Servers
 from pipelines.identity import digest
 from pipelines.rendering import GEN_AXIS
 from pipelines.rows import read_rows
-from pipelines.runtime import Servers
 from pipelines.shards import write_bytes
 from pipelines.student import AxesOf, StudentAnswer
 

@@ -11,8 +11,8 @@ from foundry.evals.asking import refuse_rejected, write_source
 from foundry.evals.bench import Pair, Rows
 from foundry.evals.stages import benchmark_recipe, run_pairs
 from pipelines.answers import Row
+from pipelines.connecting import Servers
 from pipelines.recipe import GenRecipe
-from pipelines.runtime import Servers
 
 AS_GIVEN, SWAPPED, BOTH = "as given", "swapped", "both orders"
 

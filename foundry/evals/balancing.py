@@ -24,6 +24,7 @@ from foundry.shapeworld.instructions import UnreadInstruction, read_demands, req
 from foundry.shapeworld.make import write_world
 from foundry.shapeworld.rows import MEASURED_BY_BALANCE, read_scene, truth_of_edit
 from pipelines.balance import effective_size, quotas
+from pipelines.connecting import Servers
 from pipelines.dataset import write_dataset
 from pipelines.dataset_settings import Balance
 from pipelines.gates.contamination import read_benchmarks
@@ -31,7 +32,6 @@ from pipelines.gen_flow import Outcome
 from pipelines.recipe import EditRecipe
 from pipelines.rendering import AXES
 from pipelines.replies import SCORES
-from pipelines.runtime import Servers
 from pipelines.stages import edit_stages
 
 _AXIS = "execution"

@@ -17,10 +17,11 @@ from foundry.evals.bench_files import BenchRefused
 from foundry.evals.plot import Mark, draw_measures
 from pipelines.build import BuildRefused
 from pipelines.chat import EndpointDown
+from pipelines.connecting import Servers
 from pipelines.endpoint_settings import Endpoint
 from pipelines.launch import LaunchFailed
 from pipelines.probe import EndpointUnfit
-from pipelines.runtime import Interrupted, Servers, TooManyRejects
+from pipelines.runtime import Interrupted, TooManyRejects
 from pipelines.shards import ShardDamaged, file_sha256, write_bytes, write_json
 from pipelines.sources import SourceError
 from pipelines.version import code_version

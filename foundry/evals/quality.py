@@ -23,12 +23,12 @@ from foundry.evals.planting import plant_in_answers, plant_in_rows
 from foundry.evals.stages import AnyRecipe, run_teacher
 from foundry.shapeworld.make import write_world
 from foundry.shapeworld.rows import MEASURED_BY_QUALITY, Kind
+from pipelines.connecting import Servers
 from pipelines.dataset import write_dataset
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rendering import AXES
 from pipelines.rows import read_rows
-from pipelines.runtime import Servers
 from pipelines.stages import edit_stages, gen_stages
 
 # The gate that is there for a fault; None: the fault is no fault, and no gate should object.

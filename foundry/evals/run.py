@@ -20,7 +20,7 @@ from foundry.evals.scores_report import measure_scores
 from foundry.evals.shapebench import Answers, direct_rows, make_recipes, run_shapebench
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown, panels
-from pipelines.runtime import Servers
+from pipelines.connecting import Servers
 from pipelines.version import code_version
 
 Rows = Annotated[int, Parameter(validator=validators.Number(gte=16))]

@@ -17,7 +17,7 @@ from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
 from foundry.evals.pairs_report import measure_alone, measure_together
 from foundry.evals.published import published
 from foundry.evals.scores_report import Found, measure_scores
-from pipelines.runtime import Servers
+from pipelines.connecting import Servers
 from pipelines.version import code_version
 
 Words = tuple[str, ...]

@@ -25,9 +25,9 @@ from foundry.evals.bench import Item, Rows
 from foundry.evals.stages import AnyRecipe, benchmark_recipe, run_student, run_teacher
 from foundry.shapeworld.make import write_world
 from foundry.shapeworld.rows import MEASURED_BY_SHAPEBENCH, ROWS_A_GROUP, Kind
+from pipelines.connecting import Servers
 from pipelines.dataset_settings import EDIT_COLUMNS, GEN_COLUMNS
 from pipelines.rendering import AXES, GEN_AXIS
-from pipelines.runtime import Servers
 from pipelines.sources import PICTURE_COLUMNS
 
 VOTES = (1, 4)

@@ -10,13 +10,14 @@ from typing import Any
 from pipelines.answers import Row
 from pipelines.build import PICTURES, Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, groups_of, run_chain
+from pipelines.connecting import Servers
 from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
 from pipelines.pair_choice import pair_stages, run_pair
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows
-from pipelines.runtime import Runtime, Servers
+from pipelines.runtime import Runtime
 from pipelines.settings import StageSettings
 from pipelines.shard_run import ShardRun, run_and_finish, run_groups
 from pipelines.stages import Stage, edit_stages, gen_stages

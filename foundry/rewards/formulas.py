@@ -111,7 +111,8 @@ def preference_advantages(
     """
     parts, whole = group_advantages(win_rates(categories)), group_advantages(win_rates(overall))
     values = alpha * parts.values.mean(axis=-2) + (1 - alpha) * whole.values
-    return Advantages(values, parts.no_spread.all(axis=-1) & whole.no_spread)
+    flat = np.logical_and(parts.no_spread.all(axis=-1), whole.no_spread)
+    return Advantages(values, np.asarray(flat))
 
 
 def weighted_advantages(rewards: ArrayLike, weights: ArrayLike) -> Advantages:
@@ -122,7 +123,8 @@ def weighted_advantages(rewards: ArrayLike, weights: ArrayLike) -> Advantages:
     """
     each = group_advantages(rewards)
     shares = np.asarray(weights, dtype=np.float64)[:, None]
-    return Advantages((each.values * shares).sum(axis=-2), each.no_spread.all(axis=-1))
+    flat = np.asarray(each.no_spread.all(axis=-1))
+    return Advantages((each.values * shares).sum(axis=-2), flat)
 
 
 def _mean(given: Array) -> Array:
