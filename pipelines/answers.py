@@ -41,7 +41,8 @@ async def get_answer(
 ) -> Row:
     """The row for one answer, without the columns that say what it is about.
 
-    Without a journal nothing is kept of an answer that is interrupted. `earlier` is the rejected row of a run that allowed fewer attempts; its attempts count.
+    Without a journal nothing is kept of an answer that is interrupted. `earlier` is the rejected
+    row of a run that allowed fewer attempts; its attempts count.
     Raises EndpointDown and OSError (journal), never anything about a reply.
     """
     if earlier and not earlier["reason"].startswith("reply:"):

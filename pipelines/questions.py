@@ -71,9 +71,12 @@ class Question:
 
 
 def seen_picture(picture: Mapping[str, Any]) -> SeenPicture:
-    """What is sent of a picture struct of `rows/`."""
+    """What is sent of a picture struct of `rows/`, or of one in memory, with `seen_data`."""
     return SeenPicture(
-        sha256=picture["seen_sha256"], path=picture["seen_path"], format=picture["seen_format"]
+        sha256=picture["seen_sha256"],
+        path=picture["seen_path"],
+        format=picture["seen_format"],
+        data=picture.get("seen_data"),
     )
 
 

@@ -52,6 +52,7 @@ def new_environment(folder, *requirements):
 def test_the_base_requirements_alone_install_beside_an_old_fastapi(wheel, tmp_path):
     python = new_environment(tmp_path / "venv", str(wheel), "fastapi<0.137")
     light = "import schemas, prompts, pipelines.pictures, pipelines.chat, pipelines.votes, sys;"
+    light += "import foundry.rewards.client, foundry.rewards.trl;"
     light += (
         "assert prompts.load_prompt('edit_execution.v1') and schemas.load_schema('gen_score.v1');"
     )

@@ -1,0 +1,126 @@
+"""From the JSON of a request to items that can be scored, or to why they cannot.
+
+A request that is no request is refused whole (`BadRequest`); a fault of one item is that item's
+alone. No detail tells a path of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipelines.build import PICTURES, Kind
+from pipelines.picture_refs import read_reference
+from pipelines.pictures import PictureRejected, prepare_picture
+from pipelines.rendering import AXES
+from pipelines.settings import ImageLimits
+
+LONGEST_TEXT = 20_000
+# Of a task: its kind, the axes that are scored (None: that of generated pictures), and its text.
+TASKS: Mapping[str, tuple[Kind, tuple[str | None, ...]]] = {
+    "edit": ("edit", AXES),
+    **{f"edit_{axis}": ("edit", (axis,)) for axis in AXES},
+    "gen": ("gen", (None,)),
+}
+_TEXT: Mapping[Kind, str] = {"edit": "instruction", "gen": "prompt"}
+
+
+class BadRequest(Exception):
+    """A request that is none; the message says what is wrong with it."""
+
+
+class BadItem(Exception):
+    """An item that cannot be scored: `reason`, a code for counting, and a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """What is to be scored: `text` is the prompt or the instruction, `pictures` as `stage_question`
+    takes them.
+    """
+
+    kind: Kind
+    axes: tuple[str | None, ...]
+    text: str
+    pictures: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+
+def items_of(request: Any, *, most: int) -> list[Any]:
+    """The items of a request, not looked at yet. Raises BadRequest."""
+    if not isinstance(request, dict) or not isinstance(request.get("items"), list):
+        raise BadRequest("a request is an object with a list of 'items'")
+    if unknown := sorted(set(request) - {"items", "deadline_s"}):
+        raise BadRequest(f"no such field: {', '.join(unknown)[:200]}")
+    items = request["items"]
+    if not items or len(items) > most:
+        raise BadRequest(f"{len(items)} items; a request has 1 to {most}")
+    return items
+
+
+def deadline_of(request: Mapping[str, Any], longest: float) -> float:
+    """Seconds that a request may take, at most `longest`. Raises BadRequest."""
+    wanted = request.get("deadline_s", longest)
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
+        raise BadRequest("deadline_s is a number of seconds above 0")
+    return min(float(wanted), longest)
+
+
+def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
+    """Check an item and prepare its pictures, which takes some milliseconds.
+
+    `files` is the real path of the folder whose pictures may be named by path. Raises BadItem.
+    """
+    if not isinstance(value, dict):
+        raise BadItem("item:not_an_object", "an item is an object with 'task', text and pictures")
+    task = value.get("task")
+    if not isinstance(task, str) or task not in TASKS:
+        raise BadItem("item:task", f"task is one of {', '.join(TASKS)}")
+    kind, axes = TASKS[task]
+    wanted = {"task", _TEXT[kind], *PICTURES[kind]}
+    if wrong := sorted(set(value) ^ wanted):
+        raise BadItem(
+            "item:fields", f"{task} has {', '.join(sorted(wanted))}; not: {wrong[0][:80]}"
+        )
+    text = value[_TEXT[kind]]
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
+        told = f"{_TEXT[kind]} is a text of 1 to {LONGEST_TEXT} characters"
+        raise BadItem("item:text", told)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadItem("item:text", f"{_TEXT[kind]} is not Unicode text") from error
+    pictures = tuple(
+        _picture(name, value[name], limits=limits, files=files) for name in PICTURES[kind]
+    )
+    return Item(kind=kind, axes=axes, text=text, pictures=pictures)
+
+
+def _picture(name: str, value: Any, *, limits: ImageLimits, files: str | None) -> dict[str, Any]:
+    if not isinstance(value, str):
+        raise BadItem("picture:not_a_picture", f"{name} is base64 text, or a path")
+    try:
+        ref = read_reference(value, root=files, allow_http=False)
+        data = ref.data if ref.data is not None else Path(ref.path or "").read_bytes()
+        prepared = prepare_picture(data, limits)
+    except PictureRejected as error:
+        # Details name paths, and say which files there are.
+        detail = error.detail if not error.reason.startswith("picture:outside") else "not allowed"
+        inside = files is None or files not in detail
+        raise BadItem(error.reason, f"{name}: {detail if inside else 'no such picture'}") from error
+    except OSError as error:
+        raise BadItem("picture:missing", f"{name}: no such picture") from error
+    seen = prepared.seen if prepared.seen is not None else data
+    return {
+        "seen_sha256": sha256(seen).hexdigest(),
+        "seen_path": "",
+        "seen_format": prepared.seen_format,
+        "seen_data": seen,
+    }

@@ -1,0 +1,139 @@
+"""An item's score and reward, by the stages of production: same prompts, same reading of replies.
+
+What cannot be scored is invalid, with a reason, and has no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from foundry.rewards.formulas import cme, normalise, weighted_sum
+from foundry.rewards.items import Item
+from foundry.rewards.settings import RewardSettings
+from pipelines.answers import get_answer
+from pipelines.build import Kind, Row
+from pipelines.chat import Chat, EndpointDown
+from pipelines.identity import answer_id
+from pipelines.rendering import AXES, GEN_AXIS, student_prompt
+from pipelines.settings import ScoreSettings
+from pipelines.shard_run import gather_or_cancel
+from pipelines.stages import Stage, stage_question
+from pipelines.student import student_stages
+
+VOTE_TEMPERATURE = 0.7
+JUDGE_DOWN = "judge:down"
+_KINDS: tuple[Kind, ...] = ("edit", "gen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisScore:
+    """A score on one axis: raw, 1 to 5. `valid` false: every number is None and `reason` says why.
+
+    `score` is the reply's integer (of several, the majority), `score_mean` the mean of the replies,
+    `score_expected` the mean under `score_probs`, the probabilities of 1 to 5. `value` is that one
+    of them which the reward is made of.
+    """
+
+    valid: bool
+    reason: str | None = None
+    score: int | None = None
+    score_mean: float | None = None
+    score_expected: float | None = None
+    score_probs: list[float] | None = None
+    reasoning: str | None = None
+    value: float | None = None
+
+
+def invalid(reason: str, detail: str = "") -> dict[str, Any]:
+    """The answer for an item without a reward."""
+    return {"valid": False, "reason": reason, "detail": detail, "reward": None, "scores": {}}
+
+
+def make_stages(settings: RewardSettings) -> Mapping[Kind, Stage]:
+    """How each kind of item is asked about."""
+    votes = settings.k if settings.mode == "average" else 1
+    asking = ScoreSettings(
+        votes=votes,
+        temperature=VOTE_TEMPERATURE if votes > 1 else 0.0,
+        attempts=settings.attempts,
+        label_mass_share=0.0,
+    )
+    score_only = settings.mode == "expected"
+    return {
+        kind: stage
+        for kind in _KINDS
+        for stage in student_stages(
+            kind, asking, settings.endpoint[0], score_only=score_only
+        ).values()
+    }
+
+
+async def score_item(
+    item: Item, *, chat: Chat, stages: Mapping[Kind, Stage], settings: RewardSettings
+) -> dict[str, Any]:
+    """The answer for an item: `valid`, `reason`, `detail`, `reward` and `scores` by axis.
+
+    Never raises for what a judge or its server does.
+    """
+    scores = await gather_or_cancel(
+        [_score(item, axis, chat, stages[item.kind], settings) for axis in item.axes]
+    )
+    named = {axis or GEN_AXIS: score for axis, score in zip(item.axes, scores, strict=True)}
+    bad = next((score for score in scores if not score.valid), None)
+    reward = None if bad else reward_of(named, settings)
+    return {
+        "valid": bad is None,
+        "reason": bad.reason if bad else None,
+        "detail": "",
+        "reward": reward,
+        "scores": {axis: asdict(score) for axis, score in named.items()},
+    }
+
+
+def reward_of(scores: Mapping[str, AxisScore], settings: RewardSettings) -> float:
+    """A reward, 0 to 1, of valid scores: of both axes by `edit_reward`, of one axis its own."""
+    values = {axis: score.value for axis, score in scores.items() if score.value is not None}
+    if set(values) != set(AXES):
+        (value,) = values.values()
+        return float(normalise(value))
+    both = [values[axis] for axis in AXES]
+    if settings.edit_reward == "sum":
+        return float(weighted_sum(both, [0.5, 0.5]))
+    return float(cme(*both))
+
+
+async def _score(
+    item: Item, axis: str | None, chat: Chat, stage: Stage, settings: RewardSettings
+) -> AxisScore:
+    texts = {"instruction" if axis else "prompt": item.text}
+    _, text = student_prompt(texts, axis, score_only=settings.mode == "expected")
+    question = stage_question(stage, text, item.pictures, logprobs=True)
+    seen = (*(picture["seen_sha256"] for picture in item.pictures), text)
+    identity = answer_id(stage.digest, seen)
+    try:
+        row = await get_answer(question, answer_id=identity, stage=stage, chat=chat, journal=None)
+    except EndpointDown:
+        return AxisScore(valid=False, reason=JUDGE_DOWN)
+    return read_row(row, settings)
+
+
+def read_row(row: Row, settings: RewardSettings) -> AxisScore:
+    """An answer's row as a score, in the mode of the settings."""
+    if row["status"] != "ok":
+        return AxisScore(valid=False, reason=row["reason"])
+    mean, expected = fmean(row["vote_scores"]), row["score_expected"]
+    value = {"reasoning": float(row["score"]), "expected": expected, "average": mean}
+    if value[settings.mode] is None:
+        return AxisScore(valid=False, reason="reply:no_probabilities")
+    return AxisScore(
+        valid=True,
+        score=row["score"],
+        score_mean=mean,
+        score_expected=expected,
+        score_probs=row["score_probs"],
+        reasoning=row.get("reasoning"),
+        value=value[settings.mode],
+    )

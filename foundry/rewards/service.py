@@ -1,0 +1,237 @@
+"""The reward server's answers over HTTP. What it promises is in docs/rewards.md.
+
+Its own work is thin: read, check, ask, answer. Batching is vLLM's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+from foundry.rewards.items import BadItem, BadRequest, deadline_of, items_of, read_item
+from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
+from foundry.rewards.settings import RewardSettings
+from pipelines.chat import Chat
+from pipelines.fast_json import dump_json, load_json
+from pipelines.version import code_version
+
+T = TypeVar("T")
+_LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_RETRY_AFTER_S = "1"
+
+
+class Refused(Exception):
+    """A request that gets no scores: the status, a sentence, and whether to come again."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(kw_only=True)
+class Service:
+    """What the server holds while it runs. `files` is a real path, `token` the bearer token.
+
+    `draining`: no new requests are taken, those at work are finished.
+    """
+
+    settings: RewardSettings
+    chat: Chat
+    token: str | None
+    files: str | None
+    draining: bool = False
+    at_work: int = 0
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def __post_init__(self) -> None:
+        self.stages = make_stages(self.settings)
+        named = partial(Counter, registry=self.registry)
+        self.items = named("reward_items", "Items answered", ["task", "outcome"])
+        self.refused = named("reward_requests_refused", "Requests refused", ["status"])
+        self.latency = Histogram(
+            "reward_request_seconds", "Of a request", buckets=_LATENCY_S, registry=self.registry
+        )
+        self.scores = Histogram(
+            "reward_value", "Rewards", buckets=[n / 10 for n in range(11)], registry=self.registry
+        )
+        waiting = Gauge("reward_items_at_work", "Items without an answer", registry=self.registry)
+        waiting.set_function(lambda: self.at_work)
+
+    async def score(self, request: Request) -> dict[str, Any]:
+        """The answers for a request's items. Raises Refused, BadRequest."""
+        body = await read_body(request, self.settings)
+        asked = read_json(body)
+        items = items_of(asked, most=self.settings.max_items)
+        deadline_s = deadline_of(asked, self.settings.deadline_s)
+        if self.at_work + len(items) > self.settings.max_waiting:
+            raise Refused(429, f"{self.at_work} items are at work already; come again")
+        self.at_work += len(items)
+        try:
+            until = time.monotonic() + deadline_s
+            work = asyncio.gather(*(self._answer(item, until) for item in items))
+            answers = await or_gone(request, work)
+        finally:
+            self.at_work -= len(items)
+        if all(answer["reason"] == JUDGE_DOWN for answer in answers):
+            raise Refused(503, "no judge answers; come again")
+        return {"items": answers}
+
+    async def _answer(self, value: Any, until: float) -> dict[str, Any]:
+        """An item's answer, whatever it is, by its deadline."""
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                item = await asyncio.to_thread(
+                    read_item, value, limits=self.settings.images, files=self.files
+                )
+                answer = await score_item(
+                    item, chat=self.chat, stages=self.stages, settings=self.settings
+                )
+        except BadItem as bad:
+            answer = invalid(bad.reason, bad.detail)
+        except TimeoutError:
+            answer = invalid("deadline", "no answer in time")
+        task = value.get("task") if isinstance(value, dict) else None
+        known = answer["scores"] or answer["reason"] == "deadline"
+        self.items.labels(str(task) if known else "unknown", answer["reason"] or "ok").inc()
+        if answer["valid"]:
+            self.scores.observe(answer["reward"])
+        return answer
+
+
+def read_json(body: bytes) -> Any:
+    """The JSON of a body. Raises BadRequest."""
+    try:
+        return load_json(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
+
+
+async def read_body(request: Request, settings: RewardSettings) -> bytes:
+    """The whole body. Raises Refused for one that is too large or comes too slowly."""
+    most = round(settings.max_body_mb * 1e6)
+    too_large = Refused(413, f"the body is over max_body_mb {settings.max_body_mb:g}")
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > most:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError as error:
+        raise Refused(408, "the body did not come in time") from error
+    return b"".join(parts)
+
+
+async def or_gone(request: Request, work: asyncio.Future[T]) -> T:
+    """The work's result; the work is cancelled when the client leaves. Raises Refused then."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    leaving = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise Refused(499, "the client left")
+    finally:
+        for task in (work, leaving):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+def make_app(service: Service) -> FastAPI:
+    """The routes."""
+    app = FastAPI(title="Firm Foundry rewards", docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def guarded(
+        request: Request, handle: Callable[[Request], Awaitable[dict[str, Any]]]
+    ) -> Response:
+        started = time.monotonic()
+        try:
+            check_token(request, service.token)
+            if service.draining:
+                raise Refused(503, "the server is going down")
+            return _json(200, await handle(request))
+        except BadRequest as bad:
+            refused = Refused(400, str(bad))
+        except Refused as error:
+            refused = error
+        finally:
+            service.latency.observe(time.monotonic() - started)
+        service.refused.labels(str(refused.status)).inc()
+        return _json(refused.status, {"error": refused.message})
+
+    @app.post("/v1/score")
+    async def score(request: Request) -> Response:
+        return await guarded(request, service.score)
+
+    @app.get("/version")
+    async def version(request: Request) -> Response:
+        return await guarded(request, partial(_version, service))
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return _json(200, {"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        troubled = all(server.in_trouble for server in service.chat.pool.servers)
+        ready = not service.draining and not troubled
+        return _json(200 if ready else 503, {"ready": ready})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def check_token(request: Request, token: str | None) -> None:
+    """Raises Refused unless the request has the token; how much of it is right shows in no time."""
+    given = request.headers.get("authorization", "").encode()
+    if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        raise Refused(401, "a bearer token is needed: Authorization: Bearer ...")
+
+
+async def _version(service: Service, request: Request) -> dict[str, Any]:
+    settings = service.settings
+    prompts = {s.prompt_id: s.provenance["prompt_sha256"] for s in service.stages.values()}
+    return {
+        "model": settings.endpoint[0].model_name,
+        "revision": settings.endpoint[0].revision,
+        "mode": settings.mode,
+        "k": settings.k if settings.mode == "average" else 1,
+        "edit_reward": settings.edit_reward,
+        "prompts": prompts,
+        **code_version(),
+    }
+
+
+def _json(status: int, value: Any) -> Response:
+    headers = {"Retry-After": _RETRY_AFTER_S} if status in (429, 503) else {}
+    return Response(dump_json(value), status, headers, media_type="application/json")

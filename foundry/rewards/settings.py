@@ -1,0 +1,67 @@
+"""Settings of the reward server, checked before it starts."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.endpoint_settings import Pool
+from pipelines.settings import ImageLimits, Settings
+
+# How a reply is asked for, and which of its numbers the reward is made of.
+Mode = Literal["reasoning", "expected", "average"]
+
+
+class RewardSettings(Settings):
+    """Who scores, how, for whom, and how much at once.
+
+    `mode`: `reasoning`, one greedy reply with its reasoning, whose score is the reward's;
+    `expected`, a reply without reasoning, the mean of its label probabilities; `average`, the mean
+    of `k` replies with reasoning at temperature 0.7 (EditScore's Avg@k, arXiv 2509.23909).
+    `edit_reward`: `cme`, or `sum`, the mean of both axes, for comparison.
+
+    `token_env` names the variable with the bearer token, which clients must send; without one the
+    server listens on a loopback address alone. `files` is a folder whose pictures may be named by
+    path. A request has at most `max_items` items and `max_body_mb` (10^6 bytes), and its body must
+    come within `body_timeout_s`. When `max_waiting` items are at work, more are told to come
+    later. An item without an answer after `deadline_s`, or after what its request says where that
+    is less, is invalid.
+    """
+
+    endpoint: Pool
+    mode: Mode = "expected"
+    k: int = Field(default=4, ge=2, le=64)
+    attempts: int = Field(default=2, ge=1, le=20)
+    edit_reward: Literal["cme", "sum"] = "cme"
+    images: ImageLimits = ImageLimits()
+    files: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8600, ge=0, le=65535)
+    token_env: str | None = None
+    max_items: int = Field(default=256, ge=1)
+    max_body_mb: float = Field(default=256.0, gt=0)
+    max_waiting: int = Field(default=4096, ge=1)
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    deadline_s: float = Field(default=120.0, gt=0)
+    shutdown_s: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _strangers_need_a_token(self) -> RewardSettings:
+        if self.token_env is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: set token_env to the name "
+                "of the variable that holds a token, or take 127.0.0.1"
+            )
+        if self.images.allow_http:
+            raise ValueError("images.allow_http: this server fetches no pictures")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

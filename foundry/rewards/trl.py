@@ -1,0 +1,66 @@
+"""Rewards for TRL's GRPOTrainer: `reward_funcs=make_reward("http://127.0.0.1:8600")`.
+
+TRL gives a reward function its columns as lists and leaves out a sample whose reward is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from foundry.rewards.client import RewardClient, edit_item, gen_item, score
+
+Reward = Callable[..., Any]
+# From the columns of one sample to what is scored: an item of `foundry.rewards.client`, or None for
+# a sample that cannot be scored, such as one whose picture could not be drawn.
+MakeItem = Callable[[Mapping[str, Any]], "Mapping[str, Any] | None"]
+# What TRL calls a column, and what one sample has.
+_ONE = {"completions": "completion", "prompts": "prompt"}
+
+
+def picture_item(sample: Mapping[str, Any]) -> dict[str, str] | None:
+    """An item of the columns `image` and `prompt_text`, or `source_image`, `image`, `instruction`.
+
+    None for a sample without a picture.
+    """
+    if sample.get("image") is None:
+        return None
+    if "instruction" in sample:
+        return edit_item(sample["instruction"], sample["source_image"], sample["image"])
+    return gen_item(sample["prompt_text"], sample["image"])
+
+
+def make_reward(
+    url: str, *, make_item: MakeItem = picture_item, asynchronous: bool = False, **settings: Any
+) -> Reward:
+    """A function for `reward_funcs`; what cannot be scored is None.
+
+    `make_item` sees the columns of one sample, `completion` and `prompt` among them. `settings` are
+    those of RewardClient. With `asynchronous` TRL runs it beside other rewards. The function raises
+    RewardServerDown when the server does not answer: a training without rewards must stop.
+    """
+
+    def samples(columns: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
+        named = {_ONE.get(name, name): values for name, values in columns.items()}
+        n = len(named["completion"])
+        # Besides columns TRL gives its state and functions.
+        lists = {k: v for k, v in named.items() if isinstance(v, list) and len(v) == n}
+        return [make_item({k: v[i] for k, v in lists.items()}) for i in range(n)]
+
+    def placed(items: Sequence[Any], answers: Sequence[Mapping[str, Any]]) -> list[float | None]:
+        given = iter(answers)
+        return [None if item is None else next(given)["reward"] for item in items]
+
+    def reward(**columns: Any) -> list[float | None]:
+        items = samples(columns)
+        return placed(items, score(url, [item for item in items if item is not None], **settings))
+
+    async def reward_async(**columns: Any) -> list[float | None]:
+        items = samples(columns)
+        async with RewardClient(url, **settings) as client:
+            answers = await client.score([item for item in items if item is not None])
+        return placed(items, answers)
+
+    chosen = reward_async if asynchronous else reward
+    chosen.__name__ = "firm_foundry"
+    return chosen

@@ -1,0 +1,276 @@
+"""The reward server as a process over a stub judge: what it answers, refuses, never invents."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+
+import pytest
+from PIL import Image
+from real_servers import PYTHON, ROOT, background, stop, wait_for
+from stub_process import stub_process
+
+from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_item, score
+from foundry.rewards.settings import RewardSettings
+from foundry.rewards.trl import make_reward
+from pipelines.recipe_files import load_recipe
+
+TOKEN = "a-token-of-twenty-ch"
+
+
+def picture(number):
+    return Image.new("RGB", (64, 48), (number * 40 % 256, 90, 160))
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with stub_process() as stub:
+        yield stub
+
+
+class Rewards:
+    """A reward server of its own over a judge, with settings."""
+
+    def __init__(self, folder, judge, **settings):
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"endpoint": {"url": judge.url, "model": "stub"}, "port": 0, **settings}
+        (folder / "reward.yaml").write_text(json.dumps(config))
+        command = [PYTHON, "-m", "foundry.rewards.serve", "--config", str(folder / "reward.yaml")]
+        self.log = folder / "log"
+        env = {**os.environ, "REWARD_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+        self.process = background(command, self.log, env=env)
+        wait_for(lambda: "rewards at" in self.log.read_text(), what="the reward server")
+        self.url = self.log.read_text().split("rewards at ")[1].split(",")[0]
+
+    def post(self, body, token=None):
+        """Status and JSON of a raw request."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return fetch(urllib.request.Request(f"{self.url}/v1/score", data, headers))
+
+    def get(self, path):
+        return fetch(urllib.request.Request(self.url + path))
+
+
+def fetch(request):
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.fixture
+def start(tmp_path, judge):
+    started = []
+
+    def make(**settings):
+        started.append(Rewards(tmp_path / str(len(started)), judge, **settings))
+        return started[-1]
+
+    yield make
+    judge.become(always=None, invalid_json_share=0.0, latency_s=(0.0, 0.0))
+    for rewards in started:
+        stop(rewards.process)
+
+
+@pytest.fixture(scope="module")
+def rewards(tmp_path_factory, judge):
+    folder = tmp_path_factory.mktemp("rewards")
+    (folder / "allowed").mkdir()
+    (folder / "allowed/one.png").write_bytes(base64.b64decode(GOOD["image"]))
+    picture(2).save(folder / "secret.png")
+    (folder / "allowed/link.png").symlink_to(folder / "secret.png")
+    found = Rewards(folder, judge, files=str(folder / "allowed"), max_items=8, max_body_mb=1)
+    yield found
+    stop(found.process)
+
+
+def test_an_edit_gets_cme_of_both_expected_scores_and_a_picture_its_own(rewards):
+    edit, gen = score(
+        rewards.url,
+        [edit_item("Add a hat.", picture(1), picture(2)), gen_item("A hat.", picture(3))],
+    )
+    assert edit["valid"]
+    assert gen["valid"]
+    e, c = (edit["scores"][axis]["score_expected"] for axis in ("execution", "consistency"))
+    assert edit["reward"] == pytest.approx((e - 1) / 4 * (0.6 + 0.4 * (c - 1) / 4))
+    only = gen["scores"]["gen"]
+    assert gen["reward"] == pytest.approx((only["score_expected"] - 1) / 4)
+    assert sum(only["score_probs"]) == pytest.approx(1, abs=1e-3)
+    assert only["reasoning"] is None
+
+
+def test_the_other_modes_and_the_sum(start):
+    item = edit_item("Add a hat.", picture(1), picture(2))
+    (given,) = score(start(mode="reasoning", edit_reward="sum").url, [item])
+    values = [given["scores"][axis] for axis in ("execution", "consistency")]
+    assert all(value["reasoning"] for value in values)
+    assert given["reward"] == pytest.approx(sum((v["score"] - 1) / 8 for v in values))
+    (given,) = score(start(mode="average", k=4).url, [gen_item("A hat.", picture(3))])
+    value = given["scores"]["gen"]
+    assert value["value"] == value["score_mean"]
+    assert given["reward"] == pytest.approx((value["score_mean"] - 1) / 4)
+
+
+def test_what_the_judge_cannot_say_is_no_number(start, judge):
+    rewards = start(attempts=1)
+    judge.become(invalid_json_share=1.0)
+    (given,) = score(rewards.url, [edit_item("Add a hat.", picture(1), picture(2))])
+    assert (given["valid"], given["reward"]) == (False, None)
+    assert given["reason"] == "reply:not_json"
+    assert {v["score"] for v in given["scores"].values()} == {None}
+
+
+def test_trl_leaves_out_what_has_no_reward(rewards):
+    reward = make_reward(rewards.url)
+    columns = {
+        "prompts": ["p", "p", "p"],
+        "completions": ["a", "b", "c"],
+        "image": [picture(1), None, picture(2)],
+        "prompt_text": ["A hat."] * 3,
+        "trainer_state": object(),
+        "log_metric": print,
+    }
+    first, none, third = reward(**columns)
+    assert none is None
+    assert 0 <= first <= 1
+    assert 0 <= third <= 1
+    again = make_reward(rewards.url, asynchronous=True)
+    assert asyncio.run(again(**columns)) == [first, None, third]
+
+
+GOOD = {"task": "gen", "prompt": "A hat.", "image": as_text(picture(1))}
+PNG = io.BytesIO()
+picture(1).save(PNG, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"task": "genn"}, "item:task"),
+        ({"task": ["gen"]}, "item:task"),
+        ({"prompt": ""}, "item:text"),
+        ({"prompt": 3}, "item:text"),
+        ({"prompt": "x" * 20_001}, "item:text"),
+        ({"prompt": "\ud800"}, "item:text"),
+        ({"more": 1}, "item:fields"),
+        ({"image": 7}, "picture:not_a_picture"),
+        ({"image": base64.b64encode(b"no picture at all" * 9).decode()}, "picture:outside_root"),
+        ({"image": base64.b64encode(PNG.getvalue()[:60]).decode()}, "picture:truncated"),
+        ({"image": "https://example.com/a.png"}, "picture:remote_not_allowed"),
+        ({"image": "../secret.png"}, "picture:outside_root"),
+        ({"image": "link.png"}, "picture:outside_root"),
+        ({"image": "/etc/passwd"}, "picture:outside_root"),
+        ({"image": "absent.png"}, "picture:missing"),
+    ],
+)
+def test_a_bad_item_is_its_own_and_tells_no_path(rewards, change, reason):
+    status, text = rewards.post({"items": [GOOD | change, GOOD]})
+    assert status == 200
+    bad, good = json.loads(text)["items"]
+    if reason == "picture:outside_root" and "/" not in str(change["image"])[:3]:
+        assert bad["reason"] in (reason, "picture:missing", "picture:not_a_picture")
+    else:
+        assert bad["reason"] == reason
+    assert (bad["valid"], bad["reward"]) == (False, None)
+    assert good["valid"]
+    assert "/" not in bad["detail"].replace("https://example.com/a.png; see images", "")
+
+
+def test_a_picture_may_be_named_under_the_folder_alone(rewards):
+    (given,) = score(rewards.url, [GOOD | {"image": "one.png"}])
+    (sent,) = score(rewards.url, [GOOD])
+    assert given["reward"] == sent["reward"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"\x80\x04K\x01.", 400),
+        (b'{"items": ' + b"[" * 100_000, 400),
+        ([], 400),
+        ({"items": []}, 400),
+        ({"items": [GOOD] * 9}, 400),
+        ({"items": [GOOD], "more": 1}, 400),
+        ({"items": [GOOD], "deadline_s": -1}, 400),
+        (b" " * 1_000_001, 413),
+    ],
+)
+def test_a_request_that_is_none_is_refused(rewards, body, status):
+    given, text = rewards.post(body)
+    assert given == status
+    assert json.loads(text)["error"]
+    assert "Traceback" not in text
+
+
+def test_a_token_is_asked_for(start):
+    rewards = start(token_env="REWARD_TOKEN")
+    for token in (None, "another", TOKEN[:-1]):
+        assert rewards.post({"items": [GOOD]}, token)[0] == 401
+    assert rewards.post({"items": [GOOD]}, TOKEN)[0] == 200
+    assert score(rewards.url, [GOOD], token=TOKEN)[0]["valid"]
+    with pytest.raises(RewardServerDown, match="401"):
+        score(rewards.url, [GOOD])
+    assert rewards.get("/healthz")[0] == 200
+
+
+def test_an_address_that_strangers_reach_needs_a_token(tmp_path):
+    config = tmp_path / "reward.yaml"
+    config.write_text("endpoint: {url: 'http://127.0.0.1:1/v1', model: m}\nhost: 0.0.0.0\n")
+    process = background(
+        [PYTHON, "-m", "foundry.rewards.serve", "--config", str(config)], tmp_path / "log"
+    )
+    assert process.wait(60) == 2
+    assert "set token_env" in (tmp_path / "log").read_text()
+
+
+def test_a_deadline_a_full_queue_and_a_judge_that_is_gone(start, judge):
+    rewards = start(max_waiting=2)
+    judge.become(latency_s=(30.0, 30.0))
+    status, text = rewards.post({"items": [GOOD], "deadline_s": 0.5})
+    assert status == 200
+    (given,) = json.loads(text)["items"]
+    assert (given["reason"], given["reward"]) == ("deadline", None)
+    assert rewards.post({"items": [GOOD] * 3})[0] == 429
+    judge.become(latency_s=(0.0, 0.0), always="500")
+    status, text = rewards.post({"items": [GOOD], "deadline_s": 1})
+    assert json.loads(text)["items"][0]["reason"] == "deadline"
+    judge.become(always=None)
+    assert score(rewards.url, [GOOD])[0]["valid"]
+
+
+def test_what_is_at_work_is_finished_when_the_server_is_told_to_end(start, judge):
+    rewards = start()
+    judge.become(latency_s=(1.0, 1.0))
+
+    async def both():
+        asked = asyncio.ensure_future(asyncio.to_thread(score, rewards.url, [GOOD]))
+        await asyncio.sleep(0.5)
+        rewards.process.send_signal(signal.SIGTERM)
+        return await asked
+
+    assert asyncio.run(both())[0]["valid"]
+    assert rewards.process.wait(30) == 0
+
+
+def test_the_example_is_accepted_and_every_setting_is_documented():
+    assert load_recipe(ROOT / "examples/reward.yaml", RewardSettings, {}).mode == "expected"
+    text = (ROOT / "docs/rewards.md").read_text()
+    assert {name for name in RewardSettings.model_fields if f"`{name}`" not in text} == set()
+
+
+def test_what_a_monitor_reads(rewards):
+    score(rewards.url, [GOOD])
+    text = rewards.get("/metrics")[1]
+    assert 'reward_items_total{outcome="ok",task="gen"}' in text
+    assert "reward_items_at_work 0.0" in text
+    assert json.loads(rewards.get("/readyz")[1]) == {"ready": True}
+    version = json.loads(rewards.get("/version")[1])
+    assert version["mode"] == "expected"
+    assert set(version["prompts"]) == {"judge_edit_score_only.v1", "judge_gen_score_only.v1"}
