@@ -35,6 +35,7 @@ VALID = {
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_score_only.v1": {"score": 5},
     "judge_choice.v1": {"reasoning": "Only the second has a car.", "choice": "second"},
+    "judge_quality.v1": {"reasoning": "Blurred.", "aesthetics": 4, "technical": 2, "structure": 5},
     "rewrite_instruction.v1": {"instruction": "Make the car green."},
     "rationale_comparison.v1": {"reasoning": "Only the first sees the car.", "better": "first"},
 }
@@ -46,6 +47,7 @@ INVALID = {
     "judge_score.v1": {"reasoning": "The car is blue.", "score": 0},
     "judge_score_only.v1": {"reasoning": "The car is blue.", "score": 5},
     "judge_choice.v1": {"reasoning": "Neither has a car.", "choice": "tie"},
+    "judge_quality.v1": {"reasoning": "Blurred.", "aesthetics": 4, "technical": 2},
     "rewrite_instruction.v1": {"instruction": ""},
     "rationale_comparison.v1": {"reasoning": "Only the first sees the car.", "better": "both"},
 }

@@ -4,14 +4,11 @@ import asyncio
 import base64
 import io
 import json
-import os
 import signal
-import urllib.error
-import urllib.request
 
 import pytest
-from PIL import Image
-from real_servers import PYTHON, ROOT, background, stop, wait_for
+from real_servers import PYTHON, ROOT, background, stop
+from reward_cases import TOKEN, Rewards, picture
 from stub_process import stub_process
 
 from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_item, score
@@ -19,49 +16,11 @@ from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
 from pipelines.recipe_files import load_recipe
 
-TOKEN = "a-token-of-twenty-ch"
-
-
-def picture(number):
-    return Image.new("RGB", (64, 48), (number * 40 % 256, 90, 160))
-
 
 @pytest.fixture(scope="module")
 def judge():
     with stub_process() as stub:
         yield stub
-
-
-class Rewards:
-    """A reward server of its own over a judge, with settings."""
-
-    def __init__(self, folder, judge, **settings):
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"endpoint": {"url": judge.url, "model": "stub"}, "port": 0, **settings}
-        (folder / "reward.yaml").write_text(json.dumps(config))
-        command = [PYTHON, "-m", "foundry.rewards.serve", "--config", str(folder / "reward.yaml")]
-        self.log = folder / "log"
-        env = {**os.environ, "REWARD_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
-        self.process = background(command, self.log, env=env)
-        wait_for(lambda: "rewards at" in self.log.read_text(), what="the reward server")
-        self.url = self.log.read_text().split("rewards at ")[1].split(",")[0]
-
-    def post(self, body, token=None):
-        """Status and JSON of a raw request."""
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return fetch(urllib.request.Request(f"{self.url}/v1/score", data, headers))
-
-    def get(self, path):
-        return fetch(urllib.request.Request(self.url + path))
-
-
-def fetch(request):
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
 
 
 @pytest.fixture

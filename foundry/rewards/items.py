@@ -6,7 +6,7 @@ alone. No detail tells a path of this machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -89,7 +89,26 @@ def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
         raise BadItem(
             "item:fields", f"{task} has {', '.join(sorted(wanted))}; not: {wrong[0][:80]}"
         )
-    text = value[_TEXT[kind]]
+    return make_item(
+        kind,
+        axes,
+        value[_TEXT[kind]],
+        [value[name] for name in PICTURES[kind]],
+        limits=limits,
+        files=files,
+    )
+
+
+def make_item(
+    kind: Kind,
+    axes: Sequence[str | None],
+    text: Any,
+    pictures: Sequence[Any],
+    *,
+    limits: ImageLimits,
+    files: str | None = None,
+) -> Item:
+    """An item of its text and its pictures, each bytes, base64 text or a path. Raises BadItem."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
         told = f"{_TEXT[kind]} is a text of 1 to {LONGEST_TEXT} characters"
         raise BadItem("item:text", told)
@@ -97,14 +116,13 @@ def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadItem("item:text", f"{_TEXT[kind]} is not Unicode text") from error
-    pictures = tuple(
-        _picture(name, value[name], limits=limits, files=files) for name in PICTURES[kind]
-    )
-    return Item(kind=kind, axes=axes, text=text, pictures=pictures)
+    named = zip(PICTURES[kind], pictures, strict=True)
+    seen = tuple(_picture(name, value, limits=limits, files=files) for name, value in named)
+    return Item(kind=kind, axes=tuple(axes), text=text, pictures=seen)
 
 
 def _picture(name: str, value: Any, *, limits: ImageLimits, files: str | None) -> dict[str, Any]:
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes):
         raise BadItem("picture:not_a_picture", f"{name} is base64 text, or a path")
     try:
         ref = read_reference(value, root=files, allow_http=False)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from foundry.rewards.formulas import cme, normalise, weighted_sum
+from foundry.rewards.formulas import cme, normalise, qma, weighted_sum
 from foundry.rewards.items import Item
 from foundry.rewards.settings import RewardSettings
 from pipelines.answers import get_answer
@@ -18,13 +18,17 @@ from pipelines.build import Kind, Row
 from pipelines.chat import Chat, EndpointDown
 from pipelines.identity import answer_id
 from pipelines.rendering import AXES, GEN_AXIS, student_prompt
-from pipelines.settings import ScoreSettings
+from pipelines.settings import ScoreSettings, StageSettings
 from pipelines.shard_run import gather_or_cancel
-from pipelines.stages import Stage, stage_question
+from pipelines.stages import Stage, make_stage, stage_question
 from pipelines.student import student_stages
+from prompts import load_prompt
 
 VOTE_TEMPERATURE = 0.7
 JUDGE_DOWN = "judge:down"
+# The axis of a generated picture beside how well it follows its prompt.
+QUALITY = "quality"
+QUALITY_PARTS = ("aesthetics", "technical", "structure")
 _KINDS: tuple[Kind, ...] = ("edit", "gen")
 
 
@@ -34,7 +38,7 @@ class AxisScore:
 
     `score` is the reply's integer (of several, the majority), `score_mean` the mean of the replies,
     `score_expected` the mean under `score_probs`, the probabilities of 1 to 5. `value` is that one
-    of them which the reward is made of.
+    of them which the reward is made of. Quality has `parts`, of which `score` is the least.
     """
 
     valid: bool
@@ -45,6 +49,7 @@ class AxisScore:
     score_probs: list[float] | None = None
     reasoning: str | None = None
     value: float | None = None
+    parts: dict[str, int] | None = None
 
 
 def invalid(reason: str, detail: str = "") -> dict[str, Any]:
@@ -52,8 +57,8 @@ def invalid(reason: str, detail: str = "") -> dict[str, Any]:
     return {"valid": False, "reason": reason, "detail": detail, "reward": None, "scores": {}}
 
 
-def make_stages(settings: RewardSettings) -> Mapping[Kind, Stage]:
-    """How each kind of item is asked about."""
+def make_stages(settings: RewardSettings) -> Mapping[str, Stage]:
+    """How each kind of item, and the quality of a picture, is asked about."""
     votes = settings.k if settings.mode == "average" else 1
     asking = ScoreSettings(
         votes=votes,
@@ -62,47 +67,63 @@ def make_stages(settings: RewardSettings) -> Mapping[Kind, Stage]:
         label_mass_share=0.0,
     )
     score_only = settings.mode == "expected"
-    return {
+    judge = settings.endpoint[0]
+    stages = {
         kind: stage
         for kind in _KINDS
-        for stage in student_stages(
-            kind, asking, settings.endpoint[0], score_only=score_only
-        ).values()
+        for stage in student_stages(kind, asking, judge, score_only=score_only).values()
     }
+    if settings.gen_reward == "qma":
+        stages[QUALITY] = make_stage(
+            "judge_quality",
+            table="judge_quality",
+            role="judge",
+            prompt_id="judge_quality.v1",
+            with_pictures=True,
+            settings=StageSettings(attempts=settings.attempts),
+            endpoint=judge,
+        )
+    return stages
 
 
 async def score_item(
-    item: Item, *, chat: Chat, stages: Mapping[Kind, Stage], settings: RewardSettings
+    item: Item, *, chat: Chat, stages: Mapping[str, Stage], settings: RewardSettings
 ) -> dict[str, Any]:
     """The answer for an item: `valid`, `reason`, `detail`, `reward` and `scores` by axis.
 
     Never raises for what a judge or its server does.
     """
-    scores = await gather_or_cancel(
-        [_score(item, axis, chat, stages[item.kind], settings) for axis in item.axes]
-    )
-    named = {axis or GEN_AXIS: score for axis, score in zip(item.axes, scores, strict=True)}
-    bad = next((score for score in scores if not score.valid), None)
-    reward = None if bad else reward_of(named, settings)
+    asked = [_score(item, axis, chat, stages[item.kind], settings) for axis in item.axes]
+    names = [axis or GEN_AXIS for axis in item.axes]
+    if item.kind == "gen" and QUALITY in stages:
+        asked.append(_quality(item, chat, stages[QUALITY]))
+        names.append(QUALITY)
+    named = dict(zip(names, await gather_or_cancel(asked), strict=True))
+    bad = next((score for score in named.values() if not score.valid), None)
     return {
         "valid": bad is None,
         "reason": bad.reason if bad else None,
         "detail": "",
-        "reward": reward,
+        "reward": None if bad else reward_of(named, settings),
         "scores": {axis: asdict(score) for axis, score in named.items()},
     }
 
 
 def reward_of(scores: Mapping[str, AxisScore], settings: RewardSettings) -> float:
-    """A reward, 0 to 1, of valid scores: of both axes by `edit_reward`, of one axis its own."""
+    """A reward, 0 to 1, of valid scores.
+
+    Of both axes of an edit by `edit_reward`, of alignment and quality by QMA, of one axis its own.
+    """
     values = {axis: score.value for axis, score in scores.items() if score.value is not None}
-    if set(values) != set(AXES):
-        (value,) = values.values()
-        return float(normalise(value))
-    both = [values[axis] for axis in AXES]
-    if settings.edit_reward == "sum":
-        return float(weighted_sum(both, [0.5, 0.5]))
-    return float(cme(*both))
+    if set(values) == set(AXES):
+        both = [values[axis] for axis in AXES]
+        if settings.edit_reward == "sum":
+            return float(weighted_sum(both, [0.5, 0.5]))
+        return float(cme(*both))
+    if QUALITY in values:
+        return float(qma(values[GEN_AXIS], values[QUALITY]))
+    (value,) = values.values()
+    return float(normalise(value))
 
 
 async def _score(
@@ -110,14 +131,29 @@ async def _score(
 ) -> AxisScore:
     texts = {"instruction" if axis else "prompt": item.text}
     _, text = student_prompt(texts, axis, score_only=settings.mode == "expected")
-    question = stage_question(stage, text, item.pictures, logprobs=True)
+    return read_row(await _ask(item, text, chat, stage, logprobs=True), settings)
+
+
+async def _quality(item: Item, chat: Chat, stage: Stage) -> AxisScore:
+    """As FIRM's: the least of three scores, of the picture alone."""
+    row = await _ask(item, load_prompt(stage.prompt_id).text, chat, stage, logprobs=False)
+    if row["status"] != "ok":
+        return AxisScore(valid=False, reason=row["reason"])
+    parts = {name: row[name] for name in QUALITY_PARTS}
+    least = min(parts.values())
+    return AxisScore(
+        valid=True, score=least, value=float(least), reasoning=row["reasoning"], parts=parts
+    )
+
+
+async def _ask(item: Item, text: str, chat: Chat, stage: Stage, *, logprobs: bool) -> Row:
+    question = stage_question(stage, text, item.pictures, logprobs=logprobs)
     seen = (*(picture["seen_sha256"] for picture in item.pictures), text)
     identity = answer_id(stage.digest, seen)
     try:
-        row = await get_answer(question, answer_id=identity, stage=stage, chat=chat, journal=None)
+        return await get_answer(question, answer_id=identity, stage=stage, chat=chat, journal=None)
     except EndpointDown:
-        return AxisScore(valid=False, reason=JUDGE_DOWN)
-    return read_row(row, settings)
+        return {"status": "rejected", "reason": JUDGE_DOWN}
 
 
 def read_row(row: Row, settings: RewardSettings) -> AxisScore:

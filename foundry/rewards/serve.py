@@ -14,15 +14,18 @@ from typing import Annotated
 
 import uvicorn
 from cyclopts import App, Parameter
+from fastapi import FastAPI
 
 from foundry.rewards.service import Service, make_app
 from foundry.rewards.settings import RewardSettings
+from foundry.rewards.trainer_wire import make_wire
 from pipelines.build import BuildRefused
 from pipelines.chat import EndpointDown
 from pipelines.connecting import Servers, connect
 from pipelines.launch import LaunchFailed
 from pipelines.probe import EndpointUnfit
 from pipelines.recipe_files import RecipeRefused, load_recipe, parse_settings
+from pipelines.shard_run import gather_or_cancel
 
 app = App(name="python -m foundry.rewards.serve", help_flags=["--help", "-h"], version_flags=[])
 # For a source and an edited picture.
@@ -77,31 +80,38 @@ async def _serve(
         say=_say,
     )
     service = Service(settings=settings, chat=chat, token=token, files=files)
-    server = Draining(
-        uvicorn.Config(
-            make_app(service),
-            host=settings.host,
-            port=settings.port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=round(settings.shutdown_s),
-        ),
-        service,
-    )
+    listeners = [Listener("rewards", make_app(service), settings.host, settings.port, service)]
+    if (wire := settings.trainer_wire) is not None:
+        listeners.append(
+            Listener("trainers' formats", make_wire(service), wire.host, wire.port, service)
+        )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # They end the serving, not the process: a judge may have to be stopped.
+        loop.add_signal_handler(number, lambda: [listener.end() for listener in listeners])
     try:
-        await server.serve()
+        await gather_or_cancel([listener.serve() for listener in listeners])
     finally:
         await chat.pool.close()
     return 0
 
 
-class Draining(uvicorn.Server):
-    """Says where it listens, and takes nothing new once it is told to end."""
+class Listener(uvicorn.Server):
+    """An app on an address: says where it listens, and finishes what is at work when it ends."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, name: str, app: FastAPI, host: str, port: int, service: Service) -> None:
+        shutdown_s = round(service.settings.shutdown_s)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=shutdown_s,
+        )
         super().__init__(config)
-        self.service = service
+        self.name, self.service = name, service
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
@@ -109,19 +119,12 @@ class Draining(uvicorn.Server):
         for listener in self.servers:
             for one in listener.sockets:
                 host, port = one.getsockname()[:2]
-                _say(f"rewards at http://{host}:{port}, mode {self.service.settings.mode}")
+                _say(f"{self.name} at http://{host}:{port}, mode {self.service.settings.mode}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the serving, not the process: a judge may have to be stopped."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.end)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        """Whoever runs the listeners hears the signals."""
+        yield
 
     def end(self) -> None:
         """Finish what is at work; told twice, do not."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from foundry.rewards.items import BadItem, BadRequest, deadline_of, items_of, read_item
+from foundry.rewards.items import TASKS, BadItem, BadRequest, Item, deadline_of, items_of, read_item
 from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
 from foundry.rewards.settings import RewardSettings
 from pipelines.chat import Chat
@@ -61,6 +61,7 @@ class Service:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
+        self.wire = self.settings.trainer_wire
         self.stages = make_stages(self.settings)
         named = partial(Counter, registry=self.registry)
         self.items = named("reward_items", "Items answered", ["task", "outcome"])
@@ -80,26 +81,37 @@ class Service:
         asked = read_json(body)
         items = items_of(asked, most=self.settings.max_items)
         deadline_s = deadline_of(asked, self.settings.deadline_s)
+        return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
+
+    async def answer(
+        self, request: Request, items: Sequence[Any], until: float
+    ) -> list[dict[str, Any]]:
+        """Answers for items: made ones, ones that cannot be (BadItem), or JSON. Raises Refused."""
+        if self.draining:
+            raise Refused(503, "the server is going down")
         if self.at_work + len(items) > self.settings.max_waiting:
             raise Refused(429, f"{self.at_work} items are at work already; come again")
         self.at_work += len(items)
         try:
-            until = time.monotonic() + deadline_s
             work = asyncio.gather(*(self._answer(item, until) for item in items))
             answers = await or_gone(request, work)
         finally:
             self.at_work -= len(items)
-        if all(answer["reason"] == JUDGE_DOWN for answer in answers):
+        if answers and all(answer["reason"] == JUDGE_DOWN for answer in answers):
             raise Refused(503, "no judge answers; come again")
-        return {"items": answers}
+        return answers
 
     async def _answer(self, value: Any, until: float) -> dict[str, Any]:
         """An item's answer, whatever it is, by its deadline."""
         try:
             async with asyncio.timeout(until - time.monotonic()):
-                item = await asyncio.to_thread(
-                    read_item, value, limits=self.settings.images, files=self.files
-                )
+                if isinstance(value, BadItem):
+                    raise value
+                item = value
+                if not isinstance(item, Item):
+                    item = await asyncio.to_thread(
+                        read_item, value, limits=self.settings.images, files=self.files
+                    )
                 answer = await score_item(
                     item, chat=self.chat, stages=self.stages, settings=self.settings
                 )
@@ -107,12 +119,18 @@ class Service:
             answer = invalid(bad.reason, bad.detail)
         except TimeoutError:
             answer = invalid("deadline", "no answer in time")
-        task = value.get("task") if isinstance(value, dict) else None
-        known = answer["scores"] or answer["reason"] == "deadline"
-        self.items.labels(str(task) if known else "unknown", answer["reason"] or "ok").inc()
+        self.items.labels(_kind_of(value), answer["reason"] or "ok").inc()
         if answer["valid"]:
             self.scores.observe(answer["reward"])
         return answer
+
+
+def _kind_of(value: Any) -> str:
+    """What an item is, for counting; no words of a client become a label."""
+    if isinstance(value, Item):
+        return value.kind
+    task = value.get("task") if isinstance(value, dict) else None
+    return TASKS[task][0] if isinstance(task, str) and task in TASKS else "unknown"
 
 
 def read_json(body: bytes) -> Any:
@@ -174,8 +192,6 @@ def make_app(service: Service) -> FastAPI:
         started = time.monotonic()
         try:
             check_token(request, service.token)
-            if service.draining:
-                raise Refused(503, "the server is going down")
             return _json(200, await handle(request))
         except BadRequest as bad:
             refused = Refused(400, str(bad))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,13 +14,34 @@ from pipelines.settings import ImageLimits, Settings
 Mode = Literal["reasoning", "expected", "average"]
 
 
+class TrainerWire(Settings):
+    """A port for trainers with formats of their own (docs/rewards.md); nobody is asked for a token.
+
+    Clients on this machine are let in, and those in the networks of `allow`, such as 10.0.0.0/8.
+    These trainers cannot hear of an invalid item: the request fails and they ask again, unless
+    `fallback` gives it the mean of the valid items of the same prompt and source.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=18087, ge=0, le=65535)
+    allow: tuple[str, ...] = ()
+    fallback: Literal["group_mean"] | None = None
+
+    @model_validator(mode="after")
+    def _networks_are_networks(self) -> TrainerWire:
+        for network in self.allow:
+            ip_network(network)
+        return self
+
+
 class RewardSettings(Settings):
     """Who scores, how, for whom, and how much at once.
 
     `mode`: `reasoning`, one greedy reply with its reasoning, whose score is the reward's;
     `expected`, a reply without reasoning, the mean of its label probabilities; `average`, the mean
     of `k` replies with reasoning at temperature 0.7 (EditScore's Avg@k, arXiv 2509.23909).
-    `edit_reward`: `cme`, or `sum`, the mean of both axes, for comparison.
+    `edit_reward`: `cme`, or `sum`, the mean of both axes, for comparison. `gen_reward`: how well a
+    picture follows its prompt (`alignment`), or that together with its quality (`qma`).
 
     `token_env` names the variable with the bearer token, which clients must send; without one the
     server listens on a loopback address alone. `files` is a folder whose pictures may be named by
@@ -35,11 +56,13 @@ class RewardSettings(Settings):
     k: int = Field(default=4, ge=2, le=64)
     attempts: int = Field(default=2, ge=1, le=20)
     edit_reward: Literal["cme", "sum"] = "cme"
+    gen_reward: Literal["alignment", "qma"] = "alignment"
     images: ImageLimits = ImageLimits()
     files: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
     token_env: str | None = None
+    trainer_wire: TrainerWire | None = None
     max_items: int = Field(default=256, ge=1)
     max_body_mb: float = Field(default=256.0, gt=0)
     max_waiting: int = Field(default=4096, ge=1)

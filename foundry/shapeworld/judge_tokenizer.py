@@ -55,7 +55,7 @@ CHAT_TEMPLATE = """\
 
 
 # Prompts that no lesson of mixture.py has: their paragraphs get no token.
-NOT_TAUGHT = frozenset({"judge_pair.v1"})
+NOT_TAUGHT = frozenset({"judge_pair.v1", "judge_quality.v1"})
 
 
 def conversation(text: str, *, pictures: int, system: str | None) -> str:

@@ -1,0 +1,237 @@
+"""The wire formats of trainers that cannot be changed, on a port of their own.
+
+FIRM's and its relatives' (flow_grpo, Edit-R1, DiffusionNFT): pickles over HTTP. They ask a 500
+again, take any other body for scores, and have no word for "invalid". Flow-Factory's: JSON, and any
+status from 400 up is a failure. Facts: FIRM-Reward at ba41493.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address, ip_network
+from statistics import fmean
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
+from foundry.rewards.formulas import normalise
+from foundry.rewards.items import BadItem, BadRequest, Item, make_item
+from foundry.rewards.scoring import QUALITY, QUALITY_PARTS
+from foundry.rewards.service import Refused, Service, read_body, read_json
+from pipelines.rendering import AXES, GEN_AXIS
+
+Answers = list[dict[str, Any]]
+_PICKLE = "application/octet-stream"
+
+
+class Unscored(Exception):
+    """An item stayed invalid, and its trainer has no word for it."""
+
+
+def make_wire(service: Service) -> FastAPI:
+    """The routes: FIRM's edit and gen modes, and Flow-Factory's."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    def pickled(read: Callable[[Any], tuple[list[Item | BadItem], list[Any]]], write: Any) -> Any:
+        async def route(request: Request) -> Response:
+            try:
+                check_address(request, service)
+                body = await read_body(request, service.settings)
+                value = await asyncio.to_thread(load_builtins, body)
+                items, groups = await asyncio.to_thread(read, value)
+                answers = await answer_all(service, request, items, groups)
+                return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
+            except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
+                return Response(_fault(service, error), 500, media_type="text/plain")
+
+        return route
+
+    limits = service.settings.images
+    for axis in AXES:
+        read = partial(read_edits, axes=(axis,), limits=limits)
+        app.post(f"/mode/score_{axis}")(pickled(read, partial(write_scores, axis=axis)))
+    read = partial(read_edits, axes=AXES, limits=limits)
+    app.post("/mode/logits_non_cot")(pickled(read, write_rewards))
+    app.post("/mode/score")(pickled(partial(read_pictures, limits=limits), write_gen))
+
+    @app.post("/compute")
+    async def compute(request: Request) -> Response:
+        try:
+            check_address(request, service)
+            value = read_json(await read_body(request, service.settings))
+            items, groups = await asyncio.to_thread(read_flow_factory, value, limits=limits)
+            answers = await answer_all(service, request, items, groups)
+        except (BadRequest, Refused, Unscored) as error:
+            status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
+            told = _fault(service, error).decode()
+            return Response(json.dumps({"error": told}), status, media_type="application/json")
+        rewards = [answer["reward"] for answer in answers]
+        return Response(json.dumps({"rewards": rewards}), media_type="application/json")
+
+    @app.get("/health")
+    async def health() -> Response:
+        return Response('{"status": "ok"}', media_type="application/json")
+
+    return app
+
+
+async def answer_all(
+    service: Service, request: Request, items: Sequence[Item | BadItem], groups: Sequence[Any]
+) -> Answers:
+    """An answer with a reward for each item, in order.
+
+    Those that stay invalid get the mean of the valid ones of their group where the settings ask
+    for that, with `valid` false. Raises Unscored, Refused.
+    """
+    answers = await service.answer(request, items, time.monotonic() + service.settings.deadline_s)
+    bad = [answer for answer in answers if not answer["valid"]]
+    if bad and (service.wire is None or service.wire.fallback is None):
+        raise Unscored(f"{len(bad)} of {len(answers)} items, the first: {bad[0]['reason']}")
+    return [
+        answer if answer["valid"] else _mean_of_group(i, answers, groups)
+        for i, answer in enumerate(answers)
+    ]
+
+
+def _mean_of_group(at: int, answers: Answers, groups: Sequence[Any]) -> dict[str, Any]:
+    others = [
+        answer
+        for answer, group in zip(answers, groups, strict=True)
+        if answer["valid"] and group == groups[at]
+    ]
+    if not others:
+        raise Unscored(f"{answers[at]['reason']}, and no other of its group has a score")
+    axes = others[0]["scores"]
+    scores = {
+        axis: {"value": fmean(other["scores"][axis]["value"] for other in others)} for axis in axes
+    }
+    reward = fmean(other["reward"] for other in others)
+    return {**answers[at], "reward": reward, "scores": scores}
+
+
+def check_address(request: Request, service: Service) -> None:
+    """Raises Refused for a client that is neither on this machine nor in an allowed network."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        raise Refused(403, "no address") from None
+    allowed = service.wire.allow if service.wire else ()
+    if not (address.is_loopback or any(address in ip_network(net) for net in allowed)):
+        raise Refused(403, f"{host} is not allowed; see trainer_wire.allow")
+
+
+def _fault(service: Service, error: Exception) -> bytes:
+    known = isinstance(error, Refused | BadRequest | PickleRefused | Unscored)
+    told = str(error) if known else type(error).__name__
+    service.refused.labels("wire").inc()
+    return told.encode()
+
+
+def _columns(value: Any, *names: str) -> list[list[Any]]:
+    """Lists of one length. Raises BadRequest."""
+    if not isinstance(value, dict):
+        raise BadRequest("the body is no dict")
+    columns = [value.get(name) for name in names]
+    if any(not isinstance(column, list | tuple) for column in columns):
+        raise BadRequest(f"lists are needed: {', '.join(names)}")
+    if len({len(column) for column in columns if column is not None}) != 1:
+        raise BadRequest(f"lists of one length are needed: {', '.join(names)}")
+    return [list(column or ()) for column in columns]
+
+
+def _made(*given: Any, **more: Any) -> Item | BadItem:
+    try:
+        return make_item(*given, **more)
+    except BadItem as bad:
+        return bad
+
+
+def read_edits(
+    value: Any, *, axes: Sequence[str], limits: Any
+) -> tuple[list[Item | BadItem], list[Any]]:
+    """Items of `{ref_images, images, prompts, metadatas}`, and what each is a candidate for."""
+    sources, edited, prompts = _columns(value, "ref_images", "images", "prompts")
+    rows = list(zip(prompts, sources, edited, strict=True))
+    items = [_made("edit", axes, text, (one, two), limits=limits) for text, one, two in rows]
+    return items, [(text, one) for text, one, _ in rows]
+
+
+def read_pictures(value: Any, *, limits: Any) -> tuple[list[Item | BadItem], list[Any]]:
+    """Items of `{images, prompts, ...}`."""
+    pictures, prompts = _columns(value, "images", "prompts")
+    rows = list(zip(prompts, pictures, strict=True))
+    return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
+
+
+def read_flow_factory(value: Any, *, limits: Any) -> tuple[list[Item | BadItem], list[Any]]:
+    """Items of Flow-Factory's request: edits where there are condition pictures. BadRequest."""
+    if isinstance(value, dict) and (value.get("video") or value.get("condition_videos")):
+        raise BadRequest("videos are not scored")
+    prompts, pictures = _columns(value, "prompt", "image")
+    if not value.get("condition_images"):
+        rows = list(zip(prompts, pictures, strict=True))
+        return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
+    (sources,) = _columns(value, "condition_images")
+    firsts = [source[0] if isinstance(source, list) and source else None for source in sources]
+    if len(firsts) != len(prompts):
+        raise BadRequest("lists of one length are needed: prompt, condition_images")
+    triples = list(zip(prompts, firsts, pictures, strict=True))
+    items = [_made("edit", AXES, text, (one, two), limits=limits) for text, one, two in triples]
+    return items, [(text, one) for text, one, _ in triples]
+
+
+def write_scores(answers: Answers, *, axis: str) -> dict[str, Any]:
+    """`scores`, 1 to 5, and `reasonings`."""
+    scores = [answer["scores"][axis] for answer in answers]
+    return _said(answers, [score["value"] for score in scores], scores)
+
+
+def write_rewards(answers: Answers) -> dict[str, Any]:
+    """`scores` from 0 to 1: the rewards."""
+    rewards = [answer["reward"] for answer in answers]
+    return _said(answers, rewards, [{} for _ in answers])
+
+
+def _said(
+    answers: Answers, scores: list[float], said: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    reasonings = [one.get("reasoning") or "" for one in said]
+    return {
+        "scores": scores,
+        "reasonings": reasonings,
+        "valid": [answer["valid"] for answer in answers],
+    }
+
+
+def write_gen(answers: Answers) -> dict[str, Any]:
+    """`scores`, reward times 4 plus 1, and `reasonings`, each JSON of what it is made of."""
+    found = _said(answers, [4 * answer["reward"] + 1 for answer in answers], [])
+    return found | {"reasonings": [json.dumps(_gen_parts(answer)) for answer in answers]}
+
+
+def _gen_parts(answer: Mapping[str, Any]) -> dict[str, Any]:
+    gen, quality = answer["scores"][GEN_AXIS], answer["scores"].get(QUALITY)
+    parts = (quality or {}).get("parts") or {}
+    numbers = [parts.get(name) for name in QUALITY_PARTS]
+    return {
+        "ins_score": gen["value"],
+        "ins_norm": float(normalise(gen["value"])),
+        "quality_score": quality and quality["value"],
+        "quality_norm": quality and float(normalise(quality["value"])),
+        "quality_subscores": numbers,
+        **{f"quality_score{i}": number for i, number in enumerate(numbers, 1)},
+        "reward": answer["reward"],
+        "reward_mode": "qma" if quality else "alignment",
+        "quality_ratio": 0.6 if quality else 0.0,
+        "quality_evaluated": quality is not None,
+        "ins_reasoning": gen.get("reasoning") or "",
+        "quality_reasoning": (quality or {}).get("reasoning") or "",
+        "valid": answer["valid"],
+    }

@@ -1,0 +1,224 @@
+"""The trainers' own formats: FIRM's pickles and Flow-Factory's JSON, and what must not get in."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import pickletools
+import urllib.request
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from real_servers import stop
+from reward_cases import Rewards, fetch, picture
+from stub_process import stub_process
+
+from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
+from foundry.rewards.client import as_text
+from foundry.rewards.formulas import cme, qma
+
+
+def jpeg(number):
+    out = io.BytesIO()
+    picture(number).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with stub_process() as stub:
+        yield stub
+
+
+@pytest.fixture
+def start(tmp_path, judge):
+    started = []
+
+    def make(**more):
+        wire = {"port": 0} | more.pop("wire", {})
+        started.append(Rewards(tmp_path / str(len(started)), judge, trainer_wire=wire, **more))
+        return started[-1]
+
+    yield make
+    judge.become(invalid_json_share=0.0)
+    for one in started:
+        stop(one.process)
+
+
+@pytest.fixture(scope="module")
+def rewards(tmp_path_factory, judge):
+    folder = tmp_path_factory.mktemp("wire")
+    found = Rewards(folder, judge, trainer_wire={"port": 0}, gen_reward="qma")
+    yield found
+    stop(found.process)
+
+
+def post(rewards, path, body):
+    """Status, and what a FIRM trainer unpickles of the answer."""
+    request = urllib.request.Request(rewards.wire[0] + path, pickle.dumps(body))
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, pickle.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def edits(n):
+    return {
+        "ref_images": [jpeg(0)] * n,
+        "images": [jpeg(i + 1) for i in range(n)],
+        "prompts": ["Add a hat."] * n,
+        "metadatas": [{}] * n,
+    }
+
+
+def test_firms_edit_routes(rewards):
+    found = {}
+    for axis in ("execution", "consistency"):
+        status, answer = post(rewards, f"/mode/score_{axis}", edits(3))
+        assert status == 200
+        assert len(answer["scores"]) == len(answer["reasonings"]) == 3
+        assert all(1 <= score <= 5 for score in answer["scores"])
+        found[axis] = answer["scores"]
+    status, answer = post(rewards, "/mode/logits_non_cot", edits(3))
+    assert answer["scores"] == pytest.approx(cme(found["execution"], found["consistency"]).tolist())
+
+
+def test_firms_gen_route(rewards):
+    body = {"images": [jpeg(1)], "prompts": ["A hat."], "metadatas": [{}]}
+    body |= {"reward_blend_mode": "qma", "reward_quality_ratio": 0.6}
+    status, answer = post(rewards, "/mode/score", body)
+    assert status == 200
+    told = json.loads(answer["reasonings"][0])
+    assert told["quality_score"] == min(told["quality_subscores"])
+    assert told["reward"] == pytest.approx(qma(told["ins_score"], told["quality_score"]))
+    assert answer["scores"] == [pytest.approx(4 * told["reward"] + 1)]
+    assert told["quality_evaluated"] is True
+
+
+def test_flow_factorys_route(rewards):
+    def compute(**body):
+        empty = {"video": None, "condition_images": None, "condition_videos": None}
+        data = json.dumps({**empty, **body}).encode()
+        status, text = fetch(urllib.request.Request(rewards.wire[0] + "/compute", data))
+        return status, json.loads(text)
+
+    texts = [as_text(picture(n)) for n in range(3)]
+    status, answer = compute(prompt=["A hat."] * 2, image=texts[:2])
+    assert status == 200
+    assert all(0 <= reward <= 1 for reward in answer["rewards"])
+    status, edited = compute(prompt=["Add."], image=texts[1:2], condition_images=[texts[:1]])
+    assert status == 200
+    assert len(edited["rewards"]) == 1
+    assert compute(prompt=["A hat."], image=[])[0] == 400
+    assert compute(prompt=["A hat."], image=None)[0] == 400
+    status, answer = compute(prompt=["A hat."], image=["bm90IGEgcGljdHVyZQ=="])
+    assert status == 503
+    assert "rewards" not in answer
+    assert fetch(urllib.request.Request(rewards.wire[0] + "/health"))[0] == 200
+
+
+def test_an_item_that_stays_invalid_fails_the_request(rewards):
+    body = edits(3)
+    body["images"][1] = b"no picture"
+    status, told = post(rewards, "/mode/score_execution", body)
+    assert status == 500
+    assert "picture:not_a_picture" in told
+
+
+def test_the_mean_of_its_group_takes_its_place_only_if_asked_for(start):
+    rewards = start(wire={"fallback": "group_mean"})
+    body = edits(3)
+    body["images"][1] = b"no picture"
+    status, answer = post(rewards, "/mode/score_execution", body)
+    assert status == 200
+    first, mean, third = answer["scores"]
+    assert mean == pytest.approx((first + third) / 2)
+    assert answer["valid"] == [True, False, True]
+    # Of another prompt it has no group.
+    body["prompts"][1] = "Add two hats."
+    assert post(rewards, "/mode/score_execution", body)[0] == 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"junk", b"\x80", pickle.dumps([]), pickle.dumps({}), pickle.dumps({"images": 3})],
+)
+def test_whatever_comes_an_edit_route_answers_200_or_500(rewards, body):
+    request = urllib.request.Request(rewards.wire[0] + "/mode/score_execution", body)
+    assert fetch(request)[0] == 500
+
+
+class Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (self.mark,)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_nothing_that_a_pickle_says_is_run(rewards, tmp_path, protocol):
+    mark = tmp_path / "run"
+    data = pickle.dumps({**edits(1), "metadatas": [Evil(str(mark))]}, protocol)
+    request = urllib.request.Request(rewards.wire[0] + "/mode/score_execution", data)
+    assert fetch(request)[0] == 500
+    assert not mark.exists()
+
+
+BUILTINS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+)
+
+
+@given(BUILTINS, st.integers(2, pickle.HIGHEST_PROTOCOL))
+def test_builtins_come_through(value, protocol):
+    data = pickle.dumps(value, protocol)
+    names = {opcode.name for opcode, _, _ in pickletools.genops(data)}
+    # Bytes had no opcode before protocol 3, and long integers are no part of any format here.
+    if names & {"GLOBAL", "REDUCE", "LONG4"}:
+        with pytest.raises(PickleRefused):
+            load_builtins(data)
+    else:
+        assert load_builtins(data) == value
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=400))
+def test_any_bytes_are_a_value_or_are_refused(data):
+    with contextlib.suppress(PickleRefused):
+        load_builtins(b"\x80\x04" + data + b".")
+
+
+OPENED = """
+PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT SHORT_BINUNICODE
+BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM
+SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET
+"""
+
+
+def opcodes():
+    return [one for one in pickletools.opcodes if one.name not in OPENED.split()]
+
+
+@pytest.mark.parametrize("opcode", opcodes(), ids=lambda opcode: opcode.name)
+def test_every_other_opcode_is_refused(opcode):
+    code = opcode.code.encode("latin-1")
+    with pytest.raises(PickleRefused):
+        load_builtins(b"\x80\x04" + b"K\x01" * 3 + code + b"os\nmkdir\n" + b"." * 9)
+
+
+def test_a_length_that_the_body_does_not_have_is_refused():
+    for code in (b"\x8e", b"\x8d"):  # BINBYTES8, BINUNICODE8
+        with pytest.raises(PickleRefused):
+            load_builtins(b"\x80\x04" + code + (1 << 40).to_bytes(8, "little") + b"abc.")
+    with pytest.raises(PickleRefused, match="gaps"):
+        load_builtins(b"\x80\x04Nr\xff\xff\xff\x7f.")
