@@ -142,11 +142,14 @@ def read_json(body: bytes) -> Any:
 
 
 async def read_body(request: Request, settings: RewardSettings) -> bytes:
-    """The whole body. Raises Refused for one that is too large or comes too slowly."""
+    """The whole body. Raises Refused for one that is too large or comes too slowly.
+
+    One that is little too large is read to its end, because a sender cut short hears no answer.
+    """
     most = round(settings.max_body_mb * 1e6)
     too_large = Refused(413, f"the body is over max_body_mb {settings.max_body_mb:g}")
     length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > most:
+    if length.isdigit() and int(length) > 2 * most:
         raise too_large
     parts: list[bytes] = []
     size = 0
@@ -154,11 +157,14 @@ async def read_body(request: Request, settings: RewardSettings) -> bytes:
         async with asyncio.timeout(settings.body_timeout_s):
             async for part in request.stream():
                 size += len(part)
-                if size > most:
+                if size > 2 * most:
                     raise too_large
-                parts.append(part)
+                if size <= most:
+                    parts.append(part)
     except TimeoutError as error:
         raise Refused(408, "the body did not come in time") from error
+    if size > most:
+        raise too_large
     return b"".join(parts)
 
 
