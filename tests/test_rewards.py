@@ -5,13 +5,16 @@ import base64
 import io
 import json
 import signal
+import socket
+import urllib.request
 
 import pytest
-from real_servers import PYTHON, ROOT, background, stop
-from reward_cases import TOKEN, Rewards, picture
+from real_servers import PYTHON, ROOT, background, stop, wait_for
+from reward_cases import TOKEN, Rewards, fetch, picture
 from stub_process import stub_process
 
 from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_item, score
+from foundry.rewards.formulas import group_advantages
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
 from pipelines.recipe_files import load_recipe
@@ -232,4 +235,76 @@ def test_what_a_monitor_reads(rewards):
     assert json.loads(rewards.get("/readyz")[1]) == {"ready": True}
     version = json.loads(rewards.get("/version")[1])
     assert version["mode"] == "expected"
-    assert set(version["prompts"]) == {"judge_edit_score_only.v1", "judge_gen_score_only.v1"}
+    scored = {"judge_edit_score_only.v1", "judge_gen_score_only.v1"}
+    assert set(version["prompts"]) == scored | {"judge_pair.v1"}
+
+
+def group(rewards, **body):
+    request = urllib.request.Request(f"{rewards.url}/v1/group", json.dumps(body).encode())
+    status, text = fetch(request)
+    return status, json.loads(text)
+
+
+def test_a_group_by_points_has_its_rewards_and_advantages(rewards):
+    images = [as_text(picture(n)) for n in range(3)]
+    status, found = group(rewards, prompt="A hat.", images=[*images, "bm8="])
+    assert status == 200
+    alone = [a["reward"] for a in score(rewards.url, [gen_item("A hat.", picture(0))])]
+    assert found["rewards"][:1] == alone
+    assert found["rewards"][3] is found["advantages"][3] is None
+    assert found["items"][3]["reason"].startswith("picture:")
+    values, _ = group_advantages(found["rewards"][:3])
+    assert found["advantages"][:3] == pytest.approx(values.tolist())
+    body = {"instruction": "Add a hat.", "source_image": images[0], "images": images[1:]}
+    assert len(group(rewards, **body)[1]["rewards"]) == 2
+
+
+def test_a_group_by_win_rate_asks_both_orders(rewards, judge):
+    before = len(judge.requests())
+    images = [as_text(picture(n)) for n in range(3)]
+    status, found = group(rewards, prompt="A hat.", images=images, mode="win_rate")
+    assert status == 200
+    asked = [r for r in judge.requests()[before:] if r["kind"] == "judge_choice_v1"]
+    assert len(asked) == 6
+    wins = found["wins"]
+    assert all(wins[i][j] + wins[j][i] == 1 for i in range(3) for j in range(i))
+    assert {wins[i][i] for i in range(3)} == {None}
+    others = [[wins[i][j] for j in range(3) if j != i] for i in range(3)]
+    assert found["rewards"] == pytest.approx([sum(row) / 2 for row in others])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": ["x"]},
+        {"mode": "best"},
+        {"more": 1},
+        {"instruction": "Add."},
+        {"source_image": "x"},
+    ],
+)
+def test_a_group_that_is_none_is_refused(rewards, change):
+    body = {"prompt": "A hat.", "images": [GOOD["image"]] * 2} | change
+    assert group(rewards, **body)[0] == 400
+
+
+def test_a_client_that_leaves_is_worked_for_no_more(start, judge):
+    rewards = start()
+    judge.become(latency_s=(30.0, 30.0))
+    before = len(judge.requests())
+    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+        body = json.dumps({"items": [GOOD]}).encode()
+        head = f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        wait_for(lambda: len(judge.requests()) > before, what="the judge at work")
+        assert "at_work 1.0" in rewards.get("/metrics")[1]
+    wait_for(lambda: "at_work 0.0" in rewards.get("/metrics")[1], 10, what="the work's end")
+    wait_for(lambda: judge.requests()[-1]["outcome"] == "gone", 10, what="the judge's rest")
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(start):
+    rewards = start(body_timeout_s=0.5)
+    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+        client.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        assert b" 408 " in client.recv(1000).split(b"\r\n")[0]
+    assert score(rewards.url, [GOOD])[0]["valid"]

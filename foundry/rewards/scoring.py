@@ -5,7 +5,7 @@ What cannot be scored is invalid, with a reason, and has no number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
@@ -17,6 +17,7 @@ from pipelines.answers import get_answer
 from pipelines.build import Kind, Row
 from pipelines.chat import Chat, EndpointDown
 from pipelines.identity import answer_id
+from pipelines.pair_choice import pair_stages
 from pipelines.rendering import AXES, GEN_AXIS, student_prompt
 from pipelines.settings import ScoreSettings, StageSettings
 from pipelines.shard_run import gather_or_cancel
@@ -58,7 +59,7 @@ def invalid(reason: str, detail: str = "") -> dict[str, Any]:
 
 
 def make_stages(settings: RewardSettings) -> Mapping[str, Stage]:
-    """How each kind of item, and the quality of a picture, is asked about."""
+    """How each kind of item, the quality of a picture, and the better of two, are asked about."""
     votes = settings.k if settings.mode == "average" else 1
     asking = ScoreSettings(
         votes=votes,
@@ -73,6 +74,7 @@ def make_stages(settings: RewardSettings) -> Mapping[str, Stage]:
         for kind in _KINDS
         for stage in student_stages(kind, asking, judge, score_only=score_only).values()
     }
+    stages |= pair_stages(StageSettings(attempts=settings.attempts), judge)
     if settings.gen_reward == "qma":
         stages[QUALITY] = make_stage(
             "judge_quality",
@@ -131,12 +133,13 @@ async def _score(
 ) -> AxisScore:
     texts = {"instruction" if axis else "prompt": item.text}
     _, text = student_prompt(texts, axis, score_only=settings.mode == "expected")
-    return read_row(await _ask(item, text, chat, stage, logprobs=True), settings)
+    return read_row(await ask_judge(text, item.pictures, chat, stage, logprobs=True), settings)
 
 
 async def _quality(item: Item, chat: Chat, stage: Stage) -> AxisScore:
     """As FIRM's: the least of three scores, of the picture alone."""
-    row = await _ask(item, load_prompt(stage.prompt_id).text, chat, stage, logprobs=False)
+    text = load_prompt(stage.prompt_id).text
+    row = await ask_judge(text, item.pictures, chat, stage, logprobs=False)
     if row["status"] != "ok":
         return AxisScore(valid=False, reason=row["reason"])
     parts = {name: row[name] for name in QUALITY_PARTS}
@@ -146,9 +149,17 @@ async def _quality(item: Item, chat: Chat, stage: Stage) -> AxisScore:
     )
 
 
-async def _ask(item: Item, text: str, chat: Chat, stage: Stage, *, logprobs: bool) -> Row:
-    question = stage_question(stage, text, item.pictures, logprobs=logprobs)
-    seen = (*(picture["seen_sha256"] for picture in item.pictures), text)
+async def ask_judge(
+    text: str,
+    pictures: Sequence[Mapping[str, Any]],
+    chat: Chat,
+    stage: Stage,
+    *,
+    logprobs: bool,
+) -> Row:
+    """The row of one answer, as a build would have it: `status` ok or rejected, with a reason."""
+    question = stage_question(stage, text, pictures, logprobs=logprobs)
+    seen = (*(picture["seen_sha256"] for picture in pictures), text)
     identity = answer_id(stage.digest, seen)
     try:
         return await get_answer(question, answer_id=identity, stage=stage, chat=chat, journal=None)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -24,11 +24,20 @@ from prometheus_client import (
     generate_latest,
 )
 
+from foundry.rewards.groups import (
+    group_answer,
+    read_group,
+    reasons_of,
+    rewards_of_wins,
+    wins_as_json,
+    wins_of,
+)
 from foundry.rewards.items import TASKS, BadItem, BadRequest, Item, deadline_of, items_of, read_item
 from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
 from foundry.rewards.settings import RewardSettings
 from pipelines.chat import Chat
 from pipelines.fast_json import dump_json, load_json
+from pipelines.shard_run import gather_or_cancel
 from pipelines.version import code_version
 
 T = TypeVar("T")
@@ -83,23 +92,46 @@ class Service:
         deadline_s = deadline_of(asked, self.settings.deadline_s)
         return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
 
+    async def score_group(self, request: Request) -> dict[str, Any]:
+        """Rewards and advantages of a group's candidates. Raises Refused, BadRequest."""
+        asked = read_json(await read_body(request, self.settings))
+        settings = self.settings
+        mode, items = await asyncio.to_thread(
+            read_group, asked, most=settings.max_items, limits=settings.images, files=self.files
+        )
+        until = time.monotonic() + deadline_of(asked, settings.deadline_s)
+        if mode == "point":
+            answers = await self.answer(request, items, until)
+            return group_answer([answer["reward"] for answer in answers], items=answers)
+        stage = self.stages["judge_pair"]
+        comparing = wins_of(items, chat=self.chat, stage=stage)
+        wins = await self.work_on(request, len(items), _until(until, comparing))
+        return group_answer(
+            rewards_of_wins(wins), wins=wins_as_json(wins), reasons=reasons_of(items)
+        )
+
     async def answer(
         self, request: Request, items: Sequence[Any], until: float
     ) -> list[dict[str, Any]]:
         """Answers for items: made ones, ones that cannot be (BadItem), or JSON. Raises Refused."""
-        if self.draining:
-            raise Refused(503, "the server is going down")
-        if self.at_work + len(items) > self.settings.max_waiting:
-            raise Refused(429, f"{self.at_work} items are at work already; come again")
-        self.at_work += len(items)
-        try:
-            work = asyncio.gather(*(self._answer(item, until) for item in items))
-            answers = await or_gone(request, work)
-        finally:
-            self.at_work -= len(items)
+        work = gather_or_cancel([self._answer(item, until) for item in items])
+        answers = await self.work_on(request, len(items), work)
         if answers and all(answer["reason"] == JUDGE_DOWN for answer in answers):
             raise Refused(503, "no judge answers; come again")
         return answers
+
+    async def work_on(self, request: Request, items: int, work: Coroutine[Any, Any, T]) -> T:
+        """The result of some work on so many items, if there is room for them. Raises Refused."""
+        if self.draining or self.at_work + items > self.settings.max_waiting:
+            work.close()
+            if self.draining:
+                raise Refused(503, "the server is going down")
+            raise Refused(429, f"{self.at_work} items are at work already; come again")
+        self.at_work += items
+        try:
+            return await or_gone(request, asyncio.ensure_future(work))
+        finally:
+            self.at_work -= items
 
     async def _answer(self, value: Any, until: float) -> dict[str, Any]:
         """An item's answer, whatever it is, by its deadline."""
@@ -168,6 +200,15 @@ async def read_body(request: Request, settings: RewardSettings) -> bytes:
     return b"".join(parts)
 
 
+async def _until(until: float, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result. Raises Refused where it is not there in time."""
+    try:
+        async with asyncio.timeout(until - time.monotonic()):
+            return await work
+    except TimeoutError as error:
+        raise Refused(503, "no answer in time") from error
+
+
 async def or_gone(request: Request, work: asyncio.Future[T]) -> T:
     """The work's result; the work is cancelled when the client leaves. Raises Refused then."""
 
@@ -211,6 +252,10 @@ def make_app(service: Service) -> FastAPI:
     @app.post("/v1/score")
     async def score(request: Request) -> Response:
         return await guarded(request, service.score)
+
+    @app.post("/v1/group")
+    async def group(request: Request) -> Response:
+        return await guarded(request, service.score_group)
 
     @app.get("/version")
     async def version(request: Request) -> Response:
