@@ -1,0 +1,172 @@
+"""What the reward server adds to a judge's own time, on a stub that takes 300 to 700 ms.
+
+Open loop: arrivals are Poisson at half of what the server can do, one picture of about 20 kB an
+item. The same items go to the stub directly, at the same times, with the bodies that the server
+sends; what is told are the differences, item by item. The stub and the load share one core, the
+server has the other.
+
+    .venv/bin/python -m bench.reward_server [--seconds 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+from PIL import Image
+
+from foundry.rewards.client import gen_item
+from foundry.rewards.items import Item, read_item
+from foundry.rewards.scoring import make_stages
+from foundry.rewards.settings import RewardSettings
+from pipelines.questions import request_body
+from pipelines.rendering import student_prompt
+from pipelines.stages import stage_question
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+LATENCY_S = (0.3, 0.7)
+CLIENTS = 256
+SATURATE_S = 10.0
+Send = Callable[[int], Awaitable[None]]
+
+
+def main() -> None:
+    """Measure and print."""
+    from stub_process import stub_process
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, stub_process(cpu=0) as stub:
+        settings = {"endpoint": {"url": stub.url, "model": "stub", "max_in_flight": 4096}}
+        settings |= {"port": 0, "max_waiting": 100_000}
+        config = Path(folder) / "reward.json"
+        config.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
+        command = ["taskset", "-c", "1", *command]
+        os.sched_setaffinity(0, {0})
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                url = _listening(server)
+                stub.become(latency_s=LATENCY_S)
+                asked = (url, stub.url, RewardSettings.model_validate(settings))
+                asyncio.run(measure(*asked, seconds=options.seconds))
+            finally:
+                server.terminate()
+
+
+def _listening(server: subprocess.Popen[str]) -> str:
+    for line in server.stdout or ():
+        if found := re.search(r"rewards at (\S+), mode", line):
+            return found[1]
+    raise SystemExit("the reward server did not start; its own words are above")
+
+
+async def measure(url: str, stub: str, settings: RewardSettings, *, seconds: float) -> None:
+    """Saturation, then both open loops at half of it."""
+    timeout = aiohttp.ClientTimeout(total=120)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+        items = [make_item(i) for i in range(4096)]
+        bodies = [json.dumps({"items": [item]}).encode() for item in items]
+        send = sender(session, f"{url}/v1/score", bodies)
+        rate = await saturation(send, len(bodies)) / 2
+        n = min(len(bodies), round(rate * seconds))
+        print(f"saturation {2 * rate:.0f} items/s; now {rate:.0f} items/s, {n} items", flush=True)
+        dice = random.Random(0)
+        gaps = [dice.expovariate(rate) for _ in range(n)]
+        direct = [await direct_body(item, settings) for item in items[:n]]
+        alone = await open_loop(sender(session, f"{stub}/chat/completions", direct), gaps)
+        through = await open_loop(send, gaps)
+    added = np.array(through) - np.array(alone)
+    size = sum(map(len, bodies[:n])) / n * 3 / 4
+    for name, values in (("judge alone", alone), ("through the server", through), ("added", added)):
+        middle, late = (1000 * float(q) for q in np.quantile(values, [0.5, 0.99]))
+        print(f"{name:<20} p50 {middle:7.1f} ms  p99 {late:7.1f} ms")
+    print(f"a picture has {size / 1000:.0f} kB")
+
+
+def make_item(number: int) -> dict[str, str]:
+    """An item with a picture of its own, of about 20 kB."""
+    noise = np.random.default_rng(number).integers(0, 256, (56, 64, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize((256, 224))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return gen_item(f"A prompt of number {number}.", out.getvalue())
+
+
+async def direct_body(item: dict[str, str], settings: RewardSettings) -> bytes:
+    """What the server sends to the judge for an item."""
+    made: Item = read_item(item, limits=settings.images, files=None)
+    stage = make_stages(settings)[made.kind]
+    _, text = student_prompt({"prompt": made.text}, None, score_only=True)
+    question = stage_question(stage, text, made.pictures, logprobs=True)
+    return await request_body(
+        question, known=frozenset(), by_file=False, model="stub", extra_body="{}"
+    )
+
+
+def sender(session: aiohttp.ClientSession, url: str, bodies: Sequence[bytes]) -> Send:
+    """Sends the body of a number and reads the reply; anything but a 200 ends the measurement."""
+    headers = {"Content-Type": "application/json"}
+
+    async def send(number: int) -> None:
+        async with session.post(url, data=bodies[number], headers=headers) as response:
+            answer: Any = await response.read()
+            if response.status != 200 or b'"valid":false' in answer:
+                raise SystemExit(f"{url}: {response.status} {answer[:200]!r}")
+
+    return send
+
+
+async def saturation(send: Send, n: int) -> float:
+    """Items a second of many clients that each send again when they have their answer."""
+    done, numbers = 0, iter(range(n))
+    until = time.monotonic() + SATURATE_S
+
+    async def client() -> None:
+        nonlocal done
+        for number in numbers:
+            if time.monotonic() > until:
+                return
+            await send(number)
+            done += 1
+
+    started = time.monotonic()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return done / (time.monotonic() - started)
+
+
+async def open_loop(send: Send, gaps: Sequence[float]) -> list[float]:
+    """Seconds of each request, sent at its time whatever became of those before."""
+    took = [0.0] * len(gaps)
+
+    async def one(number: int, due: float) -> None:
+        await asyncio.sleep(due - time.monotonic())
+        await send(number)
+        # From when it was due: a sender that lags must not hide a queue.
+        took[number] = time.monotonic() - due
+
+    start = time.monotonic() + 0.5
+    due = start + np.cumsum(gaps)
+    await asyncio.gather(*(one(i, float(at)) for i, at in enumerate(due)))
+    return took
+
+
+if __name__ == "__main__":
+    main()
