@@ -8,6 +8,7 @@ import signal
 import socket
 import urllib.request
 
+import numpy as np
 import pytest
 from real_servers import PYTHON, ROOT, background, stop, wait_for
 from reward_cases import TOKEN, Rewards, fetch, picture
@@ -17,6 +18,7 @@ from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_ite
 from foundry.rewards.formulas import group_advantages
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
+from foundry.rewards.verl import Unscored, compute_score
 from pipelines.recipe_files import load_recipe
 
 
@@ -104,6 +106,21 @@ def test_trl_leaves_out_what_has_no_reward(rewards):
     assert 0 <= third <= 1
     again = make_reward(rewards.url, asynchronous=True)
     assert asyncio.run(again(**columns)) == [first, None, third]
+
+
+def test_verl_hears_a_score_or_an_error(rewards):
+    pixels = np.asarray(picture(1), dtype=float).transpose(2, 0, 1) / 255
+    asked = {"server_url": rewards.url, "model_name": "more keys than it needs"}
+    found = asyncio.run(compute_score("gen", pixels, "A hat.", {"num_turns": 1}, **asked))
+    (given,) = score(rewards.url, [gen_item("A hat.", picture(1))])
+    assert found == {"score": given["reward"], "firm_gen": given["scores"]["gen"]["value"]}
+    extra = {"source_image": picture(2)}
+    found = asyncio.run(compute_score("edit", pixels[None], "Add a hat.", extra, **asked))
+    assert set(found) == {"score", "firm_execution", "firm_consistency"}
+    with pytest.raises(Unscored, match="item:text"):
+        asyncio.run(compute_score("gen", pixels, "", **asked))
+    with pytest.raises(ValueError, match="height, width"):
+        asyncio.run(compute_score("gen", pixels[0], "A hat.", **asked))
 
 
 GOOD = {"task": "gen", "prompt": "A hat.", "image": as_text(picture(1))}
