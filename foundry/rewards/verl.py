@@ -7,8 +7,8 @@
     +reward.reward_functions.firm.required=true
     +reward.reward_functions.firm.server_url=http://127.0.0.1:8600
 
-Further keys under it reach `compute_score`. Without `required=true` that manager counts a failure as
-0.0, a score that nobody gave.
+Further keys under it reach `compute_score`. Without `required=true` that manager counts a failure
+as 0.0, a score that nobody gave.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ async def compute_score(
         item = edit_item(ground_truth, source, image)
     token = os.environ[token_env] if token_env else None
     async with RewardClient(server_url, token=token) as client:
+        told = ""
         for _try in range(tries):
             (answer,) = await client.score([item])
             if answer["valid"]:
                 judged = {f"firm_{axis}": one["value"] for axis, one in answer["scores"].items()}
                 return {"score": answer["reward"], **judged}
-    raise Unscored(f"{data_source}: {answer['reason']} {answer['detail']}")
+            told = f"{answer['reason']} {answer['detail']}"
+    raise Unscored(f"{data_source}: {told}")
 
 
 def as_image(picture: Any) -> Image.Image:
