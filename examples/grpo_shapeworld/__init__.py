@@ -1,0 +1,1 @@
+"""GRPO on ShapeWorld: a tiny policy writes scenes, the reward server scores their pictures."""
