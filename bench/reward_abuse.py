@@ -1,0 +1,279 @@
+"""The reward server under requests that mean it ill, with good ones beside them.
+
+Random bytes and JSON, pickles that would run something, pictures that lie about themselves, paths
+that lead elsewhere, bodies over the limit and bodies that never end. What is looked for: a crash, a
+file that was made or read, memory that grows, a good request without its answer.
+
+    .venv/bin/python -m bench.reward_abuse [--requests 10000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import pickle
+import pickletools
+import random
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bench.reward_server import make_item
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+SECRET = "what nobody may read"
+AT_ONCE = 32
+MAX_BODY = 1_000_000
+EXPECTED = {200, 400, 404, 405, 408, 413, 429, 500, 503}
+Fuzz = Callable[[random.Random, Path], tuple[str, bytes]]
+
+
+def main() -> int:
+    """Abuse and print what came of it. Returns 1 if anything was wrong."""
+    from stub_process import stub_process
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--requests", type=int, default=10_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, stub_process() as stub:
+        folder = Path(name)
+        (folder / "allowed").mkdir()
+        (folder / "secret.txt").write_text(SECRET)
+        settings = {
+            "endpoint": {"url": stub.url, "model": "stub"},
+            "port": 0,
+            "files": str(folder / "allowed"),
+            "max_body_mb": MAX_BODY / 1e6,
+            "body_timeout_s": 1.0,
+            "deadline_s": 10.0,
+            "trainer_wire": {"port": 0},
+        }
+        config = folder / "reward.json"
+        config.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                urls = [_listening(server), _listening(server)]
+                wrong = asyncio.run(abuse(urls, folder, server.pid, options.requests))
+                if server.poll() is not None:
+                    wrong.append(f"the server ended with status {server.returncode}")
+            finally:
+                server.terminate()
+        if (folder / "made").exists():
+            wrong.append("a pickle was run")
+    for line in wrong:
+        print(f"WRONG: {line}")
+    return 1 if wrong else 0
+
+
+def _listening(server: subprocess.Popen[str]) -> str:
+    for line in server.stdout or ():
+        if found := re.search(r" at (http://\S+), mode", line):
+            return found[1]
+    raise SystemExit("the reward server did not start; its own words are above")
+
+
+async def abuse(urls: list[str], folder: Path, pid: int, n: int) -> list[str]:
+    """Send everything. Returns what was wrong."""
+    statuses: Counter[tuple[str, str]] = Counter()
+    wrong: list[str] = []
+    numbers = iter(range(n))
+    good = {"asked": 0, "slowest": 0.0}
+    done = asyncio.Event()
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+        async def worker() -> None:
+            for number in numbers:
+                dice = random.Random(number)
+                kind = dice.choice(list(KINDS))
+                path, body = KINDS[kind](dice, folder)
+                url = urls[path.startswith("/mode") or path == "/compute"] + path
+                status, answer = await _post(session, url, body, slow=kind == "slow")
+                statuses[kind, str(status)] += 1
+                if isinstance(status, int) and status not in EXPECTED:
+                    wrong.append(f"{kind}: status {status}")
+                if SECRET.encode() in answer or b"Traceback" in answer:
+                    wrong.append(f"{kind}: told {answer[:100]!r}")
+
+        async def honest() -> None:
+            while not done.is_set():
+                item = make_item(good["asked"] % 64)
+                started = time.monotonic()
+                body = json.dumps({"items": [item]}).encode()
+                status, answer = await _post(session, f"{urls[0]}/v1/score", body)
+                if status != 200 or not json.loads(answer)["items"][0]["valid"]:
+                    wrong.append(f"a good request got {status} {answer[:100]!r}")
+                good["asked"] += 1
+                good["slowest"] = max(good["slowest"], time.monotonic() - started)
+                await asyncio.sleep(0.02)
+
+        beside = asyncio.ensure_future(honest())
+        await asyncio.gather(*(worker() for _ in range(AT_ONCE)), _watch(pid, done, n, statuses))
+        await beside
+    print(f"{good['asked']} good requests beside them, the slowest {good['slowest']:.2f} s")
+    for (kind, status), count in sorted(statuses.items()):
+        print(f"{kind:<16} {status:<12} {count}")
+    return wrong
+
+
+async def _watch(pid: int, done: asyncio.Event, n: int, statuses: Counter[Any]) -> None:
+    """Memory at a quarter and at the end, and the end's sign to the good client."""
+    quarter = 0
+    while sum(statuses.values()) < n:
+        await asyncio.sleep(0.2)
+        if not quarter and sum(statuses.values()) > n / 4:
+            quarter = _resident_mb(pid)
+    print(f"memory {quarter} MB after a quarter, {_resident_mb(pid)} MB at the end")
+    done.set()
+
+
+def _resident_mb(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+
+
+async def _post(
+    session: aiohttp.ClientSession, url: str, body: bytes, *, slow: bool = False
+) -> tuple[int | str, bytes]:
+    async def trickle() -> Any:
+        yield body[:10]
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(3)
+
+    try:
+        async with session.post(url, data=trickle() if slow else body) as response:
+            return response.status, await response.read()
+    except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+        return type(error).__name__, b""
+
+
+def _bytes(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    path = dice.choice(["/v1/score", "/v1/group", "/mode/score", "/compute", "/", "/v1/none"])
+    return path, dice.randbytes(dice.randrange(4000))
+
+
+def _value(dice: random.Random, depth: int = 0) -> Any:
+    plain = [None, True, 0, -1, 1e308, "", "edit", "gen", "x" * dice.randrange(999), "\x00", "é"]
+    if depth > 3 or dice.random() < 0.5:
+        return dice.choice(plain)
+    if dice.random() < 0.5:
+        return [_value(dice, depth + 1) for _ in range(dice.randrange(5))]
+    names = ["items", "task", "prompt", "image", "images", "instruction", "mode", "deadline_s", "x"]
+    return {dice.choice(names): _value(dice, depth + 1) for _ in range(dice.randrange(5))}
+
+
+def _json(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    path = dice.choice(["/v1/score", "/v1/group", "/compute"])
+    if dice.random() < 0.1:
+        return path, b'{"items":' * dice.randrange(1, 50_000)
+    return path, json.dumps(_value(dice)).encode()
+
+
+def _item(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    item: dict[str, Any] = dict(make_item(dice.randrange(64)))
+    item[dice.choice([*item, "more"])] = _value(dice)
+    return "/v1/score", json.dumps({"items": [item]}).encode()
+
+
+def _path(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    up = "../" * dice.randrange(9)
+    ways = [f"{up}secret.txt", str(folder / "secret.txt"), f"file://{folder}/secret.txt"]
+    ways += ["/etc/passwd", "/proc/self/environ", "/dev/zero", "http://127.0.0.1:1/x", "a\x00b"]
+    item = {"task": "gen", "prompt": "A hat.", "image": dice.choice(ways)}
+    return "/v1/score", json.dumps({"items": [item]}).encode()
+
+
+def _lying_picture(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    """A PNG that says it is huge, or a picture with bytes changed or cut off."""
+    data = bytearray(base64.b64decode(make_item(dice.randrange(64))["image"]))
+    match dice.randrange(3):
+        case 0:
+            size = struct.pack(
+                ">IIBBBBB", *[dice.choice([1, 65_000, 2**31 - 1])] * 2, 8, 2, 0, 0, 0
+            )
+            data = bytearray(b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size))
+            data += _chunk(b"IDAT", zlib.compress(b"\0" * 100_000)) + _chunk(b"IEND", b"")
+        case 1:
+            for _ in range(dice.randrange(1, 40)):
+                data[dice.randrange(len(data))] = dice.randrange(256)
+        case _:
+            data = data[: dice.randrange(len(data))]
+    image = base64.b64encode(bytes(data)).decode()
+    item = {"task": "gen", "prompt": "A hat.", "image": image}
+    return "/v1/score", json.dumps({"items": [item]}).encode()
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    whole = name + data
+    return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+
+class _Run:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def _pickle(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    route = dice.choice(["score_execution", "score_consistency", "logits_non_cot", "score"])
+    columns: Mapping[str, Any] = {"images": [b"x"], "ref_images": [b"x"], "prompts": ["p"]}
+    match dice.randrange(4):
+        case 0:
+            value = {**columns, "metadatas": [_Run(folder / "made")]}
+            data = pickle.dumps(value, dice.randrange(6))
+        case 1:
+            opcode = dice.choice(pickletools.opcodes).code.encode("latin-1")
+            data = b"\x80\x04" + b"K\x01" * 3 + opcode + b"os\nsystem\n" + b"."
+        case 2:
+            data = pickle.dumps(_value(dice), 4)
+        case _:
+            data = bytearray(pickle.dumps(dict(columns), 4))
+            data[dice.randrange(len(data))] = dice.randrange(256)
+    return f"/mode/{route}", bytes(data)
+
+
+def _large(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    path = dice.choice(["/v1/score", "/mode/score", "/compute"])
+    return path, b" " * dice.choice([MAX_BODY + 1, 2 * MAX_BODY, 5 * MAX_BODY])
+
+
+def _slow(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    return dice.choice(["/v1/score", "/mode/score"]), b"x" * 100
+
+
+KINDS: Mapping[str, Fuzz] = {
+    "bytes": _bytes,
+    "json": _json,
+    "item": _item,
+    "path": _path,
+    "lying picture": _lying_picture,
+    "pickle": _pickle,
+    "large": _large,
+    "slow": _slow,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
