@@ -40,13 +40,18 @@ NUMBERS = count()
 
 
 def answer(score, votes=None, *, expected=None, reason="reply:not_json", prompt="A cat."):
-    """Both answers about a row, as the tables hold them; score None: a failure."""
+    """Both answers about a row, as the tables hold them; score None: a failure.
+
+    `votes` left out are the score eight times, or eight failures; None among them: one.
+    """
     about = {"prompt": prompt, "image_sha256": prompt, "answer_id": next(NUMBERS)}
     failed = {**about, "status": "rejected", "reason": reason, "faults": [reason] * 3}
     ok = {**about, "status": "ok", "reason": None, "faults": []}
     greedy = failed if score is None else {**ok, "score": score, "score_expected": expected}
-    votes = [score] * 8 if votes is None and score is not None else votes
-    return Scored(greedy=greedy, sampled=failed if votes is None else {**ok, "vote_scores": votes})
+    votes = [score] * 8 if votes is None else votes
+    rollouts = [{"score": vote, "reason": None if vote else reason} for vote in votes]
+    sampled = ok if any(votes) else failed
+    return Scored(greedy=greedy, sampled={**sampled, "rollouts": rollouts})
 
 
 def item(number, true, *, axis="gen", part="", group=None):
@@ -120,6 +125,31 @@ def test_each_mode_is_worked_out_from_one_greedy_reply_and_eight_votes():
     by_mode = scores_by_mode(answers)
     found = {mode: given[("r0", "gen")] for mode, given in by_mode.items()}
     assert found == {"greedy": 4, "expected": 3.75, "avg@1": 5, "avg@4": 2, "avg@8": 2.5}
+
+
+def test_nothing_takes_the_place_of_a_vote_that_cannot_be_used():
+    votes = {
+        "r0": [None, 5, 1, None, 3, 3, 3, 5],
+        "r1": [4] + [None] * 7,
+        "r2": [None] * 4 + [2] * 4,
+    }
+    answers = {(row, "gen"): answer(4, some) for row, some in votes.items()}
+    by_mode = scores_by_mode(answers)
+    found = {row: [by_mode[f"avg@{k}"][row, "gen"] for k in (1, 4, 8)] for row in votes}
+    assert found == {"r0": [None, 3, 20 / 6], "r1": [4, 4, 4], "r2": [None, None, 2]}
+    _, modes = one_slice([item(i, 3) for i in range(3)], answers)
+    assert [modes[f"avg@{k}"]["failures"] for k in (1, 4, 8)] == [2, 1, 0]
+    counted_ = failures(answers)["votes"]
+    assert (counted_["answers"], counted_["without_score"]) == (24, 2 + 7 + 4)
+    assert counted_["reasons"] == {"reply:not_json": 13}
+
+
+def test_votes_of_a_request_that_was_refused_are_failures_each():
+    one = answer(None, reason="request:too_long")
+    sampled = {name: value for name, value in one.sampled.items() if name != "rollouts"}
+    answers = {("r0", "gen"): Scored(greedy=one.greedy, sampled=sampled)}
+    assert scores_by_mode(answers)["avg@8"] == {("r0", "gen"): None}
+    assert failures(answers)["votes"]["reasons"] == {"request:too_long": 8}
 
 
 def test_scores_worked_by_hand_a_failure_is_apart_and_the_furthest():
