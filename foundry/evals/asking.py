@@ -6,6 +6,7 @@ Every row is asked about twice: one greedy reply, and one request for eight vote
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def write_source(name: str, rows: Rows, out: Path) -> list[dict[str, Any]]:
     path = out / f"{name}.jsonl"
     lines = [json.dumps({"id": row_id, **row}) for row_id, row in rows.by_id.items()]
     write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
-    return [{"kind": "jsonl", "path": str(path), "image_root": str(rows.image_root)}]
+    return [{"kind": "jsonl", "path": str(path), "image_root": os.sep}]
 
 
 def refuse_rejected(ingested: Sequence[Row], rows: Rows) -> None:

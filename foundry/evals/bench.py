@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.build import Kind
@@ -50,15 +49,14 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The rows of a benchmark by id, each by our column names, and the folder of their pictures.
+    """The rows of a benchmark by id, each by our column names; pictures are absolute paths.
 
     `places` says where in which file a row stands.
     """
 
     kind: Kind
-    by_id: Mapping[str, Mapping[str, Any]]
+    by_id: Mapping[str, Mapping[str, str]]
     places: Mapping[str, str]
-    image_root: Path
 
 
 def asked_axes(axis: str) -> tuple[str, ...]:

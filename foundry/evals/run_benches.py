@@ -20,6 +20,8 @@ from foundry.evals.scores_report import Found, measure_scores
 from pipelines.runtime import Servers
 from pipelines.version import code_version
 
+# Where pictures go that stand in a benchmark's file.
+PICTURES = "pictures"
 Words = tuple[str, ...]
 
 
@@ -53,8 +55,9 @@ def firm_bench_edit(
     """
 
     def read() -> tuple[Rows, list[Item]]:
+        columns, pictures = pairs_of("--column", column), out / PICTURES
         return read_firm_bench_edit(
-            data, pairs_of("--column", column), scores=scores, image_root=image_root
+            data, columns, scores=scores, image_root=image_root, pictures=pictures
         )
 
     return _score("firm_bench_edit", "FIRM-Bench, edits", read, judge, data, out)
@@ -90,8 +93,9 @@ def firm_bench_gen(
     """
 
     def read() -> tuple[Rows, list[Item]]:
+        columns, pictures = pairs_of("--column", column), out / PICTURES
         return read_firm_bench_gen(
-            data, pairs_of("--column", column), scores=scores, image_root=image_root
+            data, columns, scores=scores, image_root=image_root, pictures=pictures
         )
 
     return _score("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, data, out)
@@ -124,7 +128,8 @@ def editreward_bench(
     """
 
     def read() -> tuple[Rows, list[Pair]]:
-        return read_editreward_bench(data, pairs_of("--column", column), image_root=image_root)
+        columns, pictures = pairs_of("--column", column), out / PICTURES
+        return read_editreward_bench(data, columns, image_root=image_root, pictures=pictures)
 
     return _score("editreward_bench", "EditReward-Bench", read, judge, data, out)
 
@@ -166,8 +171,8 @@ def pairwise(
         for word in choice:
             for ours, theirs in pairs_of("--choice", (word,)).items():
                 meant.setdefault(ours, []).append(theirs)
-        columns = pairs_of("--column", column)
-        return read_pairwise(data, columns, choices=meant, image_root=image_root)
+        columns, pictures = pairs_of("--column", column), out / PICTURES
+        return read_pairwise(data, columns, choices=meant, image_root=image_root, pictures=pictures)
 
     title = f"Pairs of {data.name}"
     if together:
