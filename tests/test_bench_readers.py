@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 from random import Random
@@ -70,6 +71,26 @@ def test_firm_bench_gen_has_parts_by_difficulty_and_groups_by_prompt(tmp_path):
     _, items = read_firm_bench_gen(firm_gen(tmp_path, rows=4), {}, **PLACES)
     assert [item.part for item in items] == ["easy", "hard", "easy", "hard"]
     assert items[0].group == items[1].group != items[2].group
+
+
+def test_edits_are_grouped_by_what_their_source_picture_is_and_not_by_its_name(tmp_path):
+    lines = [edit_line(tmp_path, n, execution=3) for n in range(3)]
+    shutil.copy(tmp_path / "source-0.png", tmp_path / "copy.png")
+    inside = base64.b64encode((tmp_path / "source-0.png").read_bytes()).decode()
+    lines[1]["source_image"], lines[2]["source_image"] = "copy.png", inside
+    lines.append(edit_line(tmp_path, 3, execution=3))
+    places = {**PLACES, "pictures": tmp_path / "pictures"}
+    _, items = read_firm_bench_edit(write_lines(tmp_path / "a.jsonl", lines), {}, **places)
+    assert len({item.group for item in items[:3]}) == 1
+    assert items[3].group != items[0].group
+    columns = {"instruction": "instruction", "source_image": "source_image"}
+    columns |= {"first_image": "edited_image", "second_image": "edited_image"}
+    lines = [{**line, "choice": "first"} for line in lines]
+    file = write_lines(tmp_path / "b.jsonl", lines)
+    del places["scores"]
+    _, pairs = read_pairwise(file, columns, choices={}, **places)
+    assert len({pair.group for pair in pairs[:3]}) == 1
+    assert pairs[3].group != pairs[0].group
 
 
 def test_editreward_bench_prefers_the_first_and_knows_three_dimensions(tmp_path):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from pipelines.build import Kind
 from pipelines.identity import digest
 from pipelines.rendering import AXES, GEN_AXIS
+from pipelines.shards import file_sha256
 
 Human = Literal["first", "second", "tie"]
 # The axis of pairs that were compared as a whole: both axes of an edit go into its reward.
@@ -74,6 +76,11 @@ def wanted_axes(measured: Sequence[Item | Pair]) -> dict[str, tuple[str | None, 
     return {row: tuple(axes) for row, axes in found.items()}
 
 
-def group_of(shared: Any) -> str:
-    """A short name for what rows share: a prompt, or a picture as its row has it."""
-    return digest(shared)[:16]
+def group_of(prompt: str) -> str:
+    """A short name for the rows that share a prompt."""
+    return digest(prompt)[:16]
+
+
+def group_of_picture(path: str) -> str:
+    """The same of a picture, by its bytes: one under two names is one. Raises OSError."""
+    return file_sha256(Path(path))[:16]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundry.evals.bench import Item, Rows, group_of
+from foundry.evals.bench import Item, Rows, group_of, group_of_picture
 from foundry.evals.bench_files import BenchRefused, Line, by_id, check_columns, read_lines
 from pipelines.build import Kind
 from pipelines.dataset_settings import EDIT_COLUMNS, GEN_COLUMNS
@@ -53,6 +53,7 @@ def read_firm_bench_edit(
         }
         for row_id, line in files.rows.items()
     }
+    groups = {row_id: group_of_picture(row["source_image"]) for row_id, row in made.items()}
     items: dict[str, Item] = {}
     for row_id, line in files.scored:
         for axis, column in _scored_axes(line):
@@ -61,7 +62,7 @@ def read_firm_bench_edit(
                 row=row_id,
                 axis=axis,
                 part="",
-                group=group_of(made[row_id]["source_image"]),
+                group=groups[row_id],
                 true=line.score(column),
             )
             if items.setdefault(item.id, item) is not item:

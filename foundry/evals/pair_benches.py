@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of
+from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of, group_of_picture
 from foundry.evals.bench_files import BenchRefused, Line, check_columns, read_lines
 from pipelines.rendering import AXES, GEN_AXIS
 
@@ -122,7 +122,7 @@ def _pair(
         second=ids[1],
         axis=axis,
         part=part,
-        group=group_of(shared["source_image"] if edit else shared["prompt"]),
+        group=group_of_picture(shared["source_image"]) if edit else group_of(shared["prompt"]),
         human=human,
     )
 
