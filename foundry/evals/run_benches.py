@@ -13,6 +13,7 @@ from foundry.evals.bench_files import BenchRefused
 from foundry.evals.bench_tables import markdown, panels
 from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.firm_bench import read_firm_bench_edit, read_firm_bench_gen
+from foundry.evals.markdown import INTERVALS
 from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
 from foundry.evals.pairs_report import measure_alone, measure_together
 from foundry.evals.published import published
@@ -256,10 +257,7 @@ def _report(
         "weights": weights,
         **code_version(),
     }
-    head = (
-        f"# {title}\n\nIn brackets: 95% bootstrap intervals, of whole groups that share a picture "
-        f"or a prompt ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
-    )
+    head = f"# {title}\n\n{INTERVALS} ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
     label = "accuracy, ties wrong" if "human" in found["items"][0] else "MAE"
     how = f"{bench} {judge.words()} {words} --out {out}"
     shown = (label, panels(found))

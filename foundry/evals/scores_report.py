@@ -31,8 +31,8 @@ def measure_scores(items: Sequence[Item], answers: Answers) -> Found:
     """Everything the report shows.
 
     `slices`, each with how many items there are of each true score, all constants, and an entry a
-    mode; `items`, for comparing two reports. A measure is [value, lower end, upper end], None where
-    it is undefined.
+    mode; `items`, for comparing two reports. A measure is [value, lower end, upper end], [value]
+    where it has no interval, None where it is undefined.
     """
     by_mode = scores_by_mode(answers)
     return {
