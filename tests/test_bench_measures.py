@@ -14,6 +14,7 @@ from foundry.evals.asking import MODES, Scored, failures, reward, scores_by_mode
 from foundry.evals.asking_pairs import Choices
 from foundry.evals.bench import Item, Pair
 from foundry.evals.bench_tables import markdown
+from foundry.evals.compare import markdown as comparison
 from foundry.evals.comparing import NotComparable, compare
 from foundry.evals.metrics import interval, quadratic_kappa, spearman
 from foundry.evals.pairs_report import (
@@ -382,7 +383,48 @@ def test_one_group_alone_tells_nothing_apart():
     a, b = report([5] * 4), report([4] * 4)
     for one in (*a["items"], *b["items"]):
         one["group"] = "the same"
-    assert differences(a, b)["greedy", "worst_mae"]["verdict"] == "not told apart"
+    found = differences(a, b)["greedy", "worst_mae"]
+    assert (found["difference"], found["verdict"]) == ([-1], "not told apart: no interval")
+
+
+def sliced(a, b):
+    """Differences of the greedy scores by slice and measure."""
+    found = compare(a, b)["differences"]
+    return {(d["slice"], d["measure"]): d for d in found if d["mode"] == "greedy"}
+
+
+def test_the_parts_that_a_report_has_are_compared_too():
+    a, b = report([3] * 20), report([1 + i % 5 if i % 2 else 3 for i in range(20)])
+    for one in (*a["items"], *b["items"]):
+        one["part"] = "hard" if int(one["id"]) % 2 else "easy"
+    found = sliced(a, b)
+    assert [name for name, measure in found if measure == "worst_mae"] == [
+        "gen easy", "gen hard", "gen"
+    ]  # fmt: skip
+    assert found["gen easy", "worst_mae"]["difference"] == [0, 0, 0]
+    assert found["gen hard", "worst_mae"]["verdict"] == "b is better"
+    assert found["gen hard", "worst_mae"]["n"] == 10
+
+
+def test_a_correlation_that_is_undefined_says_why():
+    varied, constant = report([1 + i % 5 for i in range(20)]), report([3] * 20)
+    nobody = report([None] * 20)
+    for a, b, words in (
+        (varied, constant, "b always the same"),
+        (constant, constant, "a and b always the same"),
+        (varied, nobody, "no item has a score of both"),
+    ):
+        found = sliced(a, b)["gen", "spearman"]
+        assert (found["verdict"], found["difference"]) == (f"undefined: {words}", None)
+    found = compare(varied, constant)
+    json.dumps(found, allow_nan=False)
+    row = "| gen | greedy | Spearman | 20 | 1.00 | - | - | undefined: b always the same |"
+    assert row in comparison(found, "a", "b")
+    for one in (*varied["items"], *constant["items"]):
+        one["true"] = 2
+    assert (
+        sliced(varied, constant)["gen", "spearman"]["verdict"] == "undefined: one true score alone"
+    )
 
 
 def test_pairs_are_compared_by_their_preferences():
@@ -399,6 +441,10 @@ def test_pairs_are_compared_by_their_preferences():
     assert found["greedy", "strict"]["difference"] == [1, 1, 1]
     assert found["greedy", "half"]["difference"] == [0.5, 0.5, 0.5]
     assert found["greedy", "macro_strict"]["verdict"] == "b is better"
+    by_slice = sliced(preferred([1.0] * 10), preferred([0.5] * 10))
+    parts = [(name, measure) for name, measure in by_slice if name != "overall"]
+    assert parts == [("overall 0", "strict"), ("overall 1", "strict")]
+    assert (by_slice["overall 0", "strict"]["n"], by_slice["overall 1", "strict"]["n"]) == (5, 4)
 
 
 def change(report_, **fields):
