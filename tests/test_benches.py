@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -105,6 +106,15 @@ def test_firm_bench_edit_asks_for_what_has_a_human_score_once_and_reports_it(
     assert "answers of another judge" in capsys.readouterr().err
 
 
+def test_a_name_that_nothing_answers_to_keeps_nobody_out(stub, tmp_path, capsys):
+    data, out = firm_gen(tmp_path / "data", rows=2), tmp_path / "out"
+    assert firm_bench_gen(judge=judge(stub, "stubb"), data=data, out=out) == 1
+    assert "does not serve 'stubb'" in capsys.readouterr().err
+    assert firm_bench_gen(judge=judge(stub), data=data, out=out) == 0
+    assert firm_bench_gen(judge=judge(stub, "stubb"), data=data, out=out) == 2
+    assert "answers of another judge" in capsys.readouterr().err
+
+
 def test_rows_that_are_the_same_are_asked_about_once_and_each_is_an_item(stub, tmp_path):
     # One edit in two lines, a human score on another axis in each.
     line = edit_line(tmp_path, 1)
@@ -197,7 +207,7 @@ def test_a_picture_that_cannot_be_read_is_told_before_anything_is_asked(stub, tm
 
 
 def test_pairs_from_the_command_line_and_what_it_refuses(stub, tmp_path):
-    data, out = gen_pairs(tmp_path / "data", rows=10), tmp_path / "out"
+    data, out = gen_pairs(tmp_path / "two words", rows=10), tmp_path / "out"
     done = subprocess.run(
         bench_command("pairwise", out, data, stub.url, *GEN_PAIR_WORDS),
         capture_output=True, text=True, timeout=120, cwd=ROOT,
@@ -208,6 +218,15 @@ def test_pairs_from_the_command_line_and_what_it_refuses(stub, tmp_path):
     assert one["always_first"] == pytest.approx(1 / 3)
     assert "both orders agree by construction" in done.stdout
     assert "| always second | 6 |  | 0.67" in done.stdout
+    # What the report says it was made with makes it again, and asks nothing.
+    before = len(asked(stub))
+    command = re.search(r"`python (-m foundry.evals.run pairwise .*?)`", done.stdout)[1]
+    again = subprocess.run(
+        [sys.executable, *shlex.split(command.replace("URL", stub.url))],
+        capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert (again.stdout, len(asked(stub))) == (done.stdout, before)
     done = subprocess.run(
         bench_command("pairwise", out, data, stub.url, "--column", "choice"),
         capture_output=True, text=True, timeout=120, cwd=ROOT,

@@ -66,7 +66,7 @@ def shapebench(
         "# ShapeBench\n\nHow near a judge comes to scores that are known exactly "
         f"([docs/shapeworld.md](../shapeworld.md)). {INTERVALS}."
     )
-    how = f"shapebench {judge.words()} --rows {rows} --out {out}"
+    how = ("shapebench", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-{rows}.md"
     return write_report(report, title, how, found, markdown(found), ("MAE", panels(found)))
 
@@ -97,7 +97,7 @@ def _direct(judge: Judge, rows: int, out: Path) -> int:
         "# ShapeBench, scored directly\n\nThe student's way of asking alone, on rows whose scores "
         f"are known exactly. {INTERVALS}."
     )
-    how = f"shapebench --direct {judge.words()} --rows {rows} --out {out}"
+    how = ("shapebench", "--direct", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-direct-{rows}.md"
     shown = ("MAE", bench_tables.panels(found))
     return write_report(report, title, how, found, bench_tables.markdown(found), shown)
@@ -134,7 +134,7 @@ def quality(*, judge: Judge, rows: Rows = 2000, out: Path = Path("builds/quality
         "judged by a real model, through the gates as they are by default "
         "([docs/gates.md](../gates.md)); at the end, a skewed build balanced."
     )
-    how = f"quality {judge.words()} --rows {rows} --out {out}"
+    how = ("quality", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"quality-{rows}.md"
     tables = quality_tables.markdown(gates) + "\n" + balancing_tables.markdown(balance)
     found = gates | {"balance": balance} | _about(judge, weights, rows)

@@ -61,7 +61,8 @@ def firm_bench_edit(
             data, columns, scores=scores, image_root=image_root, pictures=pictures
         )
 
-    return _score("firm_bench_edit", "FIRM-Bench, edits", read, judge, data, out)
+    words = _words(data, scores=scores, column=column, image_root=image_root)
+    return _score("firm_bench_edit", "FIRM-Bench, edits", read, judge, words, out)
 
 
 def firm_bench_gen(
@@ -99,7 +100,8 @@ def firm_bench_gen(
             data, columns, scores=scores, image_root=image_root, pictures=pictures
         )
 
-    return _score("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, data, out)
+    words = _words(data, scores=scores, column=column, image_root=image_root)
+    return _score("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, words, out)
 
 
 def editreward_bench(
@@ -132,7 +134,8 @@ def editreward_bench(
         columns, pictures = pairs_of("--column", column), out / PICTURES
         return read_editreward_bench(data, columns, image_root=image_root, pictures=pictures)
 
-    return _score("editreward_bench", "EditReward-Bench", read, judge, data, out)
+    words = _words(data, column=column, image_root=image_root)
+    return _score("editreward_bench", "EditReward-Bench", read, judge, words, out)
 
 
 def pairwise(
@@ -176,9 +179,11 @@ def pairwise(
         return read_pairwise(data, columns, choices=meant, image_root=image_root, pictures=pictures)
 
     title = f"Pairs of {data.name}"
+    words = _words(data, column=column, choice=choice, image_root=image_root)
     if together:
-        return _choose(f"{title}, shown together", read, judge, data, out)
-    return _score("pairwise", title, read, judge, data, out)
+        words = ("--together", *words)
+        return _choose(f"{title}, shown together", read, judge, words, out)
+    return _score("pairwise", title, read, judge, words, out)
 
 
 COMMANDS = (firm_bench_edit, firm_bench_gen, editreward_bench, pairwise)
@@ -195,12 +200,27 @@ def pairs_of(option: str, words: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _words(
+    data: Path,
+    *,
+    scores: Path | None = None,
+    column: Words = (),
+    choice: Words = (),
+    image_root: Path | None = None,
+) -> Words:
+    """What a benchmark was given on the command line."""
+    once = {"--data": data, "--scores": scores, "--image-root": image_root}
+    given = [(option, str(value)) for option, value in once.items() if value is not None]
+    given += [("--column", word) for word in column] + [("--choice", word) for word in choice]
+    return tuple(word for option in given for word in option)
+
+
 def _score(
     name: str,
     title: str,
     read: Callable[[], tuple[Rows, Sequence[Item] | Sequence[Pair]]],
     judge: Judge,
-    data: Path,
+    words: Words,
     out: Path,
 ) -> int:
     """Each row scored in a request of its own."""
@@ -213,11 +233,15 @@ def _score(
         found = measure_scores(items, answers) if items else measure_alone(pairs, answers)
         return found | {"failures": failures(answers)}
 
-    return _report(name, title, work, judge, f"--data {data}", out)
+    return _report(name, title, work, judge, words, out)
 
 
 def _choose(
-    title: str, read: Callable[[], tuple[Rows, Sequence[Pair]]], judge: Judge, data: Path, out: Path
+    title: str,
+    read: Callable[[], tuple[Rows, Sequence[Pair]]],
+    judge: Judge,
+    words: Words,
+    out: Path,
 ) -> int:
     """Both pictures of a pair in one request, in both orders."""
 
@@ -234,7 +258,7 @@ def _choose(
         }
         return measure_together(pairs, choices) | {"failures": failures_of(replies)}
 
-    return _report("pairwise-together", title, work, judge, f"--together --data {data}", out)
+    return _report("pairwise-together", title, work, judge, words, out)
 
 
 def _report(
@@ -242,7 +266,7 @@ def _report(
     title: str,
     work: Callable[[Servers, dict[str, Any]], Found],
     judge: Judge,
-    words: str,
+    words: Words,
     out: Path,
 ) -> int:
     done = measured(work, out, judge)
@@ -259,6 +283,6 @@ def _report(
     }
     head = f"# {title}\n\n{INTERVALS} ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
     label = "accuracy, ties wrong" if "human" in found["items"][0] else "MAE"
-    how = f"{bench} {judge.words()} {words} --out {out}"
+    how = (bench, *judge.words(), *words, "--out", out)
     shown = (label, panels(found))
     return write_report(out / f"{name}.md", head, how, found, markdown(found), shown)
