@@ -4,6 +4,8 @@ import io
 import json
 from hashlib import sha256
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dataset_cases import make_row, picture, write_build
 from hypothesis import given
@@ -16,7 +18,9 @@ from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
 from pipelines.pictures import prepare_picture
 from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, parse_settings
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.replies import SCORES, Choice
+from prompts import load_prompt
 from trainers.card import model_card
 from trainers.measures import measures, read_score
 from trainers.pairs import open_pairs
@@ -171,7 +175,8 @@ def test_pairs_are_what_trl_wants_with_their_pictures(tmp_path):
     folder = pair_build(tmp_path / "pairs", "edit", 8)
     pairs = open_pairs([str(folder)])
     assert pairs.facts[0]["rows"] == {"train": 12, "validation": 4}
-    assert pairs.facts[0]["prompts"] == ["judge_edit.v1"]
+    assert pairs.facts[0]["prompts"] == [["judge_edit.v1", "a" * 64]]
+    assert pairs.facts[0]["system"] == [[SYSTEM_PROMPT, load_prompt(SYSTEM_PROMPT).sha256]]
     for row, example in zip(
         pairs.splits["train"].with_format(None), pairs.splits["train"], strict=True
     ):
@@ -182,6 +187,25 @@ def test_pairs_are_what_trl_wants_with_their_pictures(tmp_path):
         assert [image.mode for image in example["images"]] == ["RGB", "RGB"]
         asked = pairs.ask(row, False)
         assert (asked["prompt"], asked["images"]) == (example["prompt"], example["images"])
+
+
+def test_the_card_of_pairs_lists_the_prompts_that_their_replies_were_given_to(tmp_path):
+    facts = open_pairs([str(pair_build(tmp_path / "a", "gen", 4))]).facts
+    path = next((tmp_path / "a" / "preferences").glob("train-*"))
+    card = model_card(recipe(tmp_path), facts, [])
+    assert f"| `judge_gen.v1` | `{'a' * 64}` |" in card
+    assert load_prompt("judge_gen.v1").sha256 not in card
+    bare = pq.read_table(path).drop_columns(
+        [f"{side}_prompt_{what}" for side in ("chosen", "rejected") for what in ("id", "sha256")]
+    )
+    rows = bare.to_pylist()
+    for row in rows:
+        row["prompt"][0]["content"] = "Be kind."
+    (tmp_path / "b").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b" / path.name)
+    card = model_card(recipe(tmp_path), open_pairs([str(tmp_path / "b")]).facts, [])
+    assert f"| `another system text` | `{sha256(b'Be kind.').hexdigest()}` |" in card
+    assert "do not say which prompts they answer." in card
 
 
 def test_preferences_that_are_not_whole_are_refused(tmp_path):
@@ -315,7 +339,8 @@ def test_the_log_is_cut_to_the_step_that_a_run_goes_on_from(tmp_path):
 def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     fact = {"path": "builds/a|b", "kind": "gen", "sha256": "c" * 64, "left_out": {"<|im_end|>": 2}}
     fact |= {
-        "prompts": ["judge_gen.v1"],
+        "prompts": [["judge_gen.v1", "e" * 64]],
+        "system": [["system.v1", "f" * 64]],
         "rows": {"train": 1234},
         "build_git_commit": "abc123",
         "manifest_sha256": "d" * 64,
@@ -333,6 +358,6 @@ def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     assert "| score | 1 | 1.000 | 0 | 0.000 |" in card
     assert "| step | training loss | validation loss | score MAE |" in card
     assert "| 7 | 0.500 | 0.250 | 1.000 |" in card
-    assert "`judge_gen.v1`" in card
+    assert f"| `judge_gen.v1` | `{'e' * 64}` |" in card
     assert "`judge_edit.v1`" not in card
     assert "learning_rate: 1.0e-05" in card

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from pipelines.build import Row
 from pipelines.dataset_reading import DatasetUnreadable, by_split, check_counts, read_groups
 from pipelines.export.formats import reserved_word
 from pipelines.pictures import PictureRejected, prepare_picture
-from pipelines.rendering import student_prompt_id
+from pipelines.rendering import SYSTEM_PROMPT
+from prompts import load_prompt
 from trainers.rows import NO_LIMITS, SPLITS, TrainingRows, as_splits, build_facts, mapped_file
 
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -36,6 +38,8 @@ _SCHEMA = pa.schema(
 )
 # Columns of the files; `label_score` is the score that the row has in its dataset.
 _READ = [*_SIDES, "row_id", "axis", "label_score"]
+# Which prompt a reply was given to; pairs that were not made here need not tell.
+_PROMPTS = [(f"{side}_prompt_id", f"{side}_prompt_sha256") for side in _SIDES[1:]]
 
 
 def open_pairs(folders: Sequence[str]) -> TrainingRows:
@@ -49,13 +53,15 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
     facts = []
     for folder in folders:
         splits = _files_of(Path(folder))
-        digest, left_out, prompts = sha256(), Counter[str](), set[str]()
+        digest, left_out = sha256(), Counter[str]()
+        prompts, system = set[tuple[str, str]](), set[str]()
         counts = {split: 0 for split in SPLITS if split in splits}
         for split in counts:
-            for path, group, rows in read_groups(splits[split], _READ):
+            for path, group, rows in read_groups(splits[split], [*_READ, *chain(*_PROMPTS)]):
                 file = numbers.setdefault(path, len(numbers))
                 good = []
                 for place, row in enumerate(rows):
+                    asked_with = {(row.pop(name, None), row.pop(of, None)) for name, of in _PROMPTS}
                     digest.update(json.dumps([split, row]).encode())
                     row |= {"file": file, "group": group, "place": place}
                     row |= {"score": row.pop("label_score"), "score_only": False}
@@ -64,17 +70,28 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
                         left_out[word] += 1
                     else:
                         good.append(row)
-                        prompts.add(student_prompt_id(edit=row["axis"] is not None))
+                        prompts |= {(name, of) for name, of in asked_with if name and of}
+                        system |= {t["content"] for t in row["prompt"] if t["role"] == "system"}
                 counts[split] += len(good)
                 tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
         about = {"path": folder, "kind": "preferences", "sha256": digest.hexdigest()}
-        about |= {"rows": counts, "left_out": dict(left_out), "prompts": sorted(prompts)}
+        about |= {"rows": counts, "left_out": dict(left_out)}
+        about["prompts"] = [list(prompt) for prompt in sorted(prompts)]
+        about["system"] = [_system(text) for text in sorted(system)]
         facts.append(about | build_facts(Path(folder)))
     files = list(numbers)
     found = as_splits(tables, partial(_as_examples, files))
     if "train" not in found:
         raise DatasetUnreadable(f"{', '.join(folders)}: no pairs of split 'train' to learn from")
     return TrainingRows(splits=found, facts=facts, ask=partial(_ask, files))
+
+
+def _system(text: str) -> list[str]:
+    """A system text's id and digest; one that is not today's is told by a digest of its own."""
+    today = load_prompt(SYSTEM_PROMPT)
+    if text == today.text:
+        return [SYSTEM_PROMPT, today.sha256]
+    return ["another system text", sha256(text.encode()).hexdigest()]
 
 
 def _files_of(folder: Path) -> dict[str, list[Path]]:

@@ -23,7 +23,9 @@ from pipelines.dataset_reading import Dataset, DatasetUnreadable, open_dataset, 
 from pipelines.export.conversations import converse, is_score_only
 from pipelines.export.formats import reserved_in
 from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.seen_pictures import seen_bytes
+from prompts import load_prompt
 
 SPLITS = ("train", "validation")
 _TEXT = pa.string()
@@ -57,9 +59,9 @@ class TrainingRows:
     """The rows of each split, as TRL wants them when they are asked for.
 
     `facts` says of each dataset what it is and how many of its rows are used; its `sha256` is of
-    the rows' ids, texts and scores. `ask` gives the conversation for a row without its pictures,
-    which has `row_id`, `axis`, `score` and `score_only`; the second argument is whether to ask for
-    the score alone.
+    the rows' ids, texts and scores; its `prompts` and its `system` texts are [name, sha256]. `ask`
+    gives the conversation for a row without its pictures, which has `row_id`, `axis`, `score` and
+    `score_only`; the second argument is whether to ask for the score alone.
     """
 
     splits: dict[str, datasets.Dataset]
@@ -97,7 +99,9 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
                 counts[split] += len(good)
                 tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
         about = {"path": folder, "kind": dataset.kind, "sha256": digest.hexdigest()}
-        about |= {"rows": counts, "left_out": dict(left_out), "prompts": sorted(prompts)}
+        about |= {"rows": counts, "left_out": dict(left_out)}
+        about["prompts"] = [[name, load_prompt(name).sha256] for name in sorted(prompts)]
+        about["system"] = [[SYSTEM_PROMPT, load_prompt(SYSTEM_PROMPT).sha256]]
         facts.append(about | build_facts(dataset.folder))
     splits = as_splits(tables, partial(_as_examples, opened))
     if "train" not in splits:
