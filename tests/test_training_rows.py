@@ -168,7 +168,61 @@ def test_a_dataset_without_rows_to_train_on_is_refused(tmp_path):
         open_rows([str(build)], score_only_share=0, seed=0)
 
 
+def split_build(folder, kind, split, numbers, **change):
+    """A build whose rows are all of one split; a number decides a row's pictures and texts."""
+    rows = [make_row(kind, i, split=split, **change) for i in numbers]
+    return str(write_build(folder, kind, rows))
+
+
+@pytest.mark.parametrize("kind", ["edit", "gen"])
+def test_a_training_row_that_another_dataset_validates_on_is_left_out_and_counted(tmp_path, kind):
+    one = split_build(tmp_path / "a", kind, "train", range(4))
+    other = split_build(tmp_path / "b", kind, "validation", (2,))
+    rows = open_rows([one, other], score_only_share=0, seed=0)
+    kept = {row["row_id"] for row in rows.splits["train"].with_format(None)}
+    # Rows 2n and 2n + 1 of generated pictures have one prompt.
+    assert kept == {f"{i:020x}" for i in ((0, 1, 3) if kind == "edit" else (0, 1))}
+    assert [fact["in_validation"] for fact in rows.facts] == [4 - len(kept), 0]
+    assert [fact["rows"] for fact in rows.facts] == [{"train": len(kept)}, {"validation": 1}]
+    assert len(rows.splits["validation"]) == 1
+    card = model_card(recipe(tmp_path), rows.facts, [])
+    assert f"{4 - len(kept)} training rows of {one}" in card.replace("\\", "")
+    alone = open_rows([one], score_only_share=0, seed=0)
+    assert (len(alone.splits["train"]), alone.facts[0]["in_validation"]) == (4, 0)
+
+
+def test_nothing_left_to_learn_from_says_why(tmp_path):
+    folders = [
+        split_build(tmp_path / split, "gen", split, (1,)) for split in ("train", "validation")
+    ]
+    with pytest.raises(DatasetUnreadable, match="to learn from: all 1 share a prompt or source"):
+        open_rows(folders, score_only_share=0, seed=0)
+
+
 # Pairs.
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("kind", ["edit", "gen"])
+def test_training_pairs_of_what_another_set_validates_on_are_left_out(tmp_path, kind, named):
+    folder = pair_build(tmp_path / "a", kind, 8)
+    place, other = folder / "preferences", tmp_path / "b"
+    other.mkdir()
+    train = pq.read_table(place / "train-00000-of-00001.parquet")
+    rows = train.to_pylist()
+    if named:
+        for row in rows:
+            for cell in row["images"]:
+                cell["path"] = f"{sha256(cell['bytes']).hexdigest()}.jpg"
+        pq.write_table(pa.Table.from_pylist(rows), place / "train-00000-of-00001.parquet")
+    shared = [row for row in rows if row["images"][0] == rows[0]["images"][0]]
+    if kind == "gen":
+        shared = [row for row in rows if row["prompt"] == rows[0]["prompt"]]
+    pq.write_table(pa.Table.from_pylist(rows[:1]), other / "validation-00000-of-00001.parquet")
+    pairs = open_pairs([str(folder), str(other)])
+    assert 0 < len(shared) < len(rows)
+    assert [fact["in_validation"] for fact in pairs.facts] == [len(shared), 0]
+    assert len(pairs.splits["train"]) == len(rows) - len(shared)
 
 
 def test_pairs_are_what_trl_wants_with_their_pictures(tmp_path):
@@ -341,6 +395,7 @@ def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     fact |= {
         "prompts": [["judge_gen.v1", "e" * 64]],
         "system": [["system.v1", "f" * 64]],
+        "in_validation": 3,
         "rows": {"train": 1234},
         "build_git_commit": "abc123",
         "manifest_sha256": "d" * 64,
@@ -355,6 +410,7 @@ def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     card = model_card(recipe(tmp_path), [fact], log)
     assert "| builds/a\\|b | gen | 1,234 | 0 | `cccccccccccccccc` | `abc123` |" in card
     assert "2 rows of builds/a\\|b contain" in card
+    assert "3 training rows of builds/a\\|b share their prompt or source picture" in card
     assert "| score | 1 | 1.000 | 0 | 0.000 |" in card
     assert "| step | training loss | validation loss | score MAE |" in card
     assert "| 7 | 0.500 | 0.250 | 1.000 |" in card

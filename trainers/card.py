@@ -64,6 +64,11 @@ def _data(facts: list[dict[str, Any]]) -> str:
     for fact in facts:
         for word, n in fact["left_out"].items():
             told += f"\n\n{n} rows of {text(fact['path'])} contain {code(word)} and were left out."
+        if n := fact["in_validation"]:
+            told += (
+                f"\n\n{n} training rows of {text(fact['path'])} share their prompt or source "
+                "picture with a validation row and were left out."
+            )
     return told
 
 
