@@ -2,12 +2,15 @@
 
 import io
 import json
+import shutil
 from hashlib import sha256
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dataset_cases import make_row, picture, write_build
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,11 +24,12 @@ from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, par
 from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.replies import SCORES, Choice
 from prompts import load_prompt
+from trainers.base_model import weights_digest
 from trainers.card import model_card
 from trainers.measures import measures, read_score
 from trainers.pairs import open_pairs
 from trainers.rows import open_rows
-from trainers.run_folder import begin, last_checkpoint
+from trainers.run_folder import began_with, begin, last_checkpoint
 from trainers.run_log import cut_log, in_words, read_log, write_line
 from trainers.settings import DpoRecipe, SftRecipe
 
@@ -378,6 +382,46 @@ def test_a_run_does_not_go_on_with_another_recipe_or_other_rows(tmp_path):
         begin(output, recipe(tmp_path, seed=1), [{"sha256": "a"}])
     free = {"log_every_steps": 1, "save_every_steps": 7, "workers": 0, "keep_checkpoints": 9}
     assert begin(output, recipe(tmp_path, seed=1, **free), [{"sha256": "b"}])
+
+
+def test_a_run_does_not_go_on_from_other_weights_under_the_same_name(tmp_path):
+    model, output = tmp_path / "base", tmp_path / "out"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    weights = bytearray(Random(0).randbytes(6_000_000))
+    (model / "model.safetensors").write_bytes(weights)
+    from_it = recipe(tmp_path).model_copy(update={"model": str(model)})
+    facts = [{"sha256": "a"}]
+    begin(output, from_it, facts)
+    wanted = checkpoint(output, 10)
+    assert begin(output, from_it, facts) == wanted
+    # As a training changes it: of the same shape, other values all over.
+    changed = bytes((byte + (i % 977 == 0)) % 256 for i, byte in enumerate(weights))
+    (model / "model.safetensors").write_bytes(changed)
+    for check in (lambda: begin(output, from_it, facts), lambda: began_with(output)):
+        with pytest.raises(RecipeRefused, match=f"began with other weights than model {model} has"):
+            check()
+    (model / "model.safetensors").write_bytes(weights)
+    (model / "config.json").write_text('{"more": 1}')
+    with pytest.raises(RecipeRefused, match="began with other weights"):
+        begin(output, from_it, facts)
+    # A base that is gone, or a run that began before this was noted, is not held against a run.
+    shutil.rmtree(model)
+    assert began_with(output).model == str(model)
+    assert begin(output, from_it, facts) == wanted
+
+
+def test_a_model_on_the_hub_is_known_by_the_commit_of_its_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert weights_digest("org/name", None) is None
+    folder = tmp_path / "models--org--name"
+    for commit in ("abc", "def"):
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        (folder / "snapshots" / commit / "preprocessor_config.json").write_text("{}")
+        (folder / "refs").mkdir(exist_ok=True)
+        (folder / "refs" / "main").write_text(commit)
+        assert weights_digest("org/name", None) == commit
+    assert weights_digest("org/name", "abc") == "abc"
 
 
 def test_the_log_is_cut_to_the_step_that_a_run_goes_on_from(tmp_path):
