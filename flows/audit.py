@@ -102,8 +102,6 @@ def _measure(axis: str | None, found: Compared) -> dict[str, Any]:
         value, ends = math.nan, (math.nan, math.nan)
         if rows:
             value = metric(person, model, weights)
-        # One group drawn again and again never varies: that is not certainty.
-        if len(set(groups)) > 1:
             ends = interval(
                 lambda i, metric=metric: metric(person[i], model[i], weights[i]),
                 groups,

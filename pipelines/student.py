@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from pipelines.answers import Row, get_answer
@@ -56,19 +56,6 @@ def all_axes(row: Row) -> tuple[str | None, ...]:
     return AXES if "instruction" in row else (None,)
 
 
-async def run_student_group(
-    group: list[Row], *, run: ShardRun, axes_of: AxesOf = all_axes
-) -> list[StudentAnswer]:
-    """Every row of a group, on the axes that `axes_of` says. Raises EndpointDown."""
-    return await gather_or_cancel(
-        [_score(row, axis, run=run) for row in group for axis in axes_of(row)]
-    )
-
-
-async def _score(row: Row, axis: str | None, *, run: ShardRun) -> StudentAnswer:
-    return StudentAnswer(row=row, axis=axis, score=await ask_student(row, axis, run=run))
-
-
 async def ask_student(
     row: Row,
     axis: str | None,
@@ -96,3 +83,18 @@ async def ask_student(
     contents = (*(picture["seen_sha256"] for picture in pictures), text)
     order = 2 * row["order"] + (axis == AXES[1])
     return await run.answer(stage, question, contents=contents, about=about, order=order, get=get)
+
+
+async def run_student_group(
+    group: list[Row],
+    *,
+    run: ShardRun,
+    axes_of: AxesOf = all_axes,
+    ask: Callable[..., Awaitable[Row]] = ask_student,
+) -> list[StudentAnswer]:
+    """Every row of a group, on the axes that `axes_of` says, as `ask` does. Raises EndpointDown."""
+
+    async def score(row: Row, axis: str | None) -> StudentAnswer:
+        return StudentAnswer(row=row, axis=axis, score=await ask(row, axis, run=run))
+
+    return await gather_or_cancel([score(row, axis) for row in group for axis in axes_of(row)])

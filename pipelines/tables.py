@@ -129,6 +129,13 @@ def read_answers(build: Path, table: str, bucket: int) -> dict[str, Row]:
     return found
 
 
+def has_answers(build: Path) -> bool:
+    """Whether anything was answered for a build, be it in a journal still."""
+    if any(shard_paths(build / table) for table in _TABLES):
+        return True
+    return any(path.stat().st_size for path in build.glob("journal/*/*.jsonl"))
+
+
 def write_answers(build: Path, table: str, bucket: int, rows: Sequence[Row]) -> Path:
     """Add one shard with these rows to a bucket of a table. Returns its path."""
     folder = build / table

@@ -14,6 +14,7 @@ from foundry.evals.asking import MODES, Scored, failures, reward, scores_by_mode
 from foundry.evals.asking_pairs import Choices
 from foundry.evals.bench import Item, Pair
 from foundry.evals.bench_tables import markdown
+from foundry.evals.compare import markdown as comparison
 from foundry.evals.comparing import NotComparable, compare
 from foundry.evals.metrics import interval, quadratic_kappa, spearman
 from foundry.evals.pairs_report import (
@@ -40,13 +41,18 @@ NUMBERS = count()
 
 
 def answer(score, votes=None, *, expected=None, reason="reply:not_json", prompt="A cat."):
-    """Both answers about a row, as the tables hold them; score None: a failure."""
+    """Both answers about a row, as the tables hold them; score None: a failure.
+
+    `votes` left out are the score eight times, or eight failures; None among them: one.
+    """
     about = {"prompt": prompt, "image_sha256": prompt, "answer_id": next(NUMBERS)}
     failed = {**about, "status": "rejected", "reason": reason, "faults": [reason] * 3}
     ok = {**about, "status": "ok", "reason": None, "faults": []}
     greedy = failed if score is None else {**ok, "score": score, "score_expected": expected}
-    votes = [score] * 8 if votes is None and score is not None else votes
-    return Scored(greedy=greedy, sampled=failed if votes is None else {**ok, "vote_scores": votes})
+    votes = [score] * 8 if votes is None else votes
+    rollouts = [{"score": vote, "reason": None if vote else reason} for vote in votes]
+    sampled = ok if any(votes) else failed
+    return Scored(greedy=greedy, sampled={**sampled, "rollouts": rollouts})
 
 
 def item(number, true, *, axis="gen", part="", group=None):
@@ -120,6 +126,31 @@ def test_each_mode_is_worked_out_from_one_greedy_reply_and_eight_votes():
     by_mode = scores_by_mode(answers)
     found = {mode: given[("r0", "gen")] for mode, given in by_mode.items()}
     assert found == {"greedy": 4, "expected": 3.75, "avg@1": 5, "avg@4": 2, "avg@8": 2.5}
+
+
+def test_nothing_takes_the_place_of_a_vote_that_cannot_be_used():
+    votes = {
+        "r0": [None, 5, 1, None, 3, 3, 3, 5],
+        "r1": [4] + [None] * 7,
+        "r2": [None] * 4 + [2] * 4,
+    }
+    answers = {(row, "gen"): answer(4, some) for row, some in votes.items()}
+    by_mode = scores_by_mode(answers)
+    found = {row: [by_mode[f"avg@{k}"][row, "gen"] for k in (1, 4, 8)] for row in votes}
+    assert found == {"r0": [None, 3, 20 / 6], "r1": [4, 4, 4], "r2": [None, None, 2]}
+    _, modes = one_slice([item(i, 3) for i in range(3)], answers)
+    assert [modes[f"avg@{k}"]["failures"] for k in (1, 4, 8)] == [2, 1, 0]
+    counted_ = failures(answers)["votes"]
+    assert (counted_["answers"], counted_["without_score"]) == (24, 2 + 7 + 4)
+    assert counted_["reasons"] == {"reply:not_json": 13}
+
+
+def test_votes_of_a_request_that_was_refused_are_failures_each():
+    one = answer(None, reason="request:too_long")
+    sampled = {name: value for name, value in one.sampled.items() if name != "rollouts"}
+    answers = {("r0", "gen"): Scored(greedy=one.greedy, sampled=sampled)}
+    assert scores_by_mode(answers)["avg@8"] == {("r0", "gen"): None}
+    assert failures(answers)["votes"]["reasons"] == {"request:too_long": 8}
 
 
 def test_scores_worked_by_hand_a_failure_is_apart_and_the_furthest():
@@ -352,7 +383,48 @@ def test_one_group_alone_tells_nothing_apart():
     a, b = report([5] * 4), report([4] * 4)
     for one in (*a["items"], *b["items"]):
         one["group"] = "the same"
-    assert differences(a, b)["greedy", "worst_mae"]["verdict"] == "not told apart"
+    found = differences(a, b)["greedy", "worst_mae"]
+    assert (found["difference"], found["verdict"]) == ([-1], "not told apart: no interval")
+
+
+def sliced(a, b):
+    """Differences of the greedy scores by slice and measure."""
+    found = compare(a, b)["differences"]
+    return {(d["slice"], d["measure"]): d for d in found if d["mode"] == "greedy"}
+
+
+def test_the_parts_that_a_report_has_are_compared_too():
+    a, b = report([3] * 20), report([1 + i % 5 if i % 2 else 3 for i in range(20)])
+    for one in (*a["items"], *b["items"]):
+        one["part"] = "hard" if int(one["id"]) % 2 else "easy"
+    found = sliced(a, b)
+    assert [name for name, measure in found if measure == "worst_mae"] == [
+        "gen easy", "gen hard", "gen"
+    ]  # fmt: skip
+    assert found["gen easy", "worst_mae"]["difference"] == [0, 0, 0]
+    assert found["gen hard", "worst_mae"]["verdict"] == "b is better"
+    assert found["gen hard", "worst_mae"]["n"] == 10
+
+
+def test_a_correlation_that_is_undefined_says_why():
+    varied, constant = report([1 + i % 5 for i in range(20)]), report([3] * 20)
+    nobody = report([None] * 20)
+    for a, b, words in (
+        (varied, constant, "b always the same"),
+        (constant, constant, "a and b always the same"),
+        (varied, nobody, "no item has a score of both"),
+    ):
+        found = sliced(a, b)["gen", "spearman"]
+        assert (found["verdict"], found["difference"]) == (f"undefined: {words}", None)
+    found = compare(varied, constant)
+    json.dumps(found, allow_nan=False)
+    row = "| gen | greedy | Spearman | 20 | 1.00 | - | - | undefined: b always the same |"
+    assert row in comparison(found, "a", "b")
+    for one in (*varied["items"], *constant["items"]):
+        one["true"] = 2
+    assert (
+        sliced(varied, constant)["gen", "spearman"]["verdict"] == "undefined: one true score alone"
+    )
 
 
 def test_pairs_are_compared_by_their_preferences():
@@ -369,6 +441,10 @@ def test_pairs_are_compared_by_their_preferences():
     assert found["greedy", "strict"]["difference"] == [1, 1, 1]
     assert found["greedy", "half"]["difference"] == [0.5, 0.5, 0.5]
     assert found["greedy", "macro_strict"]["verdict"] == "b is better"
+    by_slice = sliced(preferred([1.0] * 10), preferred([0.5] * 10))
+    parts = [(name, measure) for name, measure in by_slice if name != "overall"]
+    assert parts == [("overall 0", "strict"), ("overall 1", "strict")]
+    assert (by_slice["overall 0", "strict"]["n"], by_slice["overall 1", "strict"]["n"]) == (5, 4)
 
 
 def change(report_, **fields):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -63,6 +64,11 @@ def found(out, bench):
     return json.loads((out / f"{bench}.json").read_text())
 
 
+def table_of(folder):
+    (shard,) = folder.glob("*.parquet")
+    return pq.read_table(shard).to_pylist()
+
+
 def rest_of(folder):
     return sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".md", ".png"))
 
@@ -100,6 +106,15 @@ def test_firm_bench_edit_asks_for_what_has_a_human_score_once_and_reports_it(
     assert "answers of another judge" in capsys.readouterr().err
 
 
+def test_a_name_that_nothing_answers_to_keeps_nobody_out(stub, tmp_path, capsys):
+    data, out = firm_gen(tmp_path / "data", rows=2), tmp_path / "out"
+    assert firm_bench_gen(judge=judge(stub, "stubb"), data=data, out=out) == 1
+    assert "does not serve 'stubb'" in capsys.readouterr().err
+    assert firm_bench_gen(judge=judge(stub), data=data, out=out) == 0
+    assert firm_bench_gen(judge=judge(stub, "stubb"), data=data, out=out) == 2
+    assert "answers of another judge" in capsys.readouterr().err
+
+
 def test_rows_that_are_the_same_are_asked_about_once_and_each_is_an_item(stub, tmp_path):
     # One edit in two lines, a human score on another axis in each.
     line = edit_line(tmp_path, 1)
@@ -112,7 +127,10 @@ def test_rows_that_are_the_same_are_asked_about_once_and_each_is_an_item(stub, t
     report = found(tmp_path / "out", "firm_bench_edit")
     assert [one["n"] for one in report["slices"]] == [1, 1, 2]
     # Two lines share what was asked about each axis.
-    assert [one["answers"] for one in report["failures"].values()] == [2, 2]
+    assert {name: one["answers"] for name, one in report["failures"].items()} == {
+        "greedy": 2,
+        "votes": 2 * 8,
+    }
     assert all(one["given"]["greedy"] for one in report["items"])
 
 
@@ -120,24 +138,51 @@ def test_the_votes_that_are_kept_are_those_that_are_averaged(stub, tmp_path):
     out = tmp_path / "out"
     file = firm_gen(tmp_path / "data", rows=4)
     assert firm_bench_gen(judge=judge(stub), data=file, out=out) == 0
-    (greedy, sampled) = (
-        {row["image_sha256"]: row for row in pq.read_table(path).to_pylist()}
-        for path in sorted((out / "gen" / "judge_gen_scores").glob("*.parquet"))
+    greedy, sampled = (
+        {row["image_sha256"]: row for row in table_of(out / "gen" / table)}
+        for table in ("judge_gen_scores", "gen_rollouts")
     )
     report = found(out, "firm_bench_gen")
     for sha256, row in greedy.items():
-        votes = sampled[sha256]["vote_scores"]
+        votes = [one["score"] for one in sampled[sha256]["rollouts"]]
         assert len(votes) == 8
         given = {"greedy": row["score"], "expected": row["score_expected"]}
         given |= {f"avg@{k}": sum(votes[:k]) / k for k in (1, 4, 8)}
         assert any(one["given"] == pytest.approx(given) for one in report["items"])
 
 
+def test_a_vote_that_cannot_be_used_is_not_asked_for_again(tmp_path):
+    data, out = firm_gen(tmp_path / "data", rows=3), tmp_path / "out"
+    with stub_process(invalid_json_share=1.0, fault_attempts=1, fault_choices=2) as stub:
+        assert firm_bench_gen(judge=judge(stub), data=data, out=out) == 0
+        # The greedy reply is, once, at the second attempt.
+        assert sorted(request["n"] for request in asked(stub)) == [1] * 6 + [8] * 3
+    report = found(out, "firm_bench_gen")
+    answers = table_of(out / "gen" / "gen_rollouts")
+    votes = [[one["score"] for one in row["rollouts"]] for row in answers]
+    assert all(row[:2] == [None, None] and None not in row[2:] for row in votes)
+    given = [one["given"] for one in report["items"]]
+    for mode, some in (("avg@4", slice(2, 4)), ("avg@8", slice(2, 8))):
+        wanted = sorted(sum(row[some]) / len(row[some]) for row in votes)
+        assert sorted(one[mode] for one in given) == pytest.approx(wanted)
+    assert {one["avg@1"] for one in given} == {None}
+    assert report["failures"]["votes"] == {
+        "answers": 24,
+        "without_score": 6,
+        "reasons": {"reply:not_json": 6},
+        "first_reply_unusable": 6,
+    }
+
+
 def test_replies_that_cannot_be_used_are_counted_and_never_scored(tmp_path):
     data, out = editreward(tmp_path / "data", rows=6), tmp_path / "out"
     with stub_process(invalid_json_share=0.4, gives_logprobs=False) as stub:
         assert editreward_bench(judge=judge(stub), data=data, out=out) == 0
+        # One request for votes each, whatever came of it.
+        assert [request["n"] for request in asked(stub)].count(8) == 16
     report = found(out, "editreward_bench")
+    votes = report["failures"]["votes"]
+    assert 0 < votes["without_score"] < votes["answers"] == 16 * 8
     failures = report["failures"]["greedy"]
     assert 0 < failures["without_score"] < failures["answers"] == 16
     assert failures["reasons"] == {"reply:not_json": failures["without_score"]}
@@ -162,7 +207,7 @@ def test_a_picture_that_cannot_be_read_is_told_before_anything_is_asked(stub, tm
 
 
 def test_pairs_from_the_command_line_and_what_it_refuses(stub, tmp_path):
-    data, out = gen_pairs(tmp_path / "data", rows=10), tmp_path / "out"
+    data, out = gen_pairs(tmp_path / "two words", rows=10), tmp_path / "out"
     done = subprocess.run(
         bench_command("pairwise", out, data, stub.url, *GEN_PAIR_WORDS),
         capture_output=True, text=True, timeout=120, cwd=ROOT,
@@ -173,6 +218,15 @@ def test_pairs_from_the_command_line_and_what_it_refuses(stub, tmp_path):
     assert one["always_first"] == pytest.approx(1 / 3)
     assert "both orders agree by construction" in done.stdout
     assert "| always second | 6 |  | 0.67" in done.stdout
+    # What the report says it was made with makes it again, and asks nothing.
+    before = len(asked(stub))
+    command = re.search(r"`python (-m foundry.evals.run pairwise .*?)`", done.stdout)[1]
+    again = subprocess.run(
+        [sys.executable, *shlex.split(command.replace("URL", stub.url))],
+        capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert (again.stdout, len(asked(stub))) == (done.stdout, before)
     done = subprocess.run(
         bench_command("pairwise", out, data, stub.url, "--column", "choice"),
         capture_output=True, text=True, timeout=120, cwd=ROOT,
@@ -199,7 +253,7 @@ def test_a_judge_of_pairs_sees_both_pictures_in_both_orders(stub, tmp_path, caps
     (one,) = report["slices"]
     assert [mode["mode"] for mode in one["modes"]] == ["as given", "swapped", "both orders"]
     assert 0 <= one["orders"]["consistent"][0] <= 1
-    table = pq.read_table(next((out / "gen" / "judge_pair_choices").glob("*.parquet"))).to_pylist()
+    table = table_of(out / "gen" / "judge_pair_choices")
     shown = {(row["first_image_sha256"], row["second_image_sha256"]) for row in table}
     assert shown == {pair[::-1] for pair in shown}
     assert len(shown) == 20

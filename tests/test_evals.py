@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foundry.evals.markdown import table_cell
 from foundry.evals.matching import match, same_check, same_difference, word_f1
 from foundry.evals.metrics import (
     best_constant,
@@ -16,7 +17,9 @@ from foundry.evals.metrics import (
     mae,
     quadratic_kappa,
     spearman,
+    with_interval,
 )
+from foundry.evals.plot import draw_measures
 from foundry.evals.shapebench import Answers, Cost, Judged, Listed, Prediction
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown
@@ -71,10 +74,19 @@ def test_macro_f1_counts_labels_that_occur():
 
 def test_an_interval_draws_whole_groups():
     values = np.array([0.0, 0.0, 1.0, 1.0])
-    same = interval(lambda rows: float(values[rows].mean()), ["a"] * 4)
-    assert same == (0.5, 0.5)
     low, high = interval(lambda rows: float(values[rows].mean()), ["a", "a", "b", "b"])
     assert (low, high) == (0.0, 1.0)
+
+
+def test_one_group_alone_has_no_interval_and_is_shown_without_one():
+    values = np.array([0.0, 0.0, 1.0, 1.0])
+    alone = with_interval(lambda rows: float(values[rows].mean()), ["a"] * 4)
+    assert alone == [0.5]
+    assert table_cell(alone) == "0.50 (-)"
+    several = with_interval(lambda rows: float(values[rows].mean()), ["a", "a", "b", "b"])
+    assert table_cell(several) == "0.50 (0.00-1.00)"
+    assert with_interval(lambda rows: math.nan, ["a", "b"]) is None
+    assert draw_measures([("gen", [("greedy", alone), ("avg@8", several)])], "MAE")
 
 
 def difference(category="colour", subject="red circle", before="red", after="blue"):

@@ -118,6 +118,9 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path):
     neither = command(tmp_path, "--model", "stub")
     assert (neither.returncode, "--endpoint URL" in neither.stderr) == (2, True)
     (tmp_path / "judge.json").write_text('{"model": "other", "weights": {}}\n')
+    journal = tmp_path / "gen" / "journal" / "gen_scores" / "00000.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text('{"answer_id": "a"}\n')
     other = command(tmp_path, "--model", "stub", "--endpoint", "http://127.0.0.1:9/v1")
     assert other.returncode == 2
     assert "answers of another judge" in other.stderr

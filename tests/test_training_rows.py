@@ -2,10 +2,15 @@
 
 import io
 import json
+import shutil
 from hashlib import sha256
+from random import Random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dataset_cases import make_row, picture, write_build
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,12 +21,15 @@ from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
 from pipelines.pictures import prepare_picture
 from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, parse_settings
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.replies import SCORES, Choice
+from prompts import load_prompt
+from trainers.base_model import weights_digest
 from trainers.card import model_card
 from trainers.measures import measures, read_score
 from trainers.pairs import open_pairs
 from trainers.rows import open_rows
-from trainers.run_folder import begin, last_checkpoint
+from trainers.run_folder import began_with, begin, last_checkpoint
 from trainers.run_log import cut_log, in_words, read_log, write_line
 from trainers.settings import DpoRecipe, SftRecipe
 
@@ -164,14 +172,69 @@ def test_a_dataset_without_rows_to_train_on_is_refused(tmp_path):
         open_rows([str(build)], score_only_share=0, seed=0)
 
 
+def split_build(folder, kind, split, numbers, **change):
+    """A build whose rows are all of one split; a number decides a row's pictures and texts."""
+    rows = [make_row(kind, i, split=split, **change) for i in numbers]
+    return str(write_build(folder, kind, rows))
+
+
+@pytest.mark.parametrize("kind", ["edit", "gen"])
+def test_a_training_row_that_another_dataset_validates_on_is_left_out_and_counted(tmp_path, kind):
+    one = split_build(tmp_path / "a", kind, "train", range(4))
+    other = split_build(tmp_path / "b", kind, "validation", (2,))
+    rows = open_rows([one, other], score_only_share=0, seed=0)
+    kept = {row["row_id"] for row in rows.splits["train"].with_format(None)}
+    # Rows 2n and 2n + 1 of generated pictures have one prompt.
+    assert kept == {f"{i:020x}" for i in ((0, 1, 3) if kind == "edit" else (0, 1))}
+    assert [fact["in_validation"] for fact in rows.facts] == [4 - len(kept), 0]
+    assert [fact["rows"] for fact in rows.facts] == [{"train": len(kept)}, {"validation": 1}]
+    assert len(rows.splits["validation"]) == 1
+    card = model_card(recipe(tmp_path), rows.facts, [])
+    assert f"{4 - len(kept)} training rows of {one}" in card.replace("\\", "")
+    alone = open_rows([one], score_only_share=0, seed=0)
+    assert (len(alone.splits["train"]), alone.facts[0]["in_validation"]) == (4, 0)
+
+
+def test_nothing_left_to_learn_from_says_why(tmp_path):
+    folders = [
+        split_build(tmp_path / split, "gen", split, (1,)) for split in ("train", "validation")
+    ]
+    with pytest.raises(DatasetUnreadable, match="to learn from: all 1 share a prompt or source"):
+        open_rows(folders, score_only_share=0, seed=0)
+
+
 # Pairs.
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("kind", ["edit", "gen"])
+def test_training_pairs_of_what_another_set_validates_on_are_left_out(tmp_path, kind, named):
+    folder = pair_build(tmp_path / "a", kind, 8)
+    place, other = folder / "preferences", tmp_path / "b"
+    other.mkdir()
+    train = pq.read_table(place / "train-00000-of-00001.parquet")
+    rows = train.to_pylist()
+    if named:
+        for row in rows:
+            for cell in row["images"]:
+                cell["path"] = f"{sha256(cell['bytes']).hexdigest()}.jpg"
+        pq.write_table(pa.Table.from_pylist(rows), place / "train-00000-of-00001.parquet")
+    shared = [row for row in rows if row["images"][0] == rows[0]["images"][0]]
+    if kind == "gen":
+        shared = [row for row in rows if row["prompt"] == rows[0]["prompt"]]
+    pq.write_table(pa.Table.from_pylist(rows[:1]), other / "validation-00000-of-00001.parquet")
+    pairs = open_pairs([str(folder), str(other)])
+    assert 0 < len(shared) < len(rows)
+    assert [fact["in_validation"] for fact in pairs.facts] == [len(shared), 0]
+    assert len(pairs.splits["train"]) == len(rows) - len(shared)
 
 
 def test_pairs_are_what_trl_wants_with_their_pictures(tmp_path):
     folder = pair_build(tmp_path / "pairs", "edit", 8)
     pairs = open_pairs([str(folder)])
     assert pairs.facts[0]["rows"] == {"train": 12, "validation": 4}
-    assert pairs.facts[0]["prompts"] == ["judge_edit.v1"]
+    assert pairs.facts[0]["prompts"] == [["judge_edit.v1", "a" * 64]]
+    assert pairs.facts[0]["system"] == [[SYSTEM_PROMPT, load_prompt(SYSTEM_PROMPT).sha256]]
     for row, example in zip(
         pairs.splits["train"].with_format(None), pairs.splits["train"], strict=True
     ):
@@ -182,6 +245,25 @@ def test_pairs_are_what_trl_wants_with_their_pictures(tmp_path):
         assert [image.mode for image in example["images"]] == ["RGB", "RGB"]
         asked = pairs.ask(row, False)
         assert (asked["prompt"], asked["images"]) == (example["prompt"], example["images"])
+
+
+def test_the_card_of_pairs_lists_the_prompts_that_their_replies_were_given_to(tmp_path):
+    facts = open_pairs([str(pair_build(tmp_path / "a", "gen", 4))]).facts
+    path = next((tmp_path / "a" / "preferences").glob("train-*"))
+    card = model_card(recipe(tmp_path), facts, [])
+    assert f"| `judge_gen.v1` | `{'a' * 64}` |" in card
+    assert load_prompt("judge_gen.v1").sha256 not in card
+    bare = pq.read_table(path).drop_columns(
+        [f"{side}_prompt_{what}" for side in ("chosen", "rejected") for what in ("id", "sha256")]
+    )
+    rows = bare.to_pylist()
+    for row in rows:
+        row["prompt"][0]["content"] = "Be kind."
+    (tmp_path / "b").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b" / path.name)
+    card = model_card(recipe(tmp_path), open_pairs([str(tmp_path / "b")]).facts, [])
+    assert f"| `another system text` | `{sha256(b'Be kind.').hexdigest()}` |" in card
+    assert "do not say which prompts they answer." in card
 
 
 def test_preferences_that_are_not_whole_are_refused(tmp_path):
@@ -302,6 +384,46 @@ def test_a_run_does_not_go_on_with_another_recipe_or_other_rows(tmp_path):
     assert begin(output, recipe(tmp_path, seed=1, **free), [{"sha256": "b"}])
 
 
+def test_a_run_does_not_go_on_from_other_weights_under_the_same_name(tmp_path):
+    model, output = tmp_path / "base", tmp_path / "out"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    weights = bytearray(Random(0).randbytes(6_000_000))
+    (model / "model.safetensors").write_bytes(weights)
+    from_it = recipe(tmp_path).model_copy(update={"model": str(model)})
+    facts = [{"sha256": "a"}]
+    begin(output, from_it, facts)
+    wanted = checkpoint(output, 10)
+    assert begin(output, from_it, facts) == wanted
+    # As a training changes it: of the same shape, other values all over.
+    changed = bytes((byte + (i % 977 == 0)) % 256 for i, byte in enumerate(weights))
+    (model / "model.safetensors").write_bytes(changed)
+    for check in (lambda: begin(output, from_it, facts), lambda: began_with(output)):
+        with pytest.raises(RecipeRefused, match=f"began with other weights than model {model} has"):
+            check()
+    (model / "model.safetensors").write_bytes(weights)
+    (model / "config.json").write_text('{"more": 1}')
+    with pytest.raises(RecipeRefused, match="began with other weights"):
+        begin(output, from_it, facts)
+    # A base that is gone, or a run that began before this was noted, is not held against a run.
+    shutil.rmtree(model)
+    assert began_with(output).model == str(model)
+    assert begin(output, from_it, facts) == wanted
+
+
+def test_a_model_on_the_hub_is_known_by_the_commit_of_its_copy(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert weights_digest("org/name", None) is None
+    folder = tmp_path / "models--org--name"
+    for commit in ("abc", "def"):
+        (folder / "snapshots" / commit).mkdir(parents=True)
+        (folder / "snapshots" / commit / "preprocessor_config.json").write_text("{}")
+        (folder / "refs").mkdir(exist_ok=True)
+        (folder / "refs" / "main").write_text(commit)
+        assert weights_digest("org/name", None) == commit
+    assert weights_digest("org/name", "abc") == "abc"
+
+
 def test_the_log_is_cut_to_the_step_that_a_run_goes_on_from(tmp_path):
     for step in (1, 2, 3, 3, 4):
         write_line(tmp_path / "log.jsonl", step, {"loss": float("nan")})
@@ -315,7 +437,9 @@ def test_the_log_is_cut_to_the_step_that_a_run_goes_on_from(tmp_path):
 def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     fact = {"path": "builds/a|b", "kind": "gen", "sha256": "c" * 64, "left_out": {"<|im_end|>": 2}}
     fact |= {
-        "prompts": ["judge_gen.v1"],
+        "prompts": [["judge_gen.v1", "e" * 64]],
+        "system": [["system.v1", "f" * 64]],
+        "in_validation": 3,
         "rows": {"train": 1234},
         "build_git_commit": "abc123",
         "manifest_sha256": "d" * 64,
@@ -330,9 +454,10 @@ def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
     card = model_card(recipe(tmp_path), [fact], log)
     assert "| builds/a\\|b | gen | 1,234 | 0 | `cccccccccccccccc` | `abc123` |" in card
     assert "2 rows of builds/a\\|b contain" in card
+    assert "3 training rows of builds/a\\|b share their prompt or source picture" in card
     assert "| score | 1 | 1.000 | 0 | 0.000 |" in card
     assert "| step | training loss | validation loss | score MAE |" in card
     assert "| 7 | 0.500 | 0.250 | 1.000 |" in card
-    assert "`judge_gen.v1`" in card
+    assert f"| `judge_gen.v1` | `{'e' * 64}` |" in card
     assert "`judge_edit.v1`" not in card
     assert "learning_rate: 1.0e-05" in card

@@ -31,10 +31,11 @@ def world_build(folder, kind, n, *, seed=11, validation=0.25):
     return write_build(folder, kind, rows)
 
 
-def pair_build(folder, kind, n, *, seed=12):
+def pair_build(folder, kind, n, *, seed=12, prompt_sha256="a" * 64):
     """Preferences on ShapeWorld rows: the true reply is chosen over one with another score."""
     rows = []
-    for number, (_, row) in zip(range(n), world_rows(kind, seed), strict=False):
+    for number, (group, row) in zip(range(n), world_rows(kind, seed), strict=False):
+        split = "validation" if group % 3 == 2 else "train"
         cells = [
             {"bytes": jpeg_bytes(p, Random(column)), "path": f"{column}.jpg"}
             for column, p in row.pictures.items()
@@ -46,7 +47,7 @@ def pair_build(folder, kind, n, *, seed=12):
                 {
                     "row_id": f"{number:020x}",
                     "axis": axis,
-                    "split": "validation" if number < n // 4 else "train",
+                    "split": split,
                     "label_score": reply["score"],
                     "prompt": [
                         {"role": "system", "content": load_prompt(SYSTEM_PROMPT).text},
@@ -55,6 +56,8 @@ def pair_build(folder, kind, n, *, seed=12):
                     "chosen": _turn(reply),
                     "rejected": _turn(wrong),
                     "images": cells,
+                    **{f"{side}_prompt_id": f"judge_{kind}.v1" for side in ("chosen", "rejected")},
+                    **{f"{side}_prompt_sha256": prompt_sha256 for side in ("chosen", "rejected")},
                 }
             )
     (folder / "preferences").mkdir(parents=True, exist_ok=True)

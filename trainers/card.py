@@ -8,9 +8,7 @@ from typing import Any
 import yaml
 
 from pipelines.card.markdown import code, count, number, table, text
-from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.version import code_version
-from prompts import load_prompt
 from trainers.settings import TrainingRecipe
 
 Lines = Sequence[dict[str, Any]]
@@ -66,6 +64,11 @@ def _data(facts: list[dict[str, Any]]) -> str:
     for fact in facts:
         for word, n in fact["left_out"].items():
             told += f"\n\n{n} rows of {text(fact['path'])} contain {code(word)} and were left out."
+        if n := fact["in_validation"]:
+            told += (
+                f"\n\n{n} training rows of {text(fact['path'])} share their prompt or source "
+                "picture with a validation row and were left out."
+            )
     return told
 
 
@@ -115,8 +118,13 @@ def _curve(log: Lines) -> str:
 
 
 def _prompts(facts: list[dict[str, Any]]) -> str:
-    ids = [SYSTEM_PROMPT, *sorted({prompt_id for fact in facts for prompt_id in fact["prompts"]})]
-    return table(("prompt", "sha256"), [(code(i), code(load_prompt(i).sha256)) for i in ids])
+    """Those of the data: pairs may have been asked with prompts that have changed since."""
+    rows = {(code(n), code(d)) for fact in facts for n, d in (*fact["system"], *fact["prompts"])}
+    told = table(("prompt", "sha256"), sorted(rows))
+    for fact in facts:
+        if not fact["prompts"]:
+            told += f"\n\nThe rows of {text(fact['path'])} do not say which prompts they answer."
+    return told
 
 
 def _code() -> str:

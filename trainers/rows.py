@@ -23,9 +23,11 @@ from pipelines.dataset_reading import Dataset, DatasetUnreadable, open_dataset, 
 from pipelines.export.conversations import converse, is_score_only
 from pipelines.export.formats import reserved_in
 from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture
+from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.seen_pictures import seen_bytes
+from prompts import load_prompt
+from trainers.splits import SHARED, SPLITS, join_splits
 
-SPLITS = ("train", "validation")
 _TEXT = pa.string()
 # What is kept in memory of a row; the last four say where its pictures are.
 _SCHEMA = pa.schema(
@@ -39,6 +41,7 @@ _SCHEMA = pa.schema(
         ),
         ("score", pa.int64()),
         ("score_only", pa.bool_()),
+        (SHARED, _TEXT),
         *((name, pa.int64()) for name in ("dataset", "file", "group", "place")),
     ]
 )
@@ -57,9 +60,9 @@ class TrainingRows:
     """The rows of each split, as TRL wants them when they are asked for.
 
     `facts` says of each dataset what it is and how many of its rows are used; its `sha256` is of
-    the rows' ids, texts and scores. `ask` gives the conversation for a row without its pictures,
-    which has `row_id`, `axis`, `score` and `score_only`; the second argument is whether to ask for
-    the score alone.
+    the rows' ids, texts and scores; its `prompts` and its `system` texts are [name, sha256]. `ask`
+    gives the conversation for a row without its pictures, which has `row_id`, `axis`, `score` and
+    `score_only`; the second argument is whether to ask for the score alone.
     """
 
     splits: dict[str, datasets.Dataset]
@@ -70,23 +73,24 @@ class TrainingRows:
 def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> TrainingRows:
     """Read and check all rows, their pictures excepted.
 
-    Rows that contain a token of the chat template are left out and counted.
+    Rows that contain a token of the chat template, and training rows that share their prompt or
+    source picture with a validation row of any dataset, are left out and counted.
     Raises DatasetUnreadable for a folder that is no whole dataset or has no row to train on, and
     ExportRefused for a row that no student could have answered.
     """
     opened = tuple(open_dataset(Path(folder)) for folder in folders)
-    tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
-    facts = []
+    parts, facts = [], []
     for number, (folder, dataset) in enumerate(zip(folders, opened, strict=True)):
         digest, left_out, prompts = sha256(), Counter[str](), set[str]()
-        counts = {split: 0 for split in SPLITS if split in dataset.splits}
+        tables: dict[str, list[pa.Table]] = {s: [] for s in SPLITS if s in dataset.splits}
         files = {path: file for file, path in enumerate(dataset.paths)}
-        for split in counts:
+        for split in tables:
             for path, group, rows in read_groups(dataset.splits[split], _SCHEMA.names):
                 good = []
                 for place, row in enumerate(rows):
                     digest.update(json.dumps([split, row]).encode())
                     row |= {"dataset": number, "file": files[path], "group": group, "place": place}
+                    row[SHARED] = row["prompt" if dataset.kind == "gen" else "source_image_sha256"]
                     row["score_only"] = is_score_only(row, share=score_only_share, seed=seed)
                     talk = converse(row, score_only=row["score_only"])
                     if word := reserved_in("trl", talk):
@@ -94,14 +98,15 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
                     else:
                         good.append(row)
                         prompts.add(talk.prompt_id)
-                counts[split] += len(good)
                 tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
-        about = {"path": folder, "kind": dataset.kind, "sha256": digest.hexdigest()}
-        about |= {"rows": counts, "left_out": dict(left_out), "prompts": sorted(prompts)}
+        about: dict[str, Any] = {"path": folder, "kind": dataset.kind}
+        about["sha256"] = digest.hexdigest()
+        about["left_out"] = dict(left_out)
+        about["prompts"] = [[name, load_prompt(name).sha256] for name in sorted(prompts)]
+        about["system"] = [[SYSTEM_PROMPT, load_prompt(SYSTEM_PROMPT).sha256]]
+        parts.append(tables)
         facts.append(about | build_facts(dataset.folder))
-    splits = as_splits(tables, partial(_as_examples, opened))
-    if "train" not in splits:
-        raise DatasetUnreadable(f"{', '.join(folders)}: no rows of split 'train' to learn from")
+    splits, facts = join_splits(parts, facts, partial(_as_examples, opened))
     return TrainingRows(splits=splits, facts=facts, ask=partial(make_example, opened))
 
 
@@ -142,17 +147,6 @@ def _pictures(dataset: Dataset, row: Row) -> list[Any]:
         except PictureRejected as error:
             raise DatasetUnreadable(f"row {row['row_id']}, {column}: {error}") from error
     return found
-
-
-def as_splits(
-    tables: dict[str, list[pa.Table]], as_examples: Callable[[dict[str, list[Any]]], Any]
-) -> dict[str, datasets.Dataset]:
-    """The splits that have rows, which become examples when they are asked for."""
-    return {
-        split: datasets.Dataset(pa.concat_tables(parts)).with_transform(as_examples)
-        for split, parts in tables.items()
-        if sum(map(len, parts))
-    }
 
 
 @lru_cache(maxsize=1024)

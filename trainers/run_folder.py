@@ -1,6 +1,6 @@
 """The folder of a run: what it was started with, where it goes on, and that it is the same run.
 
-run.json       recipe, datasets and code of the start
+run.json       recipe, datasets, weights and code of the start
 log.jsonl      what was measured, a line a report
 checkpoints/   to go on from
 model/         the result; `adapter/` instead where LoRA was trained
@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.recipe_files import RecipeRefused, check_recipe
 from pipelines.shards import write_json
 from pipelines.version import code_version
+from trainers.base_model import weights_digest
 from trainers.settings import TrainingRecipe
 
 # Another value of these learns the same; `data` is compared by content.
@@ -32,13 +33,14 @@ def result_of(output: Path) -> Path | None:
 def begin(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> Path | None:
     """Note what a run is started with. Returns the checkpoint that it goes on from, None for none.
 
-    Raises RecipeRefused where a checkpoint is of another recipe or of other rows.
+    Raises RecipeRefused where a checkpoint is of another recipe, other rows or another model.
     """
     checkpoint = last_checkpoint(output)
     if checkpoint is not None:
         check_same(output, recipe, facts)
         return checkpoint
     value = {"recipe": recipe.model_dump(mode="json"), "data": facts, **code_version()}
+    value["weights"] = weights_digest(recipe.model, recipe.revision)
     write_json(output / "run.json", value)
     return None
 
@@ -79,22 +81,29 @@ def step_of(checkpoint: Path) -> int:
 
 
 def began_with(output: Path) -> TrainingRecipe:
-    """What all trainings have of the recipe that a run began with. Raises RecipeRefused."""
-    recipe = _began(output)["recipe"]
-    known = {name: recipe[name] for name in TrainingRecipe.model_fields if name in recipe}
-    return check_recipe(known, TrainingRecipe, {}, where=str(output / "run.json"))
+    """What all trainings have of the recipe that a run began with.
+
+    Raises RecipeRefused, also where its model has other weights now.
+    """
+    began = _began(output)
+    said = {name: began["recipe"].get(name) for name in TrainingRecipe.model_fields}
+    known = {name: value for name, value in said.items() if name in began["recipe"]}
+    recipe = check_recipe(known, TrainingRecipe, {}, where=str(output / "run.json"))
+    _check_weights(output, recipe, began["weights"], "put them back")
+    return recipe
 
 
 def _began(output: Path) -> dict[str, Any]:
     try:
         began = json.loads((output / "run.json").read_text("utf-8"))
-        return {"recipe": dict(began["recipe"]), "rows": [fact["sha256"] for fact in began["data"]]}
+        rows = [fact["sha256"] for fact in began["data"]]
+        return {"recipe": dict(began["recipe"]), "rows": rows, "weights": began.get("weights")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecipeRefused(f"{output / 'run.json'}: cannot be read ({error!r})") from error
 
 
 def check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]) -> None:
-    """Raises RecipeRefused where a run began with another recipe or with other rows."""
+    """Raises RecipeRefused where a run began with another recipe, other rows or another model."""
     what_to_do = "set it back to go on, give another output, or remove this one"
     began = _began(output)
     for name, value in recipe.model_dump(mode="json").items():
@@ -103,3 +112,15 @@ def check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]
             raise RecipeRefused(f"{output}: began with {name} {was}, now {value}; {what_to_do}")
     if [fact["sha256"] for fact in facts] != began["rows"]:
         raise RecipeRefused(f"{output}: began with other rows than data has now; {what_to_do}")
+    _check_weights(output, recipe, began["weights"], what_to_do)
+
+
+def _check_weights(
+    output: Path, recipe: TrainingRecipe, began: str | None, what_to_do: str
+) -> None:
+    """What is gone, or was not told when the run began, cannot be compared."""
+    now = weights_digest(recipe.model, recipe.revision)
+    if now and began and now != began:
+        raise RecipeRefused(
+            f"{output}: began with other weights than model {recipe.model} has now; {what_to_do}"
+        )

@@ -6,6 +6,7 @@ Every row is asked about twice: one greedy reply, and one request for eight vote
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from foundry.evals.bench import Item, Pair, Rows, wanted_axes
 from foundry.evals.bench_files import BenchRefused
-from foundry.evals.stages import benchmark_recipe, run_student
+from foundry.evals.stages import benchmark_recipe, run_rollouts, run_student
 from pipelines.answers import Row
 from pipelines.connecting import Servers
 from pipelines.identity import digest
@@ -63,19 +64,17 @@ def ask(
     cannot be used, before anything is asked; else as `run_student`.
     """
     sources = write_source(name, rows, out)
-    found: list[dict[tuple[str, str], Row]] = []
-    for votes in (1, VOTES):
-        recipe = benchmark_recipe(rows.kind, out / rows.kind, sources, endpoint, votes=votes)
-        answers = run_student(
-            recipe,
-            servers=servers,
-            say=say,
-            title=f"{name}, {votes} vote{'s' * (votes > 1)}",
-            plan=lambda ingested: _plan(ingested, rows, measured),
-        )
-        found.append(_by_source(answers, read_rows(Path(recipe.output), 0)))
-    greedy, sampled = found
-    return {key: Scored(greedy=answer, sampled=sampled[key]) for key, answer in greedy.items()}
+    recipe = benchmark_recipe(rows.kind, out / rows.kind, sources, endpoint, votes=1)
+    common: dict[str, Any] = {"servers": servers, "say": say}
+    common["plan"] = lambda ingested: _plan(ingested, rows, measured)
+    greedy = run_student(recipe, title=f"{name}, greedy", **common)
+    sampled = run_rollouts(recipe, votes=VOTES, title=f"{name}, {VOTES} votes", **common)
+    ingested = read_rows(Path(recipe.output), 0)
+    votes = _by_source(sampled, ingested)
+    return {
+        key: Scored(greedy=answer, sampled=votes[key])
+        for key, answer in _by_source(greedy, ingested).items()
+    }
 
 
 def write_source(name: str, rows: Rows, out: Path) -> list[dict[str, Any]]:
@@ -83,7 +82,7 @@ def write_source(name: str, rows: Rows, out: Path) -> list[dict[str, Any]]:
     path = out / f"{name}.jsonl"
     lines = [json.dumps({"id": row_id, **row}) for row_id, row in rows.by_id.items()]
     write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
-    return [{"kind": "jsonl", "path": str(path), "image_root": str(rows.image_root)}]
+    return [{"kind": "jsonl", "path": str(path), "image_root": os.sep}]
 
 
 def refuse_rejected(ingested: Sequence[Row], rows: Rows) -> None:
@@ -121,20 +120,41 @@ def _by_source(
 def scores_by_mode(answers: Answers) -> ByMode:
     """What each mode makes of the answers, in score points, by row id and axis.
 
-    None for a reply that could not be used. `expected` has no entry for a reply that came without
-    label probabilities, and none at all where no reply has them.
+    None for a reply that could not be used, or k votes none of which could. `expected` has no entry
+    for a reply that came without label probabilities, and none at all where no reply has them.
     """
     found: ByMode = {mode: {} for mode in MODES}
     has_probs = any(answer.greedy.get("score_expected") is not None for answer in answers.values())
     for key, answer in answers.items():
-        greedy, votes = answer.greedy, answer.sampled.get("vote_scores")
+        greedy, votes = answer.greedy, votes_of(answer)
         ok = greedy["status"] == "ok"
         found[GREEDY][key] = float(greedy["score"]) if ok else None
         if has_probs and not (ok and greedy["score_expected"] is None):
             found[EXPECTED][key] = greedy["score_expected"] if ok else None
         for k in AVERAGES:
-            found[f"avg@{k}"][key] = fmean(votes[:k]) if votes else None
+            found[f"avg@{k}"][key] = mean_of(votes[:k])
     return found
+
+
+def votes_of(answer: Scored) -> list[int | None]:
+    """The scores of all votes in the order of the reply, None for one that could not be used."""
+    return [vote["score"] for vote in _votes(answer.sampled)]
+
+
+def mean_of(votes: Sequence[int | None]) -> float | None:
+    """The mean of the votes that could be used, None where none could.
+
+    Nothing takes the place of the others. Replies to one request are drawn alike, so the mean of
+    those that say something estimates the same, whichever of the k they are.
+    """
+    usable = [vote for vote in votes if vote is not None]
+    return fmean(usable) if usable else None
+
+
+def _votes(sampled: Row) -> list[Row]:
+    """Each vote with a `score` or a `reason`; those of a request that was refused have its own."""
+    refused = {"score": None, "reason": sampled["reason"]}
+    return sampled.get("rollouts") or [refused] * VOTES
 
 
 def content_of(answers: Answers, *asked: tuple[str, str]) -> str:
@@ -155,24 +175,24 @@ def reward(execution: float, consistency: float) -> float:
 def failures(answers: Answers) -> dict[str, Any]:
     """How many answers have no score, by the reason of the last reply, and were asked for again.
 
-    An answer that several rows of the benchmark share is one.
+    An answer that several rows of the benchmark share is one. Each vote is an answer of its own,
+    and none of them is asked for again.
     """
-    return failures_of(
-        {
-            name: list({row["answer_id"]: row for row in rows}.values())
-            for name, rows in (
-                ("greedy", [answer.greedy for answer in answers.values()]),
-                ("sampled", [answer.sampled for answer in answers.values()]),
-            )
-        }
-    )
+    greedy = {one.greedy["answer_id"]: one.greedy for one in answers.values()}
+    sampled = {one.sampled["answer_id"]: one.sampled for one in answers.values()}
+    votes = [
+        {"reason": vote["reason"], "faults": [vote["reason"]] if vote["reason"] else []}
+        for row in sampled.values()
+        for vote in _votes(row)
+    ]
+    return failures_of({"greedy": list(greedy.values()), "votes": votes})
 
 
 def failures_of(replies: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     """The same of any answers, by what they are called."""
     found: dict[str, Any] = {}
     for name, rows in replies.items():
-        reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
+        reasons = Counter(row["reason"] for row in rows if row["reason"])
         found[name] = {
             "answers": len(rows),
             "without_score": sum(reasons.values()),

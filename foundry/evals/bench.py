@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pipelines.build import Kind
 from pipelines.identity import digest
 from pipelines.rendering import AXES, GEN_AXIS
+from pipelines.shards import file_sha256
 
 Human = Literal["first", "second", "tie"]
 # The axis of pairs that were compared as a whole: both axes of an edit go into its reward.
@@ -50,15 +51,14 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The rows of a benchmark by id, each by our column names, and the folder of their pictures.
+    """The rows of a benchmark by id, each by our column names; pictures are absolute paths.
 
     `places` says where in which file a row stands.
     """
 
     kind: Kind
-    by_id: Mapping[str, Mapping[str, Any]]
+    by_id: Mapping[str, Mapping[str, str]]
     places: Mapping[str, str]
-    image_root: Path
 
 
 def asked_axes(axis: str) -> tuple[str, ...]:
@@ -76,6 +76,11 @@ def wanted_axes(measured: Sequence[Item | Pair]) -> dict[str, tuple[str | None, 
     return {row: tuple(axes) for row, axes in found.items()}
 
 
-def group_of(shared: Any) -> str:
-    """A short name for what rows share: a prompt, or a picture as its row has it."""
-    return digest(shared)[:16]
+def group_of(prompt: str) -> str:
+    """A short name for the rows that share a prompt."""
+    return digest(prompt)[:16]
+
+
+def group_of_picture(path: str) -> str:
+    """The same of a picture, by its bytes: one under two names is one. Raises OSError."""
+    return file_sha256(Path(path))[:16]

@@ -1,18 +1,20 @@
 """Reading the files of a benchmark that others published, by our names of their columns.
 
-A benchmark is read whole or not at all: what is wrong with it is told by file, line and column.
+A benchmark is read whole or not at all: what is wrong with it is told by file, line and column. Of
+a line only the columns that are needed are kept, and of a picture inside the file only where it was
+written to, so that memory does not grow with the pictures.
 """
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.picture_refs import read_reference
+from pipelines.picture_worker import store
 from pipelines.pictures import PictureRejected
 from pipelines.replies import SCORES
 from pipelines.source_files import (
@@ -24,6 +26,9 @@ from pipelines.source_files import (
 )
 from pipelines.sources import clean_text
 
+# Ours that hold pictures.
+PICTURES = ("image", "source_image", "edited_image", "first_image", "second_image")
+
 
 class BenchRefused(Exception):
     """A benchmark that cannot be used; the message names file, line and column."""
@@ -33,7 +38,8 @@ class BenchRefused(Exception):
 class Line:
     """One line of a benchmark's file. `columns` maps our names to the file's.
 
-    A name with dots reaches into what a column holds: `output_images.0`, `human.execution`.
+    A name with dots reaches into what a column holds: `output_images.0`, `human.execution`. A
+    picture that stood in the file itself is the path of the file it was written to.
     """
 
     file: Path
@@ -78,21 +84,42 @@ class Line:
             raise self.refused(ours, f"{_shown(value)} is not a score: a whole number, 1 to 5")
         return int(value)
 
-    def picture(self, ours: str, root: Path) -> Any:
-        """A picture as a source's JSON line can hold it: a path that is there, or base64.
+    def picture(self, ours: str, root: Path) -> str:
+        """The absolute path of a picture.
 
         `root` is the folder that paths are relative to and stay in. Raises BenchRefused.
         """
         value = self.value(ours)
+        if isinstance(value, Path):
+            return str(value)
         try:
-            ref = read_reference(value, root=os.path.realpath(root), allow_http=False)
+            path = read_reference(value, root=os.path.realpath(root), allow_http=False).path
         except PictureRejected as error:
             raise self.refused(ours, error.detail) from None
-        if ref.data is not None:
-            return {"bytes": base64.b64encode(ref.data).decode("ascii")}
-        if ref.path is None or not os.path.isfile(ref.path):
+        if path is None or not os.path.isfile(path):
             raise self.refused(ours, f"no such picture: {_shown(value)} (image root {root})")
-        return value["path"] if isinstance(value, dict) else value
+        return path
+
+    def with_pictures_in(self, folder: Path) -> Line:
+        """The same with the pictures that stand in it written out, each named by its sha256.
+
+        Raises BenchRefused for what can be no picture.
+        """
+        written = dict(self.values)
+        for ours, theirs in self.columns.items():
+            if ours not in PICTURES or (value := self.value(ours)) is None:
+                continue
+            try:
+                # Whether a path may be read is asked when it is.
+                ref = read_reference(value, root=os.sep, allow_http=True)
+            except PictureRejected as error:
+                if error.reason == "source:missing_value":
+                    continue
+                raise self.refused(ours, error.detail) from None
+            if ref.data is not None:
+                path = folder.absolute() / ref.raw_sha256[:2] / ref.raw_sha256
+                written[theirs] = Path(store(path, ref.data))
+        return replace(self, values=written)
 
 
 def read_lines(
@@ -101,28 +128,32 @@ def read_lines(
     *,
     needed: Sequence[str],
     optional: Sequence[str] = (),
+    pictures: Path,
 ) -> list[Line]:
     """The lines of a JSON lines or Parquet file.
 
-    `columns` maps our names to the file's; one that is left out has the same name there. Raises
-    BenchRefused for a file that is not there, a line that is no object, no line at all, or a column
-    that no line has: one of `needed`, or one that was mapped.
+    `columns` maps our names to the file's; one that is left out has the same name there. Pictures
+    that stand in the file are written to the folder `pictures`. Raises BenchRefused for a file that
+    is not there, a line that is no object, no line at all, what can be no picture, or a column that
+    no line has: one of `needed`, or one that was mapped.
     """
     mapped = {name: columns.get(name, name) for name in (*needed, *optional)}
     lines = []
     try:
-        for number, record in enumerate(_records(file), 1):
+        for number, record in enumerate(_records(file, mapped.values()), 1):
             number = record.line or number
             if record.fault is not None:
                 raise BenchRefused(f"{file}, {_from_line(record.fault[1], number)}")
-            lines.append(Line(file=file, number=number, values=record.values, columns=mapped))
+            values = {theirs: _reach(record.values, theirs) for theirs in mapped.values()}
+            line = Line(file=file, number=number, values=values, columns=mapped)
+            lines.append(line.with_pictures_in(pictures))
     except SourceError as error:
         raise BenchRefused(str(error)) from None
     if not lines:
         raise BenchRefused(f"{file}: no lines")
     for ours in (*needed, *(name for name in optional if name in columns)):
         if all(line.value(ours) is None for line in lines):
-            available = sorted({name for line in lines for name in line.values})
+            available = _names(file)
             how = "" if ours in columns else f"; --column {ours}=NAME says what it is called"
             raise BenchRefused(f"{file}: no column '{mapped[ours]}'{how}; there are {available}")
     return lines
@@ -145,12 +176,23 @@ def by_id(lines: Sequence[Line], ours: str = "id") -> dict[str, Line]:
     return found
 
 
-def _records(file: Path) -> list[Record]:
+def _records(file: Path, wanted: Iterable[str]) -> Iterator[Record]:
+    """The records of a file; of a Parquet file only the columns that `wanted` reaches into."""
     if not file.is_file():
         raise BenchRefused(f"{file}: no such file")
+    if file.suffix != ".parquet":
+        return jsonl_records(file)
+    names = _names(file)
+    some = [name for name in names if any(f"{one}.".startswith(f"{name}.") for one in wanted)]
+    # At least one, or there would be no rows.
+    return parquet_records(file, some or names[:1])
+
+
+def _names(file: Path) -> list[str]:
+    """What the columns of a file are called."""
     if file.suffix == ".parquet":
-        return list(parquet_records(file, list(parquet_types(file)[0])))
-    return list(jsonl_records(file))
+        return sorted(parquet_types(file)[0])
+    return sorted({name for record in jsonl_records(file) for name in record.values})
 
 
 def _from_line(detail: str, number: int) -> str:

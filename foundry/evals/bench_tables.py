@@ -35,7 +35,8 @@ def _score_table(found: Found) -> list[str]:
         "A failure is a reply that could not be used. MAE, macro-MAE, Spearman and kappa are of "
         "the items that have a score; worst MAE is of all, a failure counted as the furthest from "
         "the truth that there is. Expected: the mean under the label probabilities of the greedy "
-        "reply. Avg@k: the mean of the first k of 8 votes at temperature 0.7."
+        "reply. Avg@k: the mean of those of the first k of 8 votes at temperature 0.7 that can be "
+        "used; none is asked for again, and a row with none among its first k is a failure."
     )
     return [*lines, "", told]
 

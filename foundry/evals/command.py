@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from pipelines.probe import EndpointUnfit
 from pipelines.runtime import Interrupted, TooManyRejects
 from pipelines.shards import ShardDamaged, file_sha256, write_bytes, write_json
 from pipelines.sources import SourceError
+from pipelines.tables import has_answers
 from pipelines.version import code_version
 
 KNOWN_ERRORS = (
@@ -78,9 +80,10 @@ class Judge:
             raise JudgeRefused(f"the endpoint is refused: {error.errors()[0]['msg']}") from None
         return found
 
-    def words(self) -> str:
+    def words(self) -> tuple[str, ...]:
         """As it is given on the command line, without an address."""
-        return f"{'--launch' if self.launch else '--endpoint URL'} --model {self.model}"
+        how = ("--launch",) if self.launch else ("--endpoint", "URL")
+        return (*how, "--model", self.model)
 
 
 def say(text: str) -> None:
@@ -114,12 +117,13 @@ def measured(
 def _keep_judge(out: Path, judge: Judge) -> dict[str, str]:
     """Note whose answers a folder holds. Returns the digests of the weights that are launched.
 
-    Raises JudgeRefused when they are another judge's, by its name or its weights.
+    A folder without an answer is nobody's: a mistyped name would else keep the right one out.
+    Raises JudgeRefused when there are another judge's, by its name or its weights.
     """
     weights = sorted(Path(judge.model).glob("*.safetensors")) if judge.launch else []
     this = {"model": judge.model, "weights": {w.name: file_sha256(w) for w in weights}}
     path = out / "judge.json"
-    if path.exists():
+    if path.exists() and any(has_answers(build) for build in out.iterdir()):
         try:
             kept = json.loads(path.read_text("utf-8"))
         except ValueError:
@@ -134,20 +138,21 @@ def _keep_judge(out: Path, judge: Judge) -> dict[str, str]:
 def write_report(
     report: Path,
     title: str,
-    how: str,
+    how: Sequence[object],
     found: dict[str, Any],
     tables: str,
     panels: tuple[str, Sequence[tuple[str, Sequence[Mark]]]] | None = None,
 ) -> int:
     """Write a report as Markdown, its numbers as JSON and its plot as PNG, and print it.
 
-    `found` has the `weights`' digests. `panels` are what the plot measures, and of what. Returns
-    the exit status.
+    `how` are the words after `foundry.evals.run` that it was made with. `found` has the `weights`'
+    digests. `panels` are what the plot measures, and of what. Returns the exit status.
     """
     version = code_version()["package_version"]
     weights = "".join(f", {n} sha256 {d[:16]}" for n, d in found["weights"].items())
     text = (
-        f"{title}\n\n`python -m foundry.evals.run {how}`, {time.strftime('%Y-%m-%d')}, "
+        f"{title}\n\n`python -m foundry.evals.run {shlex.join(map(str, how))}`, "
+        f"{time.strftime('%Y-%m-%d')}, "
         f"firm-foundry {version}{weights}.\n\n{tables}"
     )
     try:

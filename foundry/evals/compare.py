@@ -11,7 +11,7 @@ from typing import Any
 from cyclopts import App
 
 from foundry.evals.comparing import NotComparable, compare
-from foundry.evals.markdown import table_cell, table_row, table_rule
+from foundry.evals.markdown import INTERVALS, table_cell, table_number, table_row, table_rule
 from pipelines.shards import write_json
 
 NAMES = {
@@ -72,7 +72,7 @@ def _parsed(path: Path) -> dict[str, Any] | None:
 
 
 def markdown(found: Mapping[str, Any], a: str, b: str) -> str:
-    """The differences as a table. In brackets: 95% intervals of the paired bootstrap."""
+    """The differences as a table."""
     head = [
         f"# {found['bench']}: two judges on the same {found['items']} items",
         "",
@@ -80,13 +80,15 @@ def markdown(found: Mapping[str, Any], a: str, b: str) -> str:
         "",
         f"b: {found['b']} ({b})",
         "",
+        f"{INTERVALS}. Both are measured on the same draws.",
+        "",
         table_row("slice", "score", "measure", "items", "a", "b", "b - a", ""),
         table_rule(8),
     ]
     lines = [
         table_row(
-            d["slice"], d["mode"], NAMES[d["measure"]], d["n"], f"{d['a']:.2f}", f"{d['b']:.2f}",
-            table_cell(d["difference"]), d["verdict"],
+            d["slice"], d["mode"], NAMES[d["measure"]], d["n"], table_number(d["a"]),
+            table_number(d["b"]), table_cell(d["difference"]), d["verdict"],
         )
         for d in found["differences"]
     ]  # fmt: skip

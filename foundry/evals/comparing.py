@@ -6,14 +6,14 @@ Every draw takes whole groups of items, the same for both, and the difference is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from foundry.evals.metrics import Array, miss, spearman, with_interval
 from foundry.evals.pairs_report import mean_of_parts, outcomes
-from foundry.evals.scores_report import EDIT
-from pipelines.rendering import AXES
+from foundry.evals.scores_report import slices
 
 # For which measures less is better.
 LESS_IS_BETTER = ("worst_mae",)
@@ -21,8 +21,21 @@ LESS_IS_BETTER = ("worst_mae",)
 FIXED = ("part", "group", "content", "true", "human")
 EXAMPLES = 3
 Item = Mapping[str, Any]
-# The measure of a and of b, of the difference with its interval, and of how many items.
-Measures = dict[str, tuple[float, float, list[float] | None, int]]
+Both = Sequence[tuple[Item, Item]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A measure of `n` items by both judges, and the difference b - a with its interval.
+
+    None where it is undefined, as `undefined` says.
+    """
+
+    n: int
+    a: float | None
+    b: float | None
+    difference: list[float] | None
+    undefined: str | None = None
 
 
 class NotComparable(Exception):
@@ -30,33 +43,37 @@ class NotComparable(Exception):
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    """Differences b - a of every slice and mode that both have.
+    """Differences b - a of every slice, its parts among them, and mode that both have.
 
     Of scores: the MAE of all items, a failure counted as the furthest from the truth, and the rank
     correlation over items that both have a score of. Of pairs: accuracy with ties wrong, with ties
-    half, and the former as the mean over the parts. A measure is [value, lower end, upper end].
+    half, and the former as the mean over the parts; of a part the former alone. A difference is
+    [value, lower end, upper end], [value] where it has no interval, None where it is undefined.
     Raises NotComparable when the items are not the same.
     """
     pairs = _same_items(a, b)
+    scores = any("true" in one for one, _ in pairs)
+    axes = {one["axis"] for one, _ in pairs}
     differences = []
-    for name, some in _slices(pairs).items():
+    sliced = slices(pairs, lambda pair: (pair[0]["axis"], pair[0]["part"]), scores=scores)
+    for name, some in sliced.items():
         modes = dict.fromkeys(mode for one, _ in some for mode in one["given"])
         for mode in modes:
             both = [pair for pair in some if all(mode in item["given"] for item in pair)]
             if not both:
                 continue
-            measures = _scores(both, mode) if "true" in both[0][0] else _preferences(both, mode)
-            for measure, (value_a, value_b, difference, n) in measures.items():
+            measures = _scores(both, mode) if scores else _preferences(both, mode, name not in axes)
+            for measure, found in measures.items():
                 differences.append(
                     {
                         "slice": name,
                         "mode": mode,
                         "measure": measure,
-                        "n": n,
-                        "a": value_a,
-                        "b": value_b,
-                        "difference": difference,
-                        "verdict": _verdict(measure, difference),
+                        "n": found.n,
+                        "a": found.a,
+                        "b": found.b,
+                        "difference": found.difference,
+                        "verdict": found.undefined or _verdict(measure, found.difference),
                     }
                 )
     return {
@@ -66,16 +83,6 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
         "items": len(pairs),
         "differences": differences,
     }
-
-
-def _slices(pairs: Sequence[tuple[Item, Item]]) -> dict[str, list[tuple[Item, Item]]]:
-    """By axis, and scores on both axes of edits together."""
-    found: dict[str, list[tuple[Item, Item]]] = {}
-    for pair in pairs:
-        found.setdefault(pair[0]["axis"], []).append(pair)
-    if found.keys() >= set(AXES) and "true" in pairs[0][0]:
-        found[EDIT] = [pair for pair in pairs if pair[0]["axis"] in AXES]
-    return found
 
 
 def _same_items(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[Item, Item]]:
@@ -101,12 +108,11 @@ def _same_items(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[Item, 
     return [(item, known[1][key]) for key, item in known[0].items()]
 
 
-def _scores(both: Sequence[tuple[Item, Item]], mode: str) -> Measures:
+def _scores(both: Both, mode: str) -> dict[str, Compared]:
     misses_a, misses_b = (
         np.array([miss(pair[i]["true"], pair[i]["given"][mode]) for pair in both]) for i in (0, 1)
     )
-    groups = [one["group"] for one, _ in both]
-    found: Measures = {"worst_mae": _measured(misses_a, misses_b, groups, _mean)}
+    worst = _compared(misses_a, misses_b, both, _mean)
     scored = [pair for pair in both if all(item["given"][mode] is not None for item in pair)]
     true = np.array([one["true"] for one, _ in scored], float)
     given_a, given_b = (
@@ -116,26 +122,36 @@ def _scores(both: Sequence[tuple[Item, Item]], mode: str) -> Measures:
     def ranks(given: Array, rows: Array) -> float:
         return spearman(true[rows], given[rows])
 
-    groups = [one["group"] for one, _ in scored]
-    compared = _measured(given_a, given_b, groups, ranks)
-    return found if compared[2] is None else found | {"spearman": compared}
+    why = _unranked(true, given_a, given_b)
+    ranked = _compared(given_a, given_b, scored, ranks, undefined=why)
+    return {"worst_mae": worst, "spearman": ranked}
 
 
-def _preferences(both: Sequence[tuple[Item, Item]], mode: str) -> Measures:
+def _unranked(true: Array, a: Array, b: Array) -> str | None:
+    """Why two judges cannot be compared by the ranks that they give, None where they can."""
+    if not len(true):
+        return "undefined: no item has a score of both"
+    if len(np.unique(true)) < 2:
+        return "undefined: one true score alone"
+    constant = [name for name, given in (("a", a), ("b", b)) if len(np.unique(given)) < 2]
+    return f"undefined: {' and '.join(constant)} always the same" if constant else None
+
+
+def _preferences(both: Both, mode: str, is_part: bool) -> dict[str, Compared]:
     decided = [pair for pair in both if pair[0]["human"] != "tie"]
     if not decided:
         return {}
     humans = [one["human"] for one, _ in decided]
-    groups = [one["group"] for one, _ in decided]
     names, parts = np.unique([one["part"] for one, _ in decided], return_inverse=True)
     a, b = (outcomes(humans, [pair[i]["given"][mode] for pair in decided]) for i in (0, 1))
-    found = {name: _measured(a[name], b[name], groups, _mean) for name in ("strict", "half")}
+    kinds = ("strict",) if is_part else ("strict", "half")
+    found = {name: _compared(a[name], b[name], decided, _mean) for name in kinds}
     if len(names) > 1:
 
         def macro(right: Array, rows: Array) -> float:
             return mean_of_parts(right, parts, rows)
 
-        found["macro_strict"] = _measured(a["strict"], b["strict"], groups, macro)
+        found["macro_strict"] = _compared(a["strict"], b["strict"], decided, macro)
     return found
 
 
@@ -143,19 +159,26 @@ def _mean(values: Array, rows: Array) -> float:
     return float(values[rows].mean())
 
 
-def _measured(
-    a: Array, b: Array, groups: Sequence[Any], measure: Callable[[Array, Array], float]
-) -> tuple[float, float, list[float] | None, int]:
-    """A measure of both, of their difference on the same draws, and of how many items."""
-    rows = np.arange(len(a))
+def _compared(
+    a: Array,
+    b: Array,
+    items: Both,
+    measure: Callable[[Array, Array], float],
+    *,
+    undefined: str | None = None,
+) -> Compared:
+    """A measure of both, and of their difference on the same draws."""
+    rows = np.arange(len(items))
+    groups = [one["group"] for one, _ in items]
+    of_a, of_b = (None if np.isnan(value := measure(some, rows)) else value for some in (a, b))
     difference = with_interval(lambda rows: measure(b, rows) - measure(a, rows), groups)
-    # One group alone would be drawn again and again, which tells nothing of chance.
-    if len(set(groups)) < 2:
-        difference = None
-    return measure(a, rows), measure(b, rows), difference, len(a)
+    return Compared(n=len(items), a=of_a, b=of_b, difference=difference, undefined=undefined)
 
 
 def _verdict(name: str, difference: Sequence[float] | None) -> str:
-    if difference is None or difference[1] <= 0 <= difference[2]:
+    if difference is None or len(difference) == 1:
+        return "not told apart: no interval"
+    value, low, high = difference
+    if low <= 0 <= high:
         return "not told apart"
-    return "b is better" if (difference[0] < 0) == (name in LESS_IS_BETTER) else "a is better"
+    return "b is better" if (value < 0) == (name in LESS_IS_BETTER) else "a is better"

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from foundry.evals.bench import Item, Rows, group_of
+from foundry.evals.bench import Item, Rows, group_of, group_of_picture
 from foundry.evals.bench_files import BenchRefused, Line, by_id, check_columns, read_lines
 from pipelines.build import Kind
 from pipelines.dataset_settings import EDIT_COLUMNS, GEN_COLUMNS
@@ -32,15 +31,20 @@ class _Files:
 
 
 def read_firm_bench_edit(
-    data: Path, columns: Mapping[str, str], *, scores: Path | None, image_root: Path | None
+    data: Path,
+    columns: Mapping[str, str],
+    *,
+    scores: Path | None,
+    image_root: Path | None,
+    pictures: Path,
 ) -> tuple[Rows, list[Item]]:
     """Edits with a human score on one axis or both.
 
     The scores stand in columns `execution` and `consistency`, either of which may be empty, or in
-    `score` beside the axis's name in `axis`. Raises BenchRefused.
+    `score` beside the axis's name in `axis`. `pictures` as in `read_lines`. Raises BenchRefused.
     """
     names = (*AXES, "axis", "score")
-    files = _read(data, columns, scores, image_root, of_rows=EDIT_COLUMNS, optional=names)
+    files = _read(data, columns, scores, image_root, pictures, of_rows=EDIT_COLUMNS, optional=names)
     made = {
         row_id: {
             "source_image": line.picture("source_image", files.image_root),
@@ -49,6 +53,7 @@ def read_firm_bench_edit(
         }
         for row_id, line in files.rows.items()
     }
+    groups = {row_id: group_of_picture(row["source_image"]) for row_id, row in made.items()}
     items: dict[str, Item] = {}
     for row_id, line in files.scored:
         for axis, column in _scored_axes(line):
@@ -57,7 +62,7 @@ def read_firm_bench_edit(
                 row=row_id,
                 axis=axis,
                 part="",
-                group=group_of(made[row_id]["source_image"]),
+                group=groups[row_id],
                 true=line.score(column),
             )
             if items.setdefault(item.id, item) is not item:
@@ -66,17 +71,23 @@ def read_firm_bench_edit(
 
 
 def read_firm_bench_gen(
-    data: Path, columns: Mapping[str, str], *, scores: Path | None, image_root: Path | None
+    data: Path,
+    columns: Mapping[str, str],
+    *,
+    scores: Path | None,
+    image_root: Path | None,
+    pictures: Path,
 ) -> tuple[Rows, list[Item]]:
     """Generated pictures with a human score, in parts by `difficulty` where there is that column.
 
-    Raises BenchRefused.
+    `pictures` as in `read_lines`. Raises BenchRefused.
     """
     files = _read(
         data,
         columns,
         scores,
         image_root,
+        pictures,
         of_rows=GEN_COLUMNS,
         of_scores=("score",),
         part="difficulty",
@@ -106,6 +117,7 @@ def _read(
     columns: Mapping[str, str],
     scores: Path | None,
     image_root: Path | None,
+    pictures: Path,
     *,
     of_rows: Sequence[str],
     of_scores: Sequence[str] = (),
@@ -127,7 +139,7 @@ def _read(
         needed, further = (*of_rows, *of_scores), ("id", *of_parts, *optional)
     else:
         needed, further = of_rows, ("id", *of_parts)
-    lines = read_lines(rows_file, columns, needed=needed, optional=further)
+    lines = read_lines(rows_file, columns, needed=needed, optional=further, pictures=pictures)
     if scores is None and all(line.value("id") is None for line in lines):
         rows = {str(line.number): line for line in lines}
     else:
@@ -137,7 +149,7 @@ def _read(
     else:
         columns = {"score_id": columns.get("id", "id"), **columns}
         needed = ("score_id", *of_scores)
-        lines = read_lines(scores, columns, needed=needed, optional=optional)
+        lines = read_lines(scores, columns, needed=needed, optional=optional, pictures=pictures)
         scored = [(line.name("score_id"), line) for line in lines]
         for row_id, line in scored:
             if row_id not in rows:
@@ -161,7 +173,7 @@ def _scored_axes(line: Line) -> list[tuple[str, str]]:
 
 
 def _rows(
-    kind: Kind, made: dict[str, dict[str, Any]], files: _Files, items: Mapping[str, Item]
+    kind: Kind, made: dict[str, dict[str, str]], files: _Files, items: Mapping[str, Item]
 ) -> Rows:
     """The rows, each of which must have a score."""
     scored = {item.row for item in items.values()}
@@ -169,4 +181,4 @@ def _rows(
         if row_id not in scored:
             raise BenchRefused(f"{line.place}: no human score of this row in {files.scores_file}")
     places = {row_id: line.place for row_id, line in files.rows.items()}
-    return Rows(kind=kind, by_id=made, places=places, image_root=files.image_root)
+    return Rows(kind=kind, by_id=made, places=places)

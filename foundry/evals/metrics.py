@@ -80,11 +80,14 @@ def interval(
     """The 95% bootstrap interval (percentiles) of a measure of rows, given their indices.
 
     `groups` names the group of each row; whole groups are drawn, since rows of one group share a
-    picture or a prompt. Draws for which the measure is undefined are left out.
+    picture or a prompt. Draws for which the measure is undefined are left out. NaN where there is
+    one group alone: drawn again and again it never varies, and that is not certainty.
     """
     members: dict[Any, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
+    if len(members) < 2:
+        return float("nan"), float("nan")
     rows = np.concatenate([np.array(some) for some in members.values()])
     sizes = np.array([len(some) for some in members.values()])
     starts = np.cumsum(sizes) - sizes
@@ -104,11 +107,14 @@ def interval(
 
 
 def with_interval(metric: Callable[[Array], float], groups: Sequence[Any]) -> list[float] | None:
-    """A measure of all rows, and the ends of its interval; None without rows or undefined."""
-    if not groups:
+    """A measure of all rows, and the ends of its interval, which are left out where it has none.
+
+    None without rows, or where the measure is undefined.
+    """
+    if not groups or np.isnan(value := metric(np.arange(len(groups)))):
         return None
-    found = [metric(np.arange(len(groups))), *interval(metric, groups)]
-    return None if np.isnan(found).any() else found
+    ends = interval(metric, groups)
+    return [value] if np.isnan(ends).any() else [value, *ends]
 
 
 def of_rows(metric: Metric, true: Array, given: Array, rows: Array) -> float:

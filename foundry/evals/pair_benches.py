@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of
+from foundry.evals.bench import OVERALL, Human, Pair, Rows, group_of, group_of_picture
 from foundry.evals.bench_files import BenchRefused, Line, check_columns, read_lines
 from pipelines.rendering import AXES, GEN_AXIS
 
@@ -25,16 +25,17 @@ HUMANS: tuple[Human, ...] = ("first", "second", "tie")
 
 
 def read_editreward_bench(
-    data: Path, columns: Mapping[str, str], *, image_root: Path | None
+    data: Path, columns: Mapping[str, str], *, image_root: Path | None, pictures: Path
 ) -> tuple[Rows, list[Pair]]:
     """EditReward-Bench: of two edits the first is the one people preferred.
 
     Columns: `key`, `instruction`, `input_image`, `output_images` (two), `task_type`, `dimension`.
-    Raises BenchRefused.
+    `pictures` as in `read_lines`. Raises BenchRefused.
     """
     names = ("source_image", "first_image", "second_image", "instruction", "task_type", "dimension")
     check_columns(columns, ("id", *names))
-    found = read_lines(data, {**EDITREWARD_COLUMNS, **columns}, needed=names, optional=("id",))
+    columns = {**EDITREWARD_COLUMNS, **columns}
+    found = read_lines(data, columns, needed=names, optional=("id",), pictures=pictures)
     root = image_root or data.parent
     rows: dict[str, dict] = {}
     pairs: list[Pair] = []
@@ -44,7 +45,7 @@ def read_editreward_bench(
         if axis is None:
             raise line.refused("dimension", f"'{dimension}' is none of {', '.join(DIMENSIONS)}")
         pairs.append(_pair(line, rows, root, axis=axis, part=line.name("task_type"), human="first"))
-    return _checked(found, rows, pairs, root, edit=True)
+    return _checked(found, rows, pairs, edit=True)
 
 
 def read_pairwise(
@@ -53,21 +54,22 @@ def read_pairwise(
     *,
     choices: Mapping[str, Sequence[str]],
     image_root: Path | None,
+    pictures: Path,
 ) -> tuple[Rows, list[Pair]]:
     """Any set of pairs with a human choice.
 
     Generated pictures have a `prompt`; edits an `instruction` and a `source_image`, and are
     compared by the reward of both axes. `choices` says what the values of `choice` mean: to each of
-    `first`, `second` and `tie` the values that stand for it. Raises BenchRefused.
+    `first`, `second` and `tie` the values that stand for it. `pictures` as in `read_lines`. Raises
+    BenchRefused.
     """
-    pictures = ("first_image", "second_image")
-    check_columns(
-        columns, ("id", "prompt", "instruction", "source_image", *pictures, "choice", "part")
-    )
+    both = ("first_image", "second_image")
+    check_columns(columns, ("id", "prompt", "instruction", "source_image", *both, "choice", "part"))
     meaning = _meaning(choices)
     edit = "instruction" in columns or "source_image" in columns
     texts = ("instruction", "source_image") if edit else ("prompt",)
-    found = read_lines(data, columns, needed=(*texts, *pictures, "choice"), optional=("id", "part"))
+    needed = (*texts, *both, "choice")
+    found = read_lines(data, columns, needed=needed, optional=("id", "part"), pictures=pictures)
     root = image_root or data.parent
     rows: dict[str, dict] = {}
     pairs: list[Pair] = []
@@ -80,7 +82,7 @@ def read_pairwise(
         part = "" if line.value("part") is None else line.name("part")
         axis = OVERALL if edit else GEN_AXIS
         pairs.append(_pair(line, rows, root, axis=axis, part=part, human=meaning[choice]))
-    return _checked(found, rows, pairs, root, edit=edit)
+    return _checked(found, rows, pairs, edit=edit)
 
 
 def _meaning(choices: Mapping[str, Sequence[str]]) -> dict[str, Human]:
@@ -120,7 +122,7 @@ def _pair(
         second=ids[1],
         axis=axis,
         part=part,
-        group=group_of(shared["source_image"] if edit else shared["prompt"]),
+        group=group_of_picture(shared["source_image"]) if edit else group_of(shared["prompt"]),
         human=human,
     )
 
@@ -134,7 +136,7 @@ def _id(line: Line) -> str:
 
 
 def _checked(
-    lines: Sequence[Line], rows: dict[str, dict], pairs: Sequence[Pair], root: Path, *, edit: bool
+    lines: Sequence[Line], rows: dict[str, dict], pairs: Sequence[Pair], *, edit: bool
 ) -> tuple[Rows, list[Pair]]:
     """Rows and pairs; the ids of pairs, with their axis, must differ."""
     known: dict[tuple[str, str], Line] = {}
@@ -147,5 +149,5 @@ def _checked(
         for line, pair in zip(lines, pairs, strict=True)
         for row_id in (pair.first, pair.second)
     }
-    made = Rows(kind="edit" if edit else "gen", by_id=rows, places=places, image_root=root)
+    made = Rows(kind="edit" if edit else "gen", by_id=rows, places=places)
     return made, list(pairs)

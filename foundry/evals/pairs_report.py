@@ -6,11 +6,18 @@ A judge of one picture at a time prefers the one it gives more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from foundry.evals.asking import VOTES, Answers, content_of, reward, scores_by_mode
+from foundry.evals.asking import (
+    VOTES,
+    Answers,
+    content_of,
+    mean_of,
+    reward,
+    scores_by_mode,
+    votes_of,
+)
 from foundry.evals.asking_pairs import AS_GIVEN, BOTH, SWAPPED, Choices
 from foundry.evals.bench import OVERALL, Pair, asked_axes
 from foundry.evals.metrics import Array, with_interval
@@ -232,9 +239,9 @@ def _repeated(pairs: Sequence[Pair], answers: Answers) -> list[float] | None:
     """
     halves: list[dict[tuple[str, str], float | None]] = [{}, {}]
     for key, answer in answers.items():
-        votes: list[Any] = answer.sampled.get("vote_scores") or []
+        votes = votes_of(answer)
         for half, some in zip(halves, (votes[: VOTES // 2], votes[VOTES // 2 :]), strict=True):
-            half[key] = float(np.mean(some)) if some else None
+            half[key] = mean_of(some)
     same, groups = [], []
     for pair in pairs:
         if pair.human == "tie":

@@ -14,6 +14,7 @@ from foundry.evals.asking import ask, failures
 from foundry.evals.balancing import measure_balance, run_balance
 from foundry.evals.bench import Item
 from foundry.evals.command import Judge, measured, say, write_report
+from foundry.evals.markdown import INTERVALS
 from foundry.evals.quality import Judged, run_quality
 from foundry.evals.quality import measure as measure_gates
 from foundry.evals.scores_report import measure_scores
@@ -63,9 +64,9 @@ def shapebench(
     found = measure(answers) | {"bench": "shapebench"} | _about(judge, weights, rows)
     title = (
         "# ShapeBench\n\nHow near a judge comes to scores that are known exactly "
-        "([docs/shapeworld.md](../shapeworld.md)). In brackets: 95% bootstrap intervals."
+        f"([docs/shapeworld.md](../shapeworld.md)). {INTERVALS}."
     )
-    how = f"shapebench {judge.words()} --rows {rows} --out {out}"
+    how = ("shapebench", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-{rows}.md"
     return write_report(report, title, how, found, markdown(found), ("MAE", panels(found)))
 
@@ -94,9 +95,9 @@ def _direct(judge: Judge, rows: int, out: Path) -> int:
     found |= _about(judge, weights, rows)
     title = (
         "# ShapeBench, scored directly\n\nThe student's way of asking alone, on rows whose scores "
-        "are known exactly. In brackets: 95% bootstrap intervals."
+        f"are known exactly. {INTERVALS}."
     )
-    how = f"shapebench --direct {judge.words()} --rows {rows} --out {out}"
+    how = ("shapebench", "--direct", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-direct-{rows}.md"
     shown = ("MAE", bench_tables.panels(found))
     return write_report(report, title, how, found, bench_tables.markdown(found), shown)
@@ -133,7 +134,7 @@ def quality(*, judge: Judge, rows: Rows = 2000, out: Path = Path("builds/quality
         "judged by a real model, through the gates as they are by default "
         "([docs/gates.md](../gates.md)); at the end, a skewed build balanced."
     )
-    how = f"quality {judge.words()} --rows {rows} --out {out}"
+    how = ("quality", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"quality-{rows}.md"
     tables = quality_tables.markdown(gates) + "\n" + balancing_tables.markdown(balance)
     found = gates | {"balance": balance} | _about(judge, weights, rows)

@@ -13,6 +13,7 @@ from foundry.evals.bench_files import BenchRefused
 from foundry.evals.bench_tables import markdown, panels
 from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.firm_bench import read_firm_bench_edit, read_firm_bench_gen
+from foundry.evals.markdown import INTERVALS
 from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
 from foundry.evals.pairs_report import measure_alone, measure_together
 from foundry.evals.published import published
@@ -20,6 +21,8 @@ from foundry.evals.scores_report import Found, measure_scores
 from pipelines.connecting import Servers
 from pipelines.version import code_version
 
+# Where pictures go that stand in a benchmark's file.
+PICTURES = "pictures"
 Words = tuple[str, ...]
 
 
@@ -53,11 +56,13 @@ def firm_bench_edit(
     """
 
     def read() -> tuple[Rows, list[Item]]:
+        columns, pictures = pairs_of("--column", column), out / PICTURES
         return read_firm_bench_edit(
-            data, pairs_of("--column", column), scores=scores, image_root=image_root
+            data, columns, scores=scores, image_root=image_root, pictures=pictures
         )
 
-    return _score("firm_bench_edit", "FIRM-Bench, edits", read, judge, data, out)
+    words = _words(data, scores=scores, column=column, image_root=image_root)
+    return _score("firm_bench_edit", "FIRM-Bench, edits", read, judge, words, out)
 
 
 def firm_bench_gen(
@@ -90,11 +95,13 @@ def firm_bench_gen(
     """
 
     def read() -> tuple[Rows, list[Item]]:
+        columns, pictures = pairs_of("--column", column), out / PICTURES
         return read_firm_bench_gen(
-            data, pairs_of("--column", column), scores=scores, image_root=image_root
+            data, columns, scores=scores, image_root=image_root, pictures=pictures
         )
 
-    return _score("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, data, out)
+    words = _words(data, scores=scores, column=column, image_root=image_root)
+    return _score("firm_bench_gen", "FIRM-Bench, generated pictures", read, judge, words, out)
 
 
 def editreward_bench(
@@ -124,9 +131,11 @@ def editreward_bench(
     """
 
     def read() -> tuple[Rows, list[Pair]]:
-        return read_editreward_bench(data, pairs_of("--column", column), image_root=image_root)
+        columns, pictures = pairs_of("--column", column), out / PICTURES
+        return read_editreward_bench(data, columns, image_root=image_root, pictures=pictures)
 
-    return _score("editreward_bench", "EditReward-Bench", read, judge, data, out)
+    words = _words(data, column=column, image_root=image_root)
+    return _score("editreward_bench", "EditReward-Bench", read, judge, words, out)
 
 
 def pairwise(
@@ -166,13 +175,15 @@ def pairwise(
         for word in choice:
             for ours, theirs in pairs_of("--choice", (word,)).items():
                 meant.setdefault(ours, []).append(theirs)
-        columns = pairs_of("--column", column)
-        return read_pairwise(data, columns, choices=meant, image_root=image_root)
+        columns, pictures = pairs_of("--column", column), out / PICTURES
+        return read_pairwise(data, columns, choices=meant, image_root=image_root, pictures=pictures)
 
     title = f"Pairs of {data.name}"
+    words = _words(data, column=column, choice=choice, image_root=image_root)
     if together:
-        return _choose(f"{title}, shown together", read, judge, data, out)
-    return _score("pairwise", title, read, judge, data, out)
+        words = ("--together", *words)
+        return _choose(f"{title}, shown together", read, judge, words, out)
+    return _score("pairwise", title, read, judge, words, out)
 
 
 COMMANDS = (firm_bench_edit, firm_bench_gen, editreward_bench, pairwise)
@@ -189,12 +200,27 @@ def pairs_of(option: str, words: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _words(
+    data: Path,
+    *,
+    scores: Path | None = None,
+    column: Words = (),
+    choice: Words = (),
+    image_root: Path | None = None,
+) -> Words:
+    """What a benchmark was given on the command line."""
+    once = {"--data": data, "--scores": scores, "--image-root": image_root}
+    given = [(option, str(value)) for option, value in once.items() if value is not None]
+    given += [("--column", word) for word in column] + [("--choice", word) for word in choice]
+    return tuple(word for option in given for word in option)
+
+
 def _score(
     name: str,
     title: str,
     read: Callable[[], tuple[Rows, Sequence[Item] | Sequence[Pair]]],
     judge: Judge,
-    data: Path,
+    words: Words,
     out: Path,
 ) -> int:
     """Each row scored in a request of its own."""
@@ -207,11 +233,15 @@ def _score(
         found = measure_scores(items, answers) if items else measure_alone(pairs, answers)
         return found | {"failures": failures(answers)}
 
-    return _report(name, title, work, judge, f"--data {data}", out)
+    return _report(name, title, work, judge, words, out)
 
 
 def _choose(
-    title: str, read: Callable[[], tuple[Rows, Sequence[Pair]]], judge: Judge, data: Path, out: Path
+    title: str,
+    read: Callable[[], tuple[Rows, Sequence[Pair]]],
+    judge: Judge,
+    words: Words,
+    out: Path,
 ) -> int:
     """Both pictures of a pair in one request, in both orders."""
 
@@ -228,7 +258,7 @@ def _choose(
         }
         return measure_together(pairs, choices) | {"failures": failures_of(replies)}
 
-    return _report("pairwise-together", title, work, judge, f"--together --data {data}", out)
+    return _report("pairwise-together", title, work, judge, words, out)
 
 
 def _report(
@@ -236,7 +266,7 @@ def _report(
     title: str,
     work: Callable[[Servers, dict[str, Any]], Found],
     judge: Judge,
-    words: str,
+    words: Words,
     out: Path,
 ) -> int:
     done = measured(work, out, judge)
@@ -251,11 +281,8 @@ def _report(
         "weights": weights,
         **code_version(),
     }
-    head = (
-        f"# {title}\n\nIn brackets: 95% bootstrap intervals, of whole groups that share a picture "
-        f"or a prompt ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
-    )
+    head = f"# {title}\n\n{INTERVALS} ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
     label = "accuracy, ties wrong" if "human" in found["items"][0] else "MAE"
-    how = f"{bench} {judge.words()} {words} --out {out}"
+    how = (bench, *judge.words(), *words, "--out", out)
     shown = (label, panels(found))
     return write_report(out / f"{name}.md", head, how, found, markdown(found), shown)

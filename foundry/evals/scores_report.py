@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from pipelines.rendering import AXES
 from pipelines.replies import SCORES
 
 Found = dict[str, Any]
+T = TypeVar("T")
 EDIT = "edit"
 
 
@@ -31,13 +32,14 @@ def measure_scores(items: Sequence[Item], answers: Answers) -> Found:
     """Everything the report shows.
 
     `slices`, each with how many items there are of each true score, all constants, and an entry a
-    mode; `items`, for comparing two reports. A measure is [value, lower end, upper end], None where
-    it is undefined.
+    mode; `items`, for comparing two reports. A measure is [value, lower end, upper end], [value]
+    where it has no interval, None where it is undefined.
     """
     by_mode = scores_by_mode(answers)
     return {
         "slices": [
-            {"slice": name, **_slice(some, by_mode)} for name, some in slices(items).items()
+            {"slice": name, **_slice(some, by_mode)}
+            for name, some in slices(items, lambda item: (item.axis, item.part)).items()
         ],
         "items": [
             {
@@ -58,21 +60,25 @@ def measure_scores(items: Sequence[Item], answers: Answers) -> Found:
     }
 
 
-def slices(items: Sequence[Item]) -> dict[str, list[Item]]:
-    """The items of each axis, of each part of it, and of both axes of edits.
+def slices(
+    items: Sequence[T], about: Callable[[T], tuple[str, str]], *, scores: bool = True
+) -> dict[str, list[T]]:
+    """The items of each axis, of each part of it, and of both axes of edits where it is `scores`.
 
-    Both axes together weigh each item the same, as FIRM's overall figure does.
+    `about` says the axis and the part of an item. Both axes together weigh each item the same, as
+    FIRM's overall figure does.
     """
-    found: dict[str, list[Item]] = {}
-    for axis in dict.fromkeys(item.axis for item in items):
-        of_axis = [item for item in items if item.axis == axis]
-        parts = list(dict.fromkeys(item.part for item in of_axis))
-        for part in parts if len(parts) > 1 else ():
-            name = f"{axis} {part}".strip()
-            found[name] = [item for item in of_axis if item.part == part]
-        found[axis] = of_axis
-    if found.keys() >= set(AXES):
-        found[EDIT] = [item for item in items if item.axis in AXES]
+    by_axis: dict[str, dict[str, list[T]]] = {}
+    for item in items:
+        axis, part = about(item)
+        by_axis.setdefault(axis, {}).setdefault(part, []).append(item)
+    found: dict[str, list[T]] = {}
+    for axis, parts in by_axis.items():
+        if len(parts) > 1:
+            found |= {f"{axis} {part}".strip(): some for part, some in parts.items()}
+        found[axis] = [item for item in items if about(item)[0] == axis]
+    if scores and found.keys() >= set(AXES):
+        found[EDIT] = [item for item in items if about(item)[0] in AXES]
     return found
 
 

@@ -177,7 +177,7 @@ def run_shapebench(
 
 def direct_rows(folder: Path, rows: int) -> dict[str, tuple[Rows, list[Item]]]:
     """The same rows, written anew, and their true scores as those of any benchmark, by kind."""
-    world = _world(folder, rows)
+    world = _world(folder, rows).absolute()
     truth = write_rows(world, rows)
     found = {}
     for kind in KINDS:
@@ -187,7 +187,7 @@ def direct_rows(folder: Path, rows: int) -> dict[str, tuple[Rows, list[Item]]]:
             for line in (world / part / "rows.jsonl").read_text("utf-8").splitlines():
                 row = json.loads(line)
                 by_id[row["id"]] = {
-                    name: f"{part}/{row[name]}" if name in PICTURE_COLUMNS else row[name]
+                    name: f"{world}/{part}/{row[name]}" if name in PICTURE_COLUMNS else row[name]
                     for name in columns
                 }
         items = [
@@ -203,7 +203,7 @@ def direct_rows(folder: Path, rows: int) -> dict[str, tuple[Rows, list[Item]]]:
             for axis in AXES_OF[kind]
         ]
         places = {row_id: f"{world}: {row_id}" for row_id in by_id}
-        found[kind] = Rows(kind=kind, by_id=by_id, places=places, image_root=world), items
+        found[kind] = Rows(kind=kind, by_id=by_id, places=places), items
     return found
 
 

@@ -42,7 +42,8 @@ def measure(answers: Answers) -> Found:
 
     `scores` (an entry an axis, mode and number of votes), `looks` (rows without and with held-out
     combinations), `constants`, `ratios` (method to direct), `lists`, `verdicts`, `items` (for
-    comparing two reports). A measure is [value, lower end, upper end], None where it is undefined.
+    comparing two reports). A measure is [value, lower end, upper end], [value] where it has no
+    interval, None where it is undefined.
     """
     predictions = answers.predictions
     axes = [(axis, TEACHERS[kind]) for kind, names in AXES_OF.items() for axis in names]

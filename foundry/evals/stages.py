@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from pipelines.connecting import Servers
 from pipelines.gen_flow import Outcome
 from pipelines.ingest import ingest
 from pipelines.pair_choice import pair_stages, run_pair
+from pipelines.preferences.recipe import RolloutSettings
+from pipelines.preferences.rollouts import get_rollouts
 from pipelines.progress import Counters, shown
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import kind_of, read_rows
@@ -21,7 +23,14 @@ from pipelines.runtime import Runtime
 from pipelines.settings import StageSettings
 from pipelines.shard_run import ShardRun, run_and_finish, run_groups
 from pipelines.stages import Stage, edit_stages, gen_stages
-from pipelines.student import AxesOf, StudentAnswer, all_axes, run_student_group, student_stages
+from pipelines.student import (
+    AxesOf,
+    StudentAnswer,
+    all_axes,
+    ask_student,
+    run_student_group,
+    student_stages,
+)
 
 # That of EditScore's votes (arXiv:2509.23909).
 VOTE_TEMPERATURE = 0.7
@@ -37,7 +46,7 @@ def benchmark_recipe(
     *,
     votes: int,
 ) -> AnyRecipe:
-    """A recipe whose scores come of one greedy reply, or of several at temperature 0.7.
+    """A recipe whose scores come of one greedy reply, or are the majority of several at 0.7.
 
     `endpoint` is that of a recipe: `url` and `model`, or `launch`. Raises pydantic's
     ValidationError for one that is none.
@@ -88,12 +97,46 @@ def run_student(
     Sampling and votes are those of the recipe's score stage. `plan` sees the rows before anything
     is asked and says which axes of each are asked about. Raises as `run_teacher`, and as `plan`.
     """
-    kind = kind_of(recipe)
     settings = recipe.gen_scores if isinstance(recipe, GenRecipe) else recipe.edit_scores
-    stages = student_stages(kind, settings, recipe.endpoints.judge[0])
+    stages = student_stages(kind_of(recipe), settings, recipe.endpoints.judge[0])
+    return _run_student(recipe, stages, ask_student, plan, servers=servers, say=say, title=title)
+
+
+def run_rollouts(
+    recipe: AnyRecipe,
+    *,
+    votes: int,
+    servers: Servers,
+    say: Say,
+    title: str,
+    plan: Callable[[list[Row]], AxesOf],
+) -> list[StudentAnswer]:
+    """So many replies to one request about each row at temperature 0.7, none asked for again.
+
+    All stand in the answer's `rollouts`, each with a score or a reason. Otherwise as `run_student`.
+    """
+    kind = kind_of(recipe)
+    settings = RolloutSettings(k=votes, temperature=VOTE_TEMPERATURE).as_scores()
+    judge = recipe.endpoints.judge[0]
+    stages = student_stages(kind, settings, judge, table=f"{kind}_rollouts")
+    ask = partial(ask_student, logprobs=False, get=get_rollouts)
+    return _run_student(recipe, stages, ask, plan, servers=servers, say=say, title=title)
+
+
+def _run_student(
+    recipe: AnyRecipe,
+    stages: Mapping[str, Stage],
+    ask: Callable[..., Awaitable[Row]],
+    plan: Callable[[list[Row]], AxesOf],
+    *,
+    servers: Servers,
+    say: Say,
+    title: str,
+) -> list[StudentAnswer]:
+    kind = kind_of(recipe)
 
     async def chain(rows: list[Row], run: ShardRun, at_once: int) -> list[StudentAnswer]:
-        run_group = partial(run_student_group, axes_of=plan(rows))
+        run_group = partial(run_student_group, axes_of=plan(rows), ask=ask)
         return await run_groups(groups_of(kind, rows), run_group, run, at_once=at_once)
 
     def expected(rows: list[Row]) -> dict[str, int]:

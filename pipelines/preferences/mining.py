@@ -103,7 +103,8 @@ async def mine_row(row: Row, *, run: ShardRun, rules: PairRules) -> Mined:
     _, task = student_prompt(row, row["axis"])
     if reserved_word("trl", [task]):
         return Mined(row=row, answer=None, reason="prompt:reserved")
-    answer = await ask_student(row, row["axis"], run=run, logprobs=False, get=get_rollouts)
+    get = partial(get_rollouts, unfit_for="trl")
+    answer = await ask_student(row, row["axis"], run=run, logprobs=False, get=get)
     if answer["status"] != "ok":
         return Mined(row=row, answer=answer, reason=answer["reason"])
     found = find_candidates(

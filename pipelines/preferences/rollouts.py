@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.answers import Row, ask_once, for_attempt, provenance_of, rejected_row
 from pipelines.chat import Chat
-from pipelines.export.formats import reserved_word
+from pipelines.export.formats import Format, reserved_word
 from pipelines.journal import Journal
 from pipelines.preferences.rules import Rollout
 from pipelines.questions import Question
@@ -26,10 +26,12 @@ async def get_rollouts(
     chat: Chat,
     journal: Journal,
     earlier: Row | None = None,
+    unfit_for: Format | None = None,
 ) -> Row:
     """The row of all replies, `stage.votes` of them; rejected where none can be used.
 
-    It is asked anew whatever `earlier` says. Raises EndpointDown and OSError (journal).
+    One whose reasoning the reader of the format `unfit_for` would take for something else cannot be
+    used. It is asked anew whatever `earlier` says. Raises EndpointDown and OSError (journal).
     """
     usage = {"prompt_tokens": 0, "completion_tokens": 0}
     kept = journal.replies(answer_id)
@@ -47,14 +49,15 @@ async def get_rollouts(
     reply = Reply.from_json(entry["reply"])
     usage = {name: getattr(reply, name) or 0 for name in usage}
     choices = reply.choices[: stage.votes]
-    found = [_read(choice, stage) for choice in choices]
+    found = [_read(choice, stage, unfit_for) for choice in choices]
     missing = f"the server gave {len(choices)} of {stage.votes} replies"
     found += [_unusable("reply:too_few", missing)] * (stage.votes - len(choices))
     if all(one["reason"] for one in found):
         reason, fault = found[0]["reason"], found[0]["fault"]
         detail = f"none of {len(found)} rollouts usable; the first: {fault}"
         faults = [f"{reason}: {fault}"]
-        return rejected_row(answer_id, stage, faults, entry, usage, reason, detail, choices[0])
+        row = rejected_row(answer_id, stage, faults, entry, usage, reason, detail, choices[0])
+        return row | {"rollouts": found}
     # No attempt came before this one, whatever some of its rollouts are.
     return provenance_of(answer_id, stage, [], entry, usage) | {
         "status": "ok",
@@ -76,12 +79,12 @@ def usable_rollouts(answer: Row) -> list[Rollout]:
     ]
 
 
-def _read(choice: Choice, stage: Stage) -> dict[str, Any]:
+def _read(choice: Choice, stage: Stage, unfit_for: Format | None) -> dict[str, Any]:
     try:
         value = parse_choice(choice, stage.schema_id)
     except ReplyInvalid as invalid:
         return _unusable(invalid.reason, invalid.fault)
-    if word := reserved_word("trl", [value["reasoning"]]):
+    if unfit_for and (word := reserved_word(unfit_for, [value["reasoning"]])):
         return _unusable("reply:reserved", f"its reasoning contains {word}")
     said = {name: value[name] for name in ("reasoning", "score")}
     return {**said, "reason": None, "fault": None}
