@@ -37,12 +37,13 @@ def make_trainer(recipe: DpoRecipe, **common: Any) -> Any:
 
     from trainers.collation import CheckedCollator
     from trainers.models import load_model
+    from trainers.sharding import share_out
 
     arguments, processor = common.pop("arguments"), common["processing_class"]
     return DPOTrainer(
         args=DPOConfig(**arguments, beta=recipe.beta),
         # With LoRA the model before training is the one without the adapter.
-        ref_model=None if recipe.lora else load_model(recipe).requires_grad_(False),
+        ref_model=None if recipe.lora else share_out(load_model(recipe).requires_grad_(False)),
         data_collator=CheckedCollator(DataCollatorForVisionPreference(processor), processor),
         **common,
     )
