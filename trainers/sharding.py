@@ -1,6 +1,6 @@
 """A run of several processes, and weights that these share out among themselves (FSDP).
 
-Whether they do is for the config of `accelerate launch` to say; some are in `trainers/accelerate`.
+Whether they do is for the config of `accelerate launch` to say; some are in `trainers/launch`.
 """
 
 # The imports below live in the trainers' environment.

@@ -75,6 +75,7 @@ def train(
         trainer.add_callback(RichProgressCallback() if Console().is_terminal else PlainLines())
         trainer.train(resume_from_checkpoint=str(checkpoint) if resumed else None)
         if stop.stopped:
+            PartialState().destroy_process_group()
             return None
         checkpoint = checkpoint_after(output, trainer.state.global_step)
     return write_result(checkpoint, recipe, output, rows.facts, scores=scores)
