@@ -128,10 +128,11 @@ def test_the_result_is_one_whole_model_like_that_of_one_process(runs):
     before = tensors(BASE)
     one, two = tensors(runs["one"] / "model"), tensors(runs["two"] / "model")
     assert before.keys() == one.keys() == two.keys()
+    changed = {name for name, data in two.items() if data != before[name]}
+    assert {name for name in before if name.endswith("_proj.weight")} <= changed
     for name, data in two.items():
-        assert data != before[name], name
         expected = _from_bfloat16(one[name])
-        np.testing.assert_allclose(_from_bfloat16(data), expected, rtol=0.01, atol=1e-3)
+        np.testing.assert_allclose(_from_bfloat16(data), expected, rtol=0.01, atol=5e-4)
 
 
 def _from_bfloat16(data):
