@@ -1,5 +1,6 @@
 """FSDP as on several GPUs, here on two processes of a CPU: the tiny student, some steps."""
 
+import math
 import os
 import signal
 from itertools import pairwise
@@ -14,6 +15,7 @@ from training_cases import (
     command_of,
     log_of,
     losses,
+    pair_build,
     tensors,
     training_env,
     world_build,
@@ -33,11 +35,11 @@ SHORT += ["evaluation={rows: 3, batch: 1, max_new_tokens: 64}"]
 SHARED = [*SHORT, "device_batch=2", "gradient_checkpointing=true"]
 
 
-def launched(output, data, *settings, config="fsdp_cpu"):
-    """The command of an SFT that two processes share."""
+def launched(trainer, output, data, *settings):
+    """The command of a training that two processes share."""
     launcher = [TRAIN_PYTHON, "-m", "accelerate.commands.launch", "--config_file"]
-    launcher += [f"trainers/launch/{config}.yaml"]
-    return launcher + command_of("sft", output, data, *settings)[1:]
+    launcher += ["trainers/launch/fsdp_cpu.yaml"]
+    return launcher + command_of(trainer, output, data, *settings)[1:]
 
 
 def test_the_configs_for_gpus_share_weights_out_as_the_tested_one_does():
@@ -66,7 +68,7 @@ def runs(data, tmp_path_factory):
     alone = background(
         command_of("sft", one, data, *SHORT, "device_batch=8"), folder / "one.log", training_env()
     )
-    shared = background(launched(two, data, *SHARED), folder / "two.log", training_env())
+    shared = background(launched("sft", two, data, *SHARED), folder / "two.log", training_env())
     wait_for(lambda: 2 in losses(two), timeout_s=240, what="the second step")
     os.killpg(shared.pid, signal.SIGTERM)
     status = shared.wait(240)
@@ -82,7 +84,7 @@ def runs(data, tmp_path_factory):
         "model": (two / "model").exists(),
     }
     other = run(command_of("sft", two, data, *SHARED), env=training_env())
-    again = run(launched(two, data, *SHARED), env=training_env())
+    again = run(launched("sft", two, data, *SHARED), env=training_env())
     assert again.returncode == 0, again.stderr
     return {"one": one, "two": two, "cut": cut, "other": other}
 
@@ -152,6 +154,18 @@ def _scores(log):
     kept = ("step", "eval_score", "result_score")
     found = [{n: v for n, v in line.items() if n.startswith(kept)} for line in log]
     return [line for line in found if len(line) > 1]
+
+
+def test_dpo_begins_at_the_model_that_it_must_not_stray_from(tmp_path):
+    data = [pair_build(tmp_path / "pairs", "gen", 8)]
+    settings = [f"model={BASE}", "batch=4", "device_batch=1", "steps=1", "log_every_steps=1"]
+    output = tmp_path / "out"
+    command = launched("dpo", output, data, *settings, "evaluation.rows=0")
+    done = run(command, env=training_env())
+    assert done.returncode == 0, done.stderr
+    first = log_of(output)[0]
+    assert first["rewards/margins"] == pytest.approx(0, abs=1e-4)
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
 
 
 REFUSED = """
