@@ -14,6 +14,7 @@ from accelerate import PartialState
 from pipelines.recipe_files import RecipeRefused
 from trainers.models import precision
 from trainers.settings import TrainingRecipe
+from trainers.sharding import accelerator_settings
 
 # More steps than any training has: measured before the first and after the last.
 _NEVER = 10**12
@@ -55,6 +56,7 @@ def trainer_arguments(
         "max_grad_norm": recipe.max_grad_norm,
         "bf16": precision(recipe) == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
+        "accelerator_config": accelerator_settings(),
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "dataloader_num_workers": recipe.workers,
         # The collator needs the pictures and row ids.

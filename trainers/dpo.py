@@ -35,12 +35,13 @@ def make_trainer(recipe: DpoRecipe, **common: Any) -> Any:
     from trl import DPOConfig, DPOTrainer
 
     from trainers.models import load_model
+    from trainers.sharding import share_out
 
     arguments = common.pop("arguments")
     return DPOTrainer(
         args=DPOConfig(**arguments, beta=recipe.beta),
         # With LoRA the model before training is the one without the adapter.
-        ref_model=None if recipe.lora else load_model(recipe).requires_grad_(False),
+        ref_model=None if recipe.lora else share_out(load_model(recipe).requires_grad_(False)),
         data_collator=make_collator(common["processing_class"]),
         **common,
     )

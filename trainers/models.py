@@ -59,7 +59,7 @@ def load_model(recipe: TrainingRecipe) -> Any:
         model = AutoModelForImageTextToText.from_pretrained(
             recipe.model,
             revision=recipe.revision,
-            attn_implementation=recipe.attention or _best_attention(),
+            attn_implementation=recipe.attention or _best_attention(computed),
             **options,
         )
     except (OSError, ValueError, ImportError) as error:
@@ -96,8 +96,9 @@ def written_dtype(recipe: TrainingRecipe) -> torch.dtype:
     return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
 
 
-def _best_attention() -> str:
-    fast = torch.cuda.is_available() and is_flash_attn_2_available()
+def _best_attention(computed: torch.dtype) -> str:
+    # Flash attention has no float32.
+    fast = computed == torch.bfloat16 and torch.cuda.is_available() and is_flash_attn_2_available()
     return "flash_attention_2" if fast else "sdpa"
 
 

@@ -19,6 +19,7 @@ from trainers.run_folder import step_of
 from trainers.run_log import LOG, RESULT, read_log, write_line
 from trainers.scoring import ScoreCallback
 from trainers.settings import TrainingRecipe
+from trainers.sharding import load_shards, shards_of
 
 
 def write_result(
@@ -35,6 +36,8 @@ def write_result(
     have, and what was written is loaded and measured once more.
     """
     part, place = output / ".result.part", output / ("adapter" if recipe.lora else "model")
+    # What follows is for one process alone.
+    PartialState().destroy_process_group()
     if not PartialState().is_main_process:
         return place
     shutil.rmtree(part, ignore_errors=True)
@@ -44,8 +47,7 @@ def write_result(
         for name in ("adapter_model.safetensors", "adapter_config.json"):
             shutil.copy(checkpoint / name, part / name)
     else:
-        dtype = written_dtype(recipe)
-        model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype)
+        model = _trained_model(checkpoint, recipe)
         model.save_pretrained(part)
         if scores is not None:
             found = scores.measure(model.to(PartialState().device), processor, shared=False)
@@ -54,6 +56,18 @@ def write_result(
     (part / "README.md").write_text(model_card(recipe, facts, read_log(output)), "utf-8")
     put_in_place(part, place)
     return place
+
+
+def _trained_model(checkpoint: Path, recipe: TrainingRecipe) -> Any:
+    """The model of a checkpoint, in the type that it is published in."""
+    dtype, shards = written_dtype(recipe), shards_of(checkpoint)
+    if shards is None:
+        return AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype)
+    model = AutoModelForImageTextToText.from_pretrained(
+        recipe.model, revision=recipe.revision, dtype=dtype
+    )
+    load_shards(model, shards)
+    return model
 
 
 def put_in_place(part: Path, place: Path) -> None:

@@ -25,6 +25,7 @@ from pipelines.rendering import GEN_AXIS
 from pipelines.replies import Choice
 from trainers.measures import measures, read_score
 from trainers.settings import Evaluation
+from trainers.sharding import whole
 
 # What the measures of a way of asking are called.
 WAYS = {False: "score", True: "score_only"}
@@ -59,7 +60,7 @@ class ScoreCallback(TrainerCallback):
     ) -> None:
         """Put the measures into the log, and into what the trainer calls its metrics."""
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        with self.trainer.accelerator.autocast():
+        with self.trainer.accelerator.autocast(), whole(model):
             found = self.measure(model, self.trainer.processing_class, shared=True)
         named = {f"eval_{name}": value for name, value in found.items()}
         metrics |= named
@@ -112,8 +113,15 @@ def _generate(
         return_tensors="pt",
         processor_kwargs={"padding": True, "padding_side": "left"},
     ).to(model.device)
-    tokens = model.generate(
-        **inputs, do_sample=False, max_new_tokens=max_new_tokens, use_cache=True
+    # The class's own: after each call of the model's, FSDP would share weights out again. Each
+    # process has all of them, and need not wait for the others' replies.
+    tokens = type(model).generate(
+        model,
+        **inputs,
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        use_cache=True,
+        synced_gpus=False,
     )[:, inputs["input_ids"].shape[1] :]
     ends = model.generation_config.eos_token_id
     ends = set(ends) if isinstance(ends, list) else {ends}

@@ -34,11 +34,15 @@ def make_trainer(recipe: SftRecipe, **common: Any) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     arguments = common.pop("arguments")
-    return SFTTrainer(
+    trainer = SFTTrainer(
         args=SFTConfig(**arguments, completion_only_loss=True),
         data_collator=make_collator(common["processing_class"]),
         **common,
     )
+    # Every token of a step counts the same, however its rows are shared out. The class of the model
+    # denies that its loss can; the loss that TRL takes in its place can.
+    trainer.model_accepts_loss_kwargs = True
+    return trainer
 
 
 def make_collator(processor: Any) -> Any:

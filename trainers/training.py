@@ -23,6 +23,7 @@ from trainers.run_folder import begin, checkpoint_after, is_final, step_of
 from trainers.run_log import cut_log
 from trainers.scoring import ScoreCallback, rows_to_measure
 from trainers.settings import TrainingRecipe
+from trainers.sharding import check_checkpoint, start_processes
 from trainers.stopping import StopOnSigterm
 
 R = TypeVar("R", bound=TrainingRecipe)
@@ -37,6 +38,7 @@ def train(
     Raises RecipeRefused, DatasetUnreadable, ExportRefused, OSError.
     """
     disable_progress_bar()
+    start_processes(recipe)
     output, first = Path(recipe.output), PartialState().is_main_process
     # The model first: a mistyped name shows before all rows are read.
     processor = load_processor(recipe)
@@ -54,6 +56,8 @@ def train(
     if checkpoint is None or not is_final(checkpoint):
         stop = StopOnSigterm()
         resumed = checkpoint is not None
+        if resumed:
+            check_checkpoint(checkpoint)
         arguments = trainer_arguments(recipe, output, measured=scores is not None, resumed=resumed)
         trainer = make_trainer(
             recipe,
@@ -71,6 +75,7 @@ def train(
         trainer.add_callback(RichProgressCallback() if Console().is_terminal else PlainLines())
         trainer.train(resume_from_checkpoint=str(checkpoint) if resumed else None)
         if stop.stopped:
+            PartialState().destroy_process_group()
             return None
         checkpoint = checkpoint_after(output, trainer.state.global_step)
     return write_result(checkpoint, recipe, output, rows.facts, scores=scores)
