@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import signal
@@ -317,6 +318,23 @@ def test_a_client_that_leaves_is_worked_for_no_more(start, judge):
         assert "at_work 1.0" in rewards.get("/metrics")[1]
     wait_for(lambda: "at_work 0.0" in rewards.get("/metrics")[1], 10, what="the work's end")
     wait_for(lambda: judge.requests()[-1]["outcome"] == "gone", 10, what="the judge's rest")
+
+
+def test_bodies_that_are_too_much_together_are_turned_away(start):
+    rewards = start(max_body_mb=1, body_timeout_s=3)
+    head = b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(tuple(rewards.url[7:].split(":"))))
+            for _ in range(5)
+        ]
+        for client in clients:
+            client.sendall(head + b" " * 990_000)
+        told = [client.recv(1000).split()[1] for client in clients]
+        # Which of them is one too many is chance; the rest never send their end.
+        assert b"429" in told
+        assert set(told) <= {b"408", b"429"}
+    assert score(rewards.url, [GOOD])[0]["valid"]
 
 
 def test_a_body_that_comes_too_slowly_is_given_up(start):

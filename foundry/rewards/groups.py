@@ -25,6 +25,8 @@ from prompts import load_prompt
 
 _FIELDS = {"prompt", "instruction", "source_image", "images", "mode", "deadline_s"}
 MODES = ("point", "win_rate")
+# Every two of them are compared twice.
+MOST_COMPARED = 32
 
 
 def read_group(
@@ -36,6 +38,7 @@ def read_group(
     mode, images = value.get("mode", "point"), value.get("images")
     if mode not in MODES:
         raise BadRequest(f"mode is one of {', '.join(MODES)}")
+    most = min(most, MOST_COMPARED) if mode == "win_rate" else most
     if not isinstance(images, list) or not 2 <= len(images) <= most:
         raise BadRequest(f"images are a list of 2 to {most} candidates")
     if ("prompt" in value) == ("instruction" in value):

@@ -17,6 +17,7 @@ from pipelines.answers import get_answer
 from pipelines.build import Kind, Row
 from pipelines.chat import Chat, EndpointDown
 from pipelines.identity import answer_id
+from pipelines.launch import LaunchFailed
 from pipelines.pair_choice import pair_stages
 from pipelines.rendering import AXES, GEN_AXIS, student_prompt
 from pipelines.settings import ScoreSettings, StageSettings
@@ -163,7 +164,7 @@ async def ask_judge(
     identity = answer_id(stage.digest, seen)
     try:
         return await get_answer(question, answer_id=identity, stage=stage, chat=chat, journal=None)
-    except EndpointDown:
+    except (EndpointDown, LaunchFailed):
         return {"status": "rejected", "reason": JUDGE_DOWN}
 
 

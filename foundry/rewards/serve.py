@@ -32,6 +32,8 @@ app = App(name="python -m foundry.rewards.serve", help_flags=["--help", "-h"], v
 _PICTURES = 2
 # While the first judge starts, and when it does not answer: a deadline comes before it.
 _OUTAGE_S = 900.0
+# Of one address; more are answered with a 503.
+_CONNECTIONS = 4096
 
 
 @app.default
@@ -109,6 +111,7 @@ class Listener(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=shutdown_s,
+            limit_concurrency=_CONNECTIONS,
         )
         super().__init__(config)
         self.name, self.service = name, service

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -43,6 +44,8 @@ from pipelines.version import code_version
 T = TypeVar("T")
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _RETRY_AFTER_S = "1"
+# Bodies of the largest size that are held at once.
+_BODIES_HELD = 4
 
 
 class Refused(Exception):
@@ -58,7 +61,8 @@ class Refused(Exception):
 class Service:
     """What the server holds while it runs. `files` is a real path, `token` the bearer token.
 
-    `draining`: no new requests are taken, those at work are finished.
+    `draining`: no new requests are taken, those at work are finished. `at_work` are items, `held`
+    bytes of bodies.
     """
 
     settings: RewardSettings
@@ -67,6 +71,7 @@ class Service:
     files: str | None
     draining: bool = False
     at_work: int = 0
+    held: int = 0
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
@@ -86,29 +91,65 @@ class Service:
 
     async def score(self, request: Request) -> dict[str, Any]:
         """The answers for a request's items. Raises Refused, BadRequest."""
-        body = await read_body(request, self.settings)
-        asked = read_json(body)
-        items = items_of(asked, most=self.settings.max_items)
-        deadline_s = deadline_of(asked, self.settings.deadline_s)
-        return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
+        async with self.body(request) as body:
+            asked = read_json(body)
+            items = items_of(asked, most=self.settings.max_items)
+            deadline_s = deadline_of(asked, self.settings.deadline_s)
+            return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
 
     async def score_group(self, request: Request) -> dict[str, Any]:
         """Rewards and advantages of a group's candidates. Raises Refused, BadRequest."""
-        asked = read_json(await read_body(request, self.settings))
-        settings = self.settings
-        mode, items = await asyncio.to_thread(
-            read_group, asked, most=settings.max_items, limits=settings.images, files=self.files
-        )
-        until = time.monotonic() + deadline_of(asked, settings.deadline_s)
-        if mode == "point":
-            answers = await self.answer(request, items, until)
-            return group_answer([answer["reward"] for answer in answers], items=answers)
-        stage = self.stages["judge_pair"]
-        comparing = wins_of(items, chat=self.chat, stage=stage)
-        wins = await self.work_on(request, len(items), _until(until, comparing))
-        return group_answer(
-            rewards_of_wins(wins), wins=wins_as_json(wins), reasons=reasons_of(items)
-        )
+        async with self.body(request) as body:
+            asked = read_json(body)
+            settings = self.settings
+            mode, items = await asyncio.to_thread(
+                read_group, asked, most=settings.max_items, limits=settings.images, files=self.files
+            )
+            until = time.monotonic() + deadline_of(asked, settings.deadline_s)
+            if mode == "point":
+                answers = await self.answer(request, items, until)
+                return group_answer([answer["reward"] for answer in answers], items=answers)
+            comparing = wins_of(items, chat=self.chat, stage=self.stages["judge_pair"])
+            wins = await self.work_on(request, len(items), _until(until, comparing))
+            return group_answer(
+                rewards_of_wins(wins), wins=wins_as_json(wins), reasons=reasons_of(items)
+            )
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """A request's whole body, held until its answer is there.
+
+        Raises Refused for one that is too large or comes too slowly, and where all that are held
+        are too much. One that is little too large is read to its end, because a sender cut short
+        hears no answer.
+        """
+        most = round(self.settings.max_body_mb * 1e6)
+        too_large = Refused(413, f"the body is over max_body_mb {self.settings.max_body_mb:g}")
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > 2 * most:
+            raise too_large
+        parts: list[bytes] = []
+        size = kept = 0
+        try:
+            async with asyncio.timeout(self.settings.body_timeout_s):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > 2 * most:
+                        raise too_large
+                    if size > most:
+                        continue
+                    if self.held + len(part) > _BODIES_HELD * most:
+                        raise Refused(429, "too much is at work already; come again")
+                    self.held += len(part)
+                    kept += len(part)
+                    parts.append(part)
+            if size > most:
+                raise too_large
+            yield b"".join(parts)
+        except TimeoutError as error:
+            raise Refused(408, "the body did not come in time") from error
+        finally:
+            self.held -= kept
 
     async def answer(
         self, request: Request, items: Sequence[Any], until: float
@@ -171,33 +212,6 @@ def read_json(body: bytes) -> Any:
         return load_json(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
-
-
-async def read_body(request: Request, settings: RewardSettings) -> bytes:
-    """The whole body. Raises Refused for one that is too large or comes too slowly.
-
-    One that is little too large is read to its end, because a sender cut short hears no answer.
-    """
-    most = round(settings.max_body_mb * 1e6)
-    too_large = Refused(413, f"the body is over max_body_mb {settings.max_body_mb:g}")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > 2 * most:
-        raise too_large
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for part in request.stream():
-                size += len(part)
-                if size > 2 * most:
-                    raise too_large
-                if size <= most:
-                    parts.append(part)
-    except TimeoutError as error:
-        raise Refused(408, "the body did not come in time") from error
-    if size > most:
-        raise too_large
-    return b"".join(parts)
 
 
 async def _until(until: float, work: Coroutine[Any, Any, T]) -> T:

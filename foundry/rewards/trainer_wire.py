@@ -23,7 +23,7 @@ from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
 from foundry.rewards.formulas import normalise
 from foundry.rewards.items import BadItem, BadRequest, Item, make_item
 from foundry.rewards.scoring import QUALITY, QUALITY_PARTS
-from foundry.rewards.service import Refused, Service, read_body, read_json
+from foundry.rewards.service import Refused, Service, read_json
 from pipelines.rendering import AXES, GEN_AXIS
 
 Answers = list[dict[str, Any]]
@@ -42,10 +42,10 @@ def make_wire(service: Service) -> FastAPI:
         async def route(request: Request) -> Response:
             try:
                 check_address(request, service)
-                body = await read_body(request, service.settings)
-                value = await asyncio.to_thread(load_builtins, body)
-                items, groups = await asyncio.to_thread(read, value)
-                answers = await answer_all(service, request, items, groups)
+                async with service.body(request) as body:
+                    value = await asyncio.to_thread(load_builtins, body)
+                    items, groups = await asyncio.to_thread(read, value)
+                    answers = await answer_all(service, request, items, groups)
                 return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
             except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
                 return Response(_fault(service, error), 500, media_type="text/plain")
@@ -64,9 +64,10 @@ def make_wire(service: Service) -> FastAPI:
     async def compute(request: Request) -> Response:
         try:
             check_address(request, service)
-            value = read_json(await read_body(request, service.settings))
-            items, groups = await asyncio.to_thread(read_flow_factory, value, limits=limits)
-            answers = await answer_all(service, request, items, groups)
+            async with service.body(request) as body:
+                value = read_json(body)
+                items, groups = await asyncio.to_thread(read_flow_factory, value, limits=limits)
+                answers = await answer_all(service, request, items, groups)
         except (BadRequest, Refused, Unscored) as error:
             status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
             told = _fault(service, error).decode()
