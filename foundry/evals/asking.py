@@ -1,6 +1,6 @@
 """A benchmark's rows through the production stages of a student: asked once, kept, resumed.
 
-Every row is asked about twice: one greedy reply, and one request for eight votes.
+Every row is asked about twice, one greedy reply and one request for eight votes; or greedily alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ MODES = (GREEDY, EXPECTED, *(f"avg@{k}" for k in AVERAGES))
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """The two answers about a row on an axis, as their tables hold them."""
+    """The two answers about a row on an axis, as their tables hold them.
+
+    `sampled` is empty where no votes were asked for.
+    """
 
     greedy: Row
     sampled: Row
@@ -56,26 +59,30 @@ def ask(
     endpoint: dict[str, Any],
     servers: Servers,
     say: Callable[[str], None],
+    votes: bool = True,
 ) -> Answers:
-    """Both answers about each row id and axis that something is measured on.
+    """Both answers about each row id and axis that something is measured on; one without `votes`.
 
     What `out` holds already is not asked again. Raises BenchRefused for a row whose picture or text
     cannot be used, before anything is asked; else as `run_student`.
     """
     sources = write_source(name, rows, out)
     found: list[dict[tuple[str, str], Row]] = []
-    for votes in (1, VOTES):
-        recipe = benchmark_recipe(rows.kind, out / rows.kind, sources, endpoint, votes=votes)
+    for n in (1, VOTES) if votes else (1,):
+        recipe = benchmark_recipe(rows.kind, out / rows.kind, sources, endpoint, votes=n)
         answers = run_student(
             recipe,
             servers=servers,
             say=say,
-            title=f"{name}, {votes} vote{'s' * (votes > 1)}",
+            title=f"{name}, {n} vote{'s' * (n > 1)}",
             plan=lambda ingested: _plan(ingested, rows, measured),
         )
         found.append(_by_source(answers, read_rows(Path(recipe.output), 0)))
-    greedy, sampled = found
-    return {key: Scored(greedy=answer, sampled=sampled[key]) for key, answer in greedy.items()}
+    greedy, *rest = found
+    return {
+        key: Scored(greedy=answer, sampled=rest[0][key] if rest else {})
+        for key, answer in greedy.items()
+    }
 
 
 def write_source(name: str, rows: Rows, out: Path) -> list[dict[str, Any]]:
@@ -122,9 +129,11 @@ def scores_by_mode(answers: Answers) -> ByMode:
     """What each mode makes of the answers, in score points, by row id and axis.
 
     None for a reply that could not be used. `expected` has no entry for a reply that came without
-    label probabilities, and none at all where no reply has them.
+    label probabilities, and none at all where no reply has them; means of votes are not there where
+    none were asked for.
     """
-    found: ByMode = {mode: {} for mode in MODES}
+    voted = any(answer.sampled for answer in answers.values())
+    found: ByMode = {mode: {} for mode in (MODES if voted else (GREEDY, EXPECTED))}
     has_probs = any(answer.greedy.get("score_expected") is not None for answer in answers.values())
     for key, answer in answers.items():
         greedy, votes = answer.greedy, answer.sampled.get("vote_scores")
@@ -132,7 +141,7 @@ def scores_by_mode(answers: Answers) -> ByMode:
         found[GREEDY][key] = float(greedy["score"]) if ok else None
         if has_probs and not (ok and greedy["score_expected"] is None):
             found[EXPECTED][key] = greedy["score_expected"] if ok else None
-        for k in AVERAGES:
+        for k in AVERAGES if voted else ():
             found[f"avg@{k}"][key] = fmean(votes[:k]) if votes else None
     return found
 
@@ -162,8 +171,9 @@ def failures(answers: Answers) -> dict[str, Any]:
             name: list({row["answer_id"]: row for row in rows}.values())
             for name, rows in (
                 ("greedy", [answer.greedy for answer in answers.values()]),
-                ("sampled", [answer.sampled for answer in answers.values()]),
+                ("sampled", [answer.sampled for answer in answers.values() if answer.sampled]),
             )
+            if rows
         }
     )
 
