@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +28,8 @@ from PIL import Image
 from stub_process import stub_process
 
 from foundry.evals import metrics
+from foundry.evals.bench import Item, Rows
+from foundry.evals.bench_files import BenchRefused
 from foundry.evals.compare import main as compare_command
 from foundry.evals.run import shapebench
 from foundry.evals.run_benches import (
@@ -36,6 +39,7 @@ from foundry.evals.run_benches import (
     firm_bench_gen,
     pairwise,
 )
+from foundry.evals.shuffling import with_others_pictures
 
 MODES = ["greedy", "expected", "avg@1", "avg@4", "avg@8"]
 
@@ -301,6 +305,44 @@ def test_shapebench_in_the_students_way_alone_reports_as_the_others_do(stub, tmp
     slices = {one["slice"]: one["n"] for one in report["slices"]}
     assert (slices["execution"], slices["consistency"], slices["gen"]) == (16, 16, 16)
     assert slices["gen new combinations"] + slices["gen known combinations"] == 16
+
+
+def test_a_quick_look_asks_greedily_alone_and_once_more_with_the_pictures_of_other_rows(
+    stub, tmp_path, capsys
+):
+    before = len(asked(stub))
+    some = {"rows": 32, "direct": True, "out": tmp_path}
+    assert shapebench(judge=judge(stub), votes=False, shuffled=True, **some) == 0
+    assert {request["n"] for request in asked(stub)[before:]} == {1}
+    assert len(asked(stub)) - before == 2 * (2 * 16 + 16)
+    report = found(tmp_path, "shapebench-direct-32")
+    for one in (report, report["shuffled"]):
+        assert [mode["mode"] for mode in one["slices"][0]["modes"]] == MODES[:2]
+    own, others = report["items"], report["shuffled"]["items"]
+    assert [(i["id"], i["true"]) for i in own] == [(i["id"], i["true"]) for i in others]
+    assert not {i["content"] for i in own} & {i["content"] for i in others}
+    assert list(report["failures"]) == ["greedy"]
+    assert "With the pictures of other rows" in capsys.readouterr().out
+    assert shapebench(judge=judge(stub), shuffled=True, out=tmp_path) == 2
+    assert "--shuffled and --no-votes go with --direct" in capsys.readouterr().err
+
+
+def test_the_pictures_of_a_row_are_those_of_one_row_of_another_group():
+    ids = [f"{group}-{i}" for group in "abcd" for i in (0, 1)]
+    by_id = {i: {"source_image": f"{i}.s", "edited_image": f"{i}.e", "instruction": i} for i in ids}
+    rows = Rows(kind="edit", by_id=by_id, places={i: i for i in ids}, image_root=ROOT)
+    items = [
+        Item(id=i, row=i, axis="execution", part="", group=i.partition("-")[0], true=3) for i in ids
+    ]
+    shown = with_others_pictures(rows, items).by_id
+    for i, row in shown.items():
+        other = row["source_image"].removesuffix(".s")
+        assert (row["instruction"], row["edited_image"]) == (i, f"{other}.e")
+        assert other[0] != i[0]
+    assert len({row["edited_image"] for row in shown.values()}) == len(ids)
+    few = {i: by_id[i] for i in ids[:2]}
+    with pytest.raises(BenchRefused, match="too few rows"):
+        with_others_pictures(replace(rows, by_id=few), items)
 
 
 def test_two_reports_are_compared_and_other_items_refused(stub, tmp_path, capsys):

@@ -107,7 +107,8 @@ def check_same(output: Path, recipe: TrainingRecipe, facts: list[dict[str, Any]]
     what_to_do = "set it back to go on, give another output, or remove this one"
     began = _began(output)
     for name, value in recipe.model_dump(mode="json").items():
-        was = began["recipe"].get(name)
+        # A field that is younger than the run had no say in it: what its default does.
+        was = began["recipe"].get(name, type(recipe).model_fields[name].get_default())
         if name not in _FREE and value != was:
             raise RecipeRefused(f"{output}: began with {name} {was}, now {value}; {what_to_do}")
     if [fact["sha256"] for fact in facts] != began["rows"]:

@@ -1,6 +1,6 @@
 """A benchmark's rows through the production stages of a student: asked once, kept, resumed.
 
-Every row is asked about twice: one greedy reply, and one request for eight votes.
+Every row is asked about twice, one greedy reply and one request for eight votes; or greedily alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ MODES = (GREEDY, EXPECTED, *(f"avg@{k}" for k in AVERAGES))
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """The two answers about a row on an axis, as their tables hold them."""
+    """The two answers about a row on an axis, as their tables hold them.
+
+    `sampled` is empty where no votes were asked for.
+    """
 
     greedy: Row
     sampled: Row
@@ -57,8 +60,9 @@ def ask(
     endpoint: dict[str, Any],
     servers: Servers,
     say: Callable[[str], None],
+    votes: bool = True,
 ) -> Answers:
-    """Both answers about each row id and axis that something is measured on.
+    """Both answers about each row id and axis that something is measured on; one without `votes`.
 
     What `out` holds already is not asked again. Raises BenchRefused for a row whose picture or text
     cannot be used, before anything is asked; else as `run_student`.
@@ -68,11 +72,13 @@ def ask(
     common: dict[str, Any] = {"servers": servers, "say": say}
     common["plan"] = lambda ingested: _plan(ingested, rows, measured)
     greedy = run_student(recipe, title=f"{name}, greedy", **common)
-    sampled = run_rollouts(recipe, votes=VOTES, title=f"{name}, {VOTES} votes", **common)
     ingested = read_rows(Path(recipe.output), 0)
-    votes = _by_source(sampled, ingested)
+    sampled: dict[tuple[str, str], Row] = {}
+    if votes:
+        title = f"{name}, {VOTES} votes"
+        sampled = _by_source(run_rollouts(recipe, votes=VOTES, title=title, **common), ingested)
     return {
-        key: Scored(greedy=answer, sampled=votes[key])
+        key: Scored(greedy=answer, sampled=sampled.get(key, {}))
         for key, answer in _by_source(greedy, ingested).items()
     }
 
@@ -121,17 +127,19 @@ def scores_by_mode(answers: Answers) -> ByMode:
     """What each mode makes of the answers, in score points, by row id and axis.
 
     None for a reply that could not be used, or k votes none of which could. `expected` has no entry
-    for a reply that came without label probabilities, and none at all where no reply has them.
+    for a reply that came without label probabilities, and none at all where no reply has them;
+    means of votes are not there where none were asked for.
     """
-    found: ByMode = {mode: {} for mode in MODES}
+    voted = any(answer.sampled for answer in answers.values())
+    found: ByMode = {mode: {} for mode in (MODES if voted else (GREEDY, EXPECTED))}
     has_probs = any(answer.greedy.get("score_expected") is not None for answer in answers.values())
     for key, answer in answers.items():
-        greedy, votes = answer.greedy, votes_of(answer)
+        greedy, votes = answer.greedy, votes_of(answer) if voted else []
         ok = greedy["status"] == "ok"
         found[GREEDY][key] = float(greedy["score"]) if ok else None
         if has_probs and not (ok and greedy["score_expected"] is None):
             found[EXPECTED][key] = greedy["score_expected"] if ok else None
-        for k in AVERAGES:
+        for k in AVERAGES if voted else ():
             found[f"avg@{k}"][key] = mean_of(votes[:k])
     return found
 
@@ -179,13 +187,13 @@ def failures(answers: Answers) -> dict[str, Any]:
     and none of them is asked for again.
     """
     greedy = {one.greedy["answer_id"]: one.greedy for one in answers.values()}
-    sampled = {one.sampled["answer_id"]: one.sampled for one in answers.values()}
+    sampled = {one.sampled["answer_id"]: one.sampled for one in answers.values() if one.sampled}
     votes = [
         {"reason": vote["reason"], "faults": [vote["reason"]] if vote["reason"] else []}
         for row in sampled.values()
         for vote in _votes(row)
     ]
-    return failures_of({"greedy": list(greedy.values()), "votes": votes})
+    return failures_of({"greedy": list(greedy.values()), **({"votes": votes} if votes else {})})
 
 
 def failures_of(replies: Mapping[str, Sequence[Row]]) -> dict[str, Any]:

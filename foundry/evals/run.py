@@ -17,10 +17,11 @@ from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.markdown import INTERVALS
 from foundry.evals.quality import Judged, run_quality
 from foundry.evals.quality import measure as measure_gates
-from foundry.evals.scores_report import measure_scores
+from foundry.evals.scores_report import Found, measure_scores
 from foundry.evals.shapebench import Answers, direct_rows, make_recipes, run_shapebench
 from foundry.evals.shapebench_report import measure
 from foundry.evals.shapebench_tables import markdown, panels
+from foundry.evals.shuffling import shuffled_markdown, with_others_pictures
 from pipelines.connecting import Servers
 from pipelines.version import code_version
 
@@ -33,7 +34,13 @@ for bench in run_benches.COMMANDS:
 
 @app.command
 def shapebench(
-    *, judge: Judge, rows: Rows = 2000, direct: bool = False, out: Path = Path("builds/shapebench")
+    *,
+    judge: Judge,
+    rows: Rows = 2000,
+    direct: bool = False,
+    votes: bool = True,
+    shuffled: bool = False,
+    out: Path = Path("builds/shapebench"),
 ) -> int:
     """Compare direct scoring, difference first and plan then score on rows whose truth is known.
 
@@ -45,13 +52,21 @@ def shapebench(
         How many rows, half of them edits; 400 for a quick look.
     direct
         Ask in the student's way alone, and report as for the benchmarks of others.
+    votes
+        With --direct: ask for eight votes a row besides the greedy reply.
+    shuffled
+        With --direct: ask once more, greedily, with each row's pictures taken from another row. The
+        scores of a judge that looks are then worth nothing.
     out
         Folder for rows, answers and the report; what is there is not asked again. One folder a
         judge: behind a URL, other weights under the same name cannot be noticed.
 
     """
     if direct:
-        return _direct(judge, rows, out)
+        return _direct(judge, rows, out, votes=votes, shuffled=shuffled)
+    if shuffled or not votes:
+        say("--shuffled and --no-votes go with --direct")
+        return 2
 
     def work(servers: Servers, endpoint: dict[str, Any]) -> Answers:
         recipes = make_recipes(out, rows=rows, endpoint=endpoint)
@@ -71,36 +86,41 @@ def shapebench(
     return write_report(report, title, how, found, markdown(found), ("MAE", panels(found)))
 
 
-def _direct(judge: Judge, rows: int, out: Path) -> int:
+def _direct(judge: Judge, rows: int, out: Path, *, votes: bool, shuffled: bool) -> int:
     """ShapeBench in the student's way alone."""
 
-    def work(servers: Servers, endpoint: dict[str, Any]) -> tuple[list[Item], DirectAnswers]:
+    def work(servers: Servers, endpoint: dict[str, Any]) -> Found:
         items: list[Item] = []
-        answers: DirectAnswers = {}
+        own: DirectAnswers = {}
+        others: DirectAnswers = {}
+        common: dict[str, Any] = {"endpoint": endpoint, "servers": servers, "say": say}
         for kind, (made, of_kind) in direct_rows(out, rows).items():
             name = f"shapebench-{kind}-{rows}"
             items += of_kind
-            answers |= ask(name, made, of_kind, out, endpoint=endpoint, servers=servers, say=say)
-        return items, answers
+            own |= ask(name, made, of_kind, out, votes=votes, **common)
+            if shuffled:
+                made = with_others_pictures(made, of_kind)
+                folder = out / "shuffled"
+                others |= ask(f"{name}-shuffled", made, of_kind, folder, votes=False, **common)
+        found = measure_scores(items, own) | {"failures": failures(own)}
+        return found | ({"shuffled": measure_scores(items, others)} if shuffled else {})
 
     done = measured(work, out, judge)
     if isinstance(done, int):
         return done
-    (items, answers), weights = done
-    found = measure_scores(items, answers) | {
-        "bench": "shapebench-direct",
-        "failures": failures(answers),
-        "published": None,
-    }
-    found |= _about(judge, weights, rows)
+    found, weights = done
+    found |= {"bench": "shapebench-direct", "published": None} | _about(judge, weights, rows)
     title = (
         "# ShapeBench, scored directly\n\nThe student's way of asking alone, on rows whose scores "
         f"are known exactly. {INTERVALS}."
     )
-    how = ("shapebench", "--direct", *judge.words(), "--rows", rows, "--out", out)
+    words = ["--direct", *["--no-votes"] * (not votes), *["--shuffled"] * shuffled]
+    how = ("shapebench", *words, *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-direct-{rows}.md"
     shown = ("MAE", bench_tables.panels(found))
-    return write_report(report, title, how, found, bench_tables.markdown(found), shown)
+    tables = bench_tables.markdown(found)
+    tables += "\n" + shuffled_markdown(found) if shuffled else ""
+    return write_report(report, title, how, found, tables, shown)
 
 
 @app.command

@@ -1,0 +1,240 @@
+"""The report of the loop on ShapeWorld: whether its targets are met, and the figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from foundry.evals.compare import NAMES
+from foundry.evals.loop_measures import AXES_TOLD, COMPARED, LABELS, MODELS
+from foundry.evals.markdown import table_cell, table_number, table_row, table_rule
+from foundry.evals.scores_report import Found
+from pipelines.shards import write_bytes
+
+MOST_OF_CONSTANT = 0.6
+LEAST_SPEARMAN = 0.6
+MOST_MINUTES = 60
+TITLES = {
+    "base": "base, before any score",
+    "sft-raw": "SFT on raw labels",
+    "sft": "SFT on gated, balanced labels",
+    "dpo": "DPO after that SFT",
+    "raw": "labels as the judge gave them",
+    "labels": "labels gated and balanced",
+}
+
+
+def write_loop_report(out: Path, found: Found, how: str) -> Path:
+    """Write `loop.md` and `loop.json`. Returns the former.
+
+    `found` has the `seeds`, each of `measure_seed` with the `steps` and what each took, `size` and
+    `full`; `how` is the command. Raises OSError.
+    """
+    found = found | {"targets": targets(found)}
+    numbers = json.dumps(found, indent=1, allow_nan=False) + "\n"
+    write_bytes(out / "loop.json", numbers.encode())
+    report = out / "loop.md"
+    write_bytes(report, markdown(found, how).encode())
+    return report
+
+
+def targets(found: Found) -> list[Found]:
+    """Each target, whether it is `met` on every seed, and what was found."""
+    seeds = found["seeds"]
+    told = [
+        _reached(
+            f"after SFT, MAE at most {MOST_OF_CONSTANT} of the best constant's on every axis",
+            seeds,
+            lambda seed: _each(seed["models"]["sft"], lambda one: f"{one['ratio']:.2f}"),
+            lambda seed: all(one["ratio"] <= MOST_OF_CONSTANT for one in _sft(seed)),
+        ),
+        _reached(
+            f"after SFT, Spearman at least {LEAST_SPEARMAN} on every axis",
+            seeds,
+            lambda seed: _each(seed["models"]["sft"], _rank),
+            lambda seed: all(_value(one["spearman"]) >= LEAST_SPEARMAN for one in _sft(seed)),
+        ),
+        _reached(
+            "DPO improves MAE or rank correlation on some axis outside the paired interval, and "
+            "makes neither worse on any",
+            seeds,
+            lambda seed: _verdicts(seed["compared"]["sft to dpo"]),
+            lambda seed: _improved(seed["compared"]["sft to dpo"]),
+        ),
+        _reached(
+            "pictures matter: with those of other rows the SFT model is no better than the best "
+            "constant on any axis",
+            seeds,
+            lambda seed: _each(seed["shuffled"], lambda one: f"{one['ratio']:.2f}"),
+            lambda seed: all(one["ratio"] >= 1 for one in seed["shuffled"].values()),
+        ),
+    ]
+    if not found["full"] and len(seeds) == 1:
+        minutes = _minutes(seeds[0])
+        told.append(
+            {
+                "target": f"one seed in under {MOST_MINUTES} minutes",
+                "met": minutes < MOST_MINUTES and not _cut(seeds[0]),
+                "found": f"{minutes:.0f} minutes" + " and what was cut short" * _cut(seeds[0]),
+            }
+        )
+    return told
+
+
+def _reached(target: str, seeds: Sequence[Found], tell: Any, met: Any) -> Found:
+    return {
+        "target": target,
+        "met": all(met(seed) for seed in seeds),
+        "found": "; ".join(tell(seed) for seed in seeds),
+    }
+
+
+def _sft(seed: Found) -> list[Found]:
+    return list(seed["models"]["sft"].values())
+
+
+def _value(measure: Sequence[float] | None) -> float:
+    """A rank correlation; of scores that do not vary it is none, and says as little as 0."""
+    return 0.0 if measure is None else measure[0]
+
+
+def _rank(one: Found) -> str:
+    return table_number(None if one["spearman"] is None else one["spearman"][0])
+
+
+def _each(axes: Mapping[str, Found], tell: Any) -> str:
+    return ", ".join(f"{axis} {tell(axes[axis])}" for axis in AXES_TOLD)
+
+
+def _improved(differences: Sequence[Found]) -> bool:
+    verdicts = {d["verdict"] for d in differences}
+    return "b is better" in verdicts and "a is better" not in verdicts
+
+
+def _verdicts(differences: Sequence[Found]) -> str:
+    told = {"a is better": "worse", "b is better": "better"}
+    found = [
+        f"{d['slice']} {NAMES[d['measure']].partition(',')[0]} {told[d['verdict']]}"
+        for d in differences
+        if d["verdict"] in told
+    ]
+    return ", ".join(found) or f"none of {len(differences)} measures told apart"
+
+
+def _minutes(seed: Found) -> float:
+    return sum(step["took_s"] for step in seed["steps"].values()) / 60
+
+
+def _cut(seed: Found) -> bool:
+    return any(step["cut"] for step in seed["steps"].values())
+
+
+def markdown(found: Found, how: str) -> str:
+    """The report."""
+    seeds = found["seeds"]
+    size = found["size"]
+    lines = [
+        "# The loop on ShapeWorld",
+        "",
+        "The factory's judge labels drawn rows; a student that never saw a score learns from those "
+        "labels (SFT), then from pairs of its own replies (DPO), and is measured against the truth "
+        f"on {size['bench_rows']} rows of ShapeBench after each "
+        "([docs/loop.md](../loop.md)). The truth is in no training.",
+        "",
+        f"`{how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}.",
+        "",
+        f"{size['edits']} edits and {size['pictures']} generated pictures were labelled; "
+        f"{size['sft_steps']} steps of SFT. In brackets: 95% bootstrap intervals, of whole groups.",
+        "",
+        "## Targets",
+        "",
+        table_row("target", "", "found"),
+        table_rule(3),
+        *(
+            table_row(one["target"], "met" if one["met"] else "**missed**", one["found"])
+            for one in found["targets"]
+        ),
+    ]
+    if len(seeds) > 1:
+        lines += ["", "## Mean over the seeds", "", *_means(seeds)]
+    for number, seed in enumerate(seeds):
+        lines += ["", f"## Seed {number}" if len(seeds) > 1 else "## Figures", "", *_seed(seed)]
+    return "\n".join(lines) + "\n"
+
+
+def _means(seeds: Sequence[Found]) -> list[str]:
+    lines = [table_row("", *(f"{axis}: MAE / constant, Spearman" for axis in AXES_TOLD))]
+    lines.append(table_rule(1 + len(AXES_TOLD)))
+    for model in MODELS:
+        cells = []
+        for axis in AXES_TOLD:
+            some = [seed["models"][model][axis] for seed in seeds]
+            ratios = [one["ratio"] for one in some]
+            ranks = [_value(one["spearman"]) for one in some]
+            cells.append(f"{_mean(ratios)}, {_mean(ranks)}")
+        lines.append(table_row(TITLES[model], *cells))
+    return [*lines, "", "In brackets: the lowest and the highest of the seeds."]
+
+
+def _mean(values: Sequence[float]) -> str:
+    return table_cell([fmean(values), min(values), max(values)])
+
+
+def _seed(seed: Found) -> list[str]:
+    columns = ("n", "failures", "MAE", "best constant", "MAE / constant", "Spearman")
+    lines = [
+        table_row("axis", "", *columns, "expected MAE", "expected Spearman"),
+        table_rule(10),
+    ]
+    for axis in AXES_TOLD:
+        for model in MODELS:
+            lines.append(_measured(axis, TITLES[model], seed["models"][model][axis]))
+        shuffled = "SFT, pictures of other rows"
+        lines.append(_measured(axis, shuffled, seed["shuffled"][axis]))
+        lines += [_measured(axis, TITLES[name], seed["labels"][name][axis]) for name in LABELS]
+    lines += [
+        "",
+        "Greedy replies; a failure counts as the furthest from the truth. Expected: the mean score "
+        "under the label probabilities of the same reply. The labels are measured on all rows that "
+        "were learnt from, the models on those of ShapeBench.",
+    ]
+    for a, b in COMPARED:
+        lines += ["", f"From {TITLES[a]} to {TITLES[b]}, the same items (paired bootstrap):", ""]
+        lines += [table_row("axis", "measure", "n", "before", "after", "change", ""), table_rule(7)]
+        verdicts = {"a is better": "worse", "b is better": "better"}
+        for d in seed["compared"][f"{a} to {b}"]:
+            lines.append(
+                table_row(
+                    d["slice"], NAMES[d["measure"]], d["n"], f"{d['a']:.2f}", f"{d['b']:.2f}",
+                    table_cell(d["difference"]), verdicts.get(d["verdict"], d["verdict"]),
+                )
+            )  # fmt: skip
+    lines += ["", table_row("training", "rows", "what"), table_rule(3)]
+    for model, about in seed["trained"].items():
+        told = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                         for name, value in about.items() if name != "rows")  # fmt: skip
+        lines.append(table_row(TITLES[model], about["rows"], told))
+    counts = [
+        f"{axis} {TITLES[name]} {seed['labels'][name][axis]['counts']}"
+        for axis in AXES_TOLD
+        for name in LABELS
+    ]
+    lines += ["", "Labels of the scores 1 to 5: " + "; ".join(counts) + "."]
+    lines += ["", table_row("step", "seconds"), table_rule(2)]
+    for name, step in seed["steps"].items():
+        cut = f", and {step['cut']} tries cut short" if step["cut"] else ""
+        lines.append(table_row(name, f"{step['took_s']:.0f}{cut}"))
+    return [*lines, table_row("all", f"{60 * _minutes(seed):.0f}")]
+
+
+def _measured(axis: str, title: str, one: Found) -> str:
+    expected = one.get("expected") or {"mae": None, "spearman": None}
+    return table_row(
+        axis, title, one["n"], one.get("failures", ""), table_cell(one["mae"]),
+        f"{one['constant']:.2f}", f"{one['ratio']:.2f}", table_cell(one["spearman"]),
+        table_cell(expected["mae"]), table_cell(expected["spearman"]),
+    )  # fmt: skip
