@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from foundry.evals import metrics
-from foundry.evals.asking import MODES, Scored, failures, reward, scores_by_mode
+from foundry.evals.asking import MODES, Scored, failures, scores_by_mode
 from foundry.evals.asking_pairs import Choices
 from foundry.evals.bench import Item, Pair
 from foundry.evals.bench_tables import markdown
@@ -26,6 +26,7 @@ from foundry.evals.pairs_report import (
 )
 from foundry.evals.published import published
 from foundry.evals.scores_report import measure_scores
+from foundry.rewards.formulas import cme
 
 pairs_of_scores = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=2, max_size=30)
 
@@ -245,11 +246,9 @@ def test_whoever_stands_first_makes_no_difference(told):
 
 def test_rewards_that_differ_in_their_last_bits_alone_are_a_tie():
     # 1.0 x 0.6 and 0.75 x 0.8.
-    first, second = reward(5, 1), reward(4, 3)
+    first, second = float(cme(5, 1)), float(cme(4, 3))
     assert first != second
     assert preference((first, second)) == 0
-    assert reward(5, 5) == 1
-    assert reward(1, 5) == 0
 
 
 def test_accuracy_over_parts_weighs_each_part_the_same():

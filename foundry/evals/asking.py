@@ -174,12 +174,6 @@ def content_of(answers: Answers, *asked: tuple[str, str]) -> str:
     return digest(seen)[:16]
 
 
-def reward(execution: float, consistency: float) -> float:
-    """An edit's reward of its scores on both axes, 0 to 1: FIRM's CME (arXiv:2603.12247)."""
-    first, second = ((score - 1) / 4 for score in (execution, consistency))
-    return first * (0.6 + 0.4 * second)
-
-
 def failures(answers: Answers) -> dict[str, Any]:
     """How many answers have no score, by the reason of the last reply, and were asked for again.
 

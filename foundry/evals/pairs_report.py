@@ -14,7 +14,6 @@ from foundry.evals.asking import (
     Answers,
     content_of,
     mean_of,
-    reward,
     scores_by_mode,
     votes_of,
 )
@@ -22,6 +21,7 @@ from foundry.evals.asking_pairs import AS_GIVEN, BOTH, SWAPPED, Choices
 from foundry.evals.bench import OVERALL, Pair, asked_axes
 from foundry.evals.metrics import Array, with_interval
 from foundry.evals.scores_report import Found
+from foundry.rewards.formulas import cme
 from pipelines.answers import Row
 from pipelines.identity import digest
 from pipelines.rendering import AXES
@@ -161,7 +161,7 @@ def _value(row: str, axis: str, given: Mapping[tuple[str, str], float | None]) -
     execution, consistency = (given[row, name] for name in AXES)
     if execution is None or consistency is None:
         return None
-    return reward(execution, consistency)
+    return float(cme(execution, consistency))
 
 
 def preference(sides: Sides) -> int | None:
