@@ -330,7 +330,7 @@ def test_a_quick_look_asks_greedily_alone_and_once_more_with_the_pictures_of_oth
 def test_the_pictures_of_a_row_are_those_of_one_row_of_another_group():
     ids = [f"{group}-{i}" for group in "abcd" for i in (0, 1)]
     by_id = {i: {"source_image": f"{i}.s", "edited_image": f"{i}.e", "instruction": i} for i in ids}
-    rows = Rows(kind="edit", by_id=by_id, places={i: i for i in ids}, image_root=ROOT)
+    rows = Rows(kind="edit", by_id=by_id, places={i: i for i in ids})
     items = [
         Item(id=i, row=i, axis="execution", part="", group=i.partition("-")[0], true=3) for i in ids
     ]
