@@ -129,27 +129,27 @@ class Service:
         if length.isdigit() and int(length) > 2 * most:
             raise too_large
         parts: list[bytes] = []
-        size = kept = 0
+        size = 0
         try:
-            async with asyncio.timeout(self.settings.body_timeout_s):
-                async for part in request.stream():
-                    size += len(part)
-                    if size > 2 * most:
-                        raise too_large
-                    if size > most:
-                        continue
-                    if self.held + len(part) > _BODIES_HELD * most:
-                        raise Refused(429, "too much is at work already; come again")
-                    self.held += len(part)
-                    kept += len(part)
-                    parts.append(part)
+            try:
+                async with asyncio.timeout(self.settings.body_timeout_s):
+                    async for part in request.stream():
+                        size += len(part)
+                        if size > 2 * most:
+                            raise too_large
+                        if size > most:
+                            continue
+                        if self.held + len(part) > _BODIES_HELD * most:
+                            raise Refused(429, "too much is at work already; come again")
+                        self.held += len(part)
+                        parts.append(part)
+            except TimeoutError as error:
+                raise Refused(408, "the body did not come in time") from error
             if size > most:
                 raise too_large
             yield b"".join(parts)
-        except TimeoutError as error:
-            raise Refused(408, "the body did not come in time") from error
         finally:
-            self.held -= kept
+            self.held -= sum(map(len, parts))
 
     async def answer(
         self, request: Request, items: Sequence[Any], until: float
