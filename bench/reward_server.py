@@ -82,19 +82,21 @@ async def measure(url: str, stub: str, settings: RewardSettings, *, seconds: flo
     timeout = aiohttp.ClientTimeout(total=120)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        items = [make_item(i) for i in range(4096)]
-        bodies = [json.dumps({"items": [item]}).encode() for item in items]
+        first = [_body(make_item(-i)) for i in range(1, 4097)]
+        rate = await saturation(sender(session, f"{url}/v1/score", first), len(first)) / 2
+        # Pictures that the judge has not seen: known ones are sent by name.
+        n = round(rate * seconds)
+        items = [make_item(i) for i in range(n)]
+        bodies = [_body(item) for item in items]
         send = sender(session, f"{url}/v1/score", bodies)
-        rate = await saturation(send, len(bodies)) / 2
-        n = min(len(bodies), round(rate * seconds))
         print(f"saturation {2 * rate:.0f} items/s; now {rate:.0f} items/s, {n} items", flush=True)
         dice = random.Random(0)
         gaps = [dice.expovariate(rate) for _ in range(n)]
-        direct = [await direct_body(item, settings) for item in items[:n]]
+        direct = [await direct_body(item, settings) for item in items]
         alone = await open_loop(sender(session, f"{stub}/chat/completions", direct), gaps)
         through = await open_loop(send, gaps)
     added = np.array(through) - np.array(alone)
-    size = sum(map(len, bodies[:n])) / n * 3 / 4
+    size = sum(map(len, bodies)) / n * 3 / 4
     for name, values in (("judge alone", alone), ("through the server", through), ("added", added)):
         middle, late = (1000 * float(q) for q in np.quantile(values, [0.5, 0.99]))
         print(f"{name:<20} p50 {middle:7.1f} ms  p99 {late:7.1f} ms")
@@ -103,11 +105,15 @@ async def measure(url: str, stub: str, settings: RewardSettings, *, seconds: flo
 
 def make_item(number: int) -> dict[str, str]:
     """An item with a picture of its own, of about 20 kB."""
-    noise = np.random.default_rng(number).integers(0, 256, (56, 64, 3), dtype=np.uint8)
+    noise = np.random.default_rng(number % 2**32).integers(0, 256, (56, 64, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((256, 224))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)
     return gen_item(f"A prompt of number {number}.", out.getvalue())
+
+
+def _body(item: dict[str, str]) -> bytes:
+    return json.dumps({"items": [item]}).encode()
 
 
 async def direct_body(item: dict[str, str], settings: RewardSettings) -> bytes:

@@ -19,6 +19,7 @@ from flows.steps import Step, StepFailed, StepsRefused, run_steps, times
 from foundry.evals.loop_measures import bench_folder, compared_path, measure_seed
 from foundry.evals.loop_report import write_loop_report
 from pipelines.version import code_version
+from trainers.base_model import weights_digest
 
 PYTHON = ".venv/bin/python"
 TRAIN_PYTHON = ".venv-train/bin/python"
@@ -173,9 +174,12 @@ def main(
         "seeds": [measure_seed(folder) | {"steps": times(folder)} for folder in folders],
         "size": asdict(size),
         "full": full,
+        "judge": {"model": judge, "weights": weights_digest(judge, None)},
+        "base": {"model": base, "weights": weights_digest(base, None)},
         **code_version(),
     }
     how = f"--seeds {seeds}{' --full' * full} --out {out}"
+    how += f" --judge {judge}" * (judge != JUDGE) + f" --base {base}" * (base != BASE)
     report = write_loop_report(out, found, f"python -m flows.loop {how}")
     _say(f"\n{report.read_text('utf-8')}\n{report}, and beside it the numbers as .json")
     return 0

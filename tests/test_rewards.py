@@ -120,6 +120,8 @@ def test_verl_hears_a_score_or_an_error(rewards):
     assert set(found) == {"score", "firm_execution", "firm_consistency"}
     with pytest.raises(Unscored, match="item:text"):
         asyncio.run(compute_score("gen", pixels, "", **asked))
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        asyncio.run(compute_score("gen", pixels * 255, "A hat.", **asked))
     with pytest.raises(ValueError, match="height, width"):
         asyncio.run(compute_score("gen", pixels[0], "A hat.", **asked))
 
@@ -175,6 +177,8 @@ def test_a_picture_may_be_named_under_the_folder_alone(rewards):
         (b"\x80\x04K\x01.", 400),
         (b'{"items": ' + b"[" * 100_000, 400),
         ([], 400),
+        (b'{"items": [' + b"[]," * 400_000 + b"[]]}", 413),
+        (b'{"items":[1],"deadline_s":1' + b"0" * 400 + b"}", 200),
         ({"items": []}, 400),
         ({"items": [GOOD] * 9}, 400),
         ({"items": [GOOD], "more": 1}, 400),
@@ -185,7 +189,7 @@ def test_a_picture_may_be_named_under_the_folder_alone(rewards):
 def test_a_request_that_is_none_is_refused(rewards, body, status):
     given, text = rewards.post(body)
     assert given == status
-    assert json.loads(text)["error"]
+    assert json.loads(text)["error" if status != 200 else "items"]
     assert "Traceback" not in text
 
 
@@ -219,10 +223,42 @@ def test_a_deadline_a_full_queue_and_a_judge_that_is_gone(start, judge):
     assert (given["reason"], given["reward"]) == ("deadline", None)
     assert rewards.post({"items": [GOOD] * 3})[0] == 429
     judge.become(latency_s=(0.0, 0.0), always="500")
-    status, text = rewards.post({"items": [GOOD], "deadline_s": 1})
-    assert json.loads(text)["items"][0]["reason"] == "deadline"
+    assert rewards.post({"items": [GOOD], "deadline_s": 1})[0] == 503
     judge.become(always=None)
     assert score(rewards.url, [GOOD])[0]["valid"]
+
+
+def test_a_judge_that_is_gone_is_a_503_and_no_number(tmp_path):
+    with stub_process() as gone:
+        rewards = Rewards(tmp_path / "gone", gone, deadline_s=4)
+        try:
+            assert score(rewards.url, [GOOD])[0]["valid"]
+            gone.kill()
+            bad = GOOD | {"prompt": ""}
+            status, text = rewards.post({"items": [GOOD, bad]})
+            assert status == 200
+            found = json.loads(text)["items"]
+            assert [one["reason"] for one in found] == ["judge:down", "item:text"]
+            assert {one["reward"] for one in found} == {None}
+            assert rewards.post({"items": [GOOD]})[0] == 503
+            body = {"prompt": "A hat.", "images": [GOOD["image"]] * 2, "mode": "win_rate"}
+            assert group(rewards, **body)[0] == 503
+            assert rewards.get("/readyz")[0] == 503
+            with pytest.raises(RewardServerDown, match="503"):
+                score(rewards.url, [GOOD], timeout_s=6)
+            gone.start()
+            wait_for(lambda: rewards.get("/readyz")[0] == 200, 40, what="the judge's return")
+            assert score(rewards.url, [GOOD])[0]["valid"]
+        finally:
+            stop(rewards.process)
+
+
+def test_a_client_waits_its_turn_and_that_counts_against_nothing(start, judge):
+    rewards = start()
+    judge.become(latency_s=(0.5, 0.5))
+    items = [gen_item(f"Hat {n}.", picture(n)) for n in range(5)]
+    found = score(rewards.url, items, batch=1, at_once=1, timeout_s=2)
+    assert all(one["valid"] for one in found)
 
 
 def test_what_is_at_work_is_finished_when_the_server_is_told_to_end(start, judge):

@@ -30,6 +30,7 @@ SMALL = Shape(
     n_vision_layers=3,
     vision_hidden=4,
     vision_feed_forward=8,
+    mergers=30,
 )
 BATCH = Batch(sequences=2, length=5, patches=8, longest_picture=4, replies=3)
 PLAIN = How(
@@ -88,8 +89,21 @@ def test_operations_by_hand():
     # Decoder: 2 x 900 x 10 tokens, and 2 x 4 x 5 x 10 x 2 layers of attention; 3 times.
     text = 3 * (2 * 900 * 10 + 2 * 4 * 5 * 10 * 2)
     head = 3 * 2 * 4 * 10 * 3
-    vision = 3 * (2 * 150 * 8 + 4 * 4 * 4 * 8 * 3)
+    # The encoder: 120 of its 150 matrix parameters a patch, 30 for four patches together.
+    vision = 3 * (2 * 120 * 8 + 2 * 30 * 2 + 4 * 4 * 4 * 8 * 3)
     assert model_flops(SMALL, BATCH) == text + head + vision
+    # A second model that runs forward alone adds a third.
+    both = model_flops(SMALL, BATCH, reference=True)
+    assert both == (text + head + vision) * 4 / 3
+    # Beside LoRA no gradient of the decoder's matrices is needed, all of attention's are.
+    frozen = replace(
+        SMALL,
+        adapters=50,
+        **{n: replace(getattr(SMALL, n), trained=False) for n in ("head", "layers", "vision")},
+    )
+    text = 2 * (2 * 900 * 10) + 3 * (2 * 4 * 5 * 10 * 2)
+    assert model_flops(frozen, BATCH) == text + 2 * head / 3 + vision / 3
+    text = 3 * (2 * 900 * 10 + 2 * 4 * 5 * 10 * 2)
     # A frozen encoder runs forward alone.
     blind = replace(SMALL, vision=replace(SMALL.vision, trained=False))
     assert model_flops(blind, BATCH) == text + head + vision / 3
@@ -111,6 +125,7 @@ EIGHT_B = Shape(
     n_vision_layers=27,
     vision_hidden=1152,
     vision_feed_forward=4304,
+    mergers=160_432_128,
 )
 ROW = Batch(sequences=1, length=1548, patches=4608, longest_picture=2304, replies=137)
 # Rows at once, LoRA's parameters (none: all weights learn), 4 bits, and the peak in GB that

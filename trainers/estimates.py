@@ -17,6 +17,8 @@ _BLOCK = 256
 _FOUR_BITS = (4 + 0.127) / 8
 # Tokens and words of the tile in which TRL's output layer works (trl/kernels/chunked_logprob.py).
 _TILE = (4096, 32768)
+# Patches of the vision encoder that a merger makes one token of.
+_PATCHES_MERGED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class Shape:
 
     `embedding` are the token embeddings, `head` the output layer (no parameters where it is tied to
     them); `layers` the decoder's blocks, `vision` the encoder with its mergers. A width is of one
-    token, or of one patch of the encoder; `queries` and `keys` are heads times head dimension.
+    token, or of one patch of the encoder; `queries` and `keys` are heads times head dimension;
+    `mergers` are the parameters of the encoder's matrices that run once for four patches.
     """
 
     embedding: Part
@@ -51,6 +54,7 @@ class Shape:
     n_vision_layers: int
     vision_hidden: int
     vision_feed_forward: int
+    mergers: int
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -120,8 +124,10 @@ def memory(shape: Shape, batch: Batch, how: How) -> dict[str, float]:
     kept = {"activations": _kept(shape, batch, how)}
     earlier = {"gradients": gradients if how.accumulates else 0.0}
     copies = {"copies": _copies(shape, how)}
-    # Those of FSDP come and go with each layer, those of autocast end with the forward pass.
-    working = {"working": _working(shape, batch, how), **(copies if how.devices > 1 else {})}
+    # Those of FSDP come and go with each layer; those of autocast end with the forward pass, unless
+    # nothing is computed again.
+    lasting = how.devices > 1 or not how.checkpointing
+    working = {"working": _working(shape, batch, how), **(copies if lasting else {})}
     moments_of_a_step = (
         earlier | kept | copies,  # the forward pass ends
         earlier | kept | working,  # the backward pass begins
@@ -162,25 +168,30 @@ def _copies(shape: Shape, how: How) -> float:
     """Weights in the type of the computation, where they are held in another.
 
     On one device autocast keeps those of all matrices that learn until the end of the forward
-    pass; FSDP gathers one layer, and the next one meanwhile.
+    pass; FSDP gathers one layer, and the next one meanwhile, beside the embeddings and the output.
     """
     if how.compute == FLOAT32 and how.devices == 1:
         return 0.0
     if how.devices > 1:
-        layer = max(shape.layers.parameters / shape.n_layers, shape.head.parameters)
-        return 2 * layer * how.compute
+        layers = 2 * shape.layers.parameters / shape.n_layers
+        return (layers + shape.embedding.parameters + shape.head.parameters) * how.compute
     learn = sum(p.matrices for p in (shape.layers, shape.vision) if p.trained)
     return (learn + shape.adapters * (how.adapter > how.compute)) * how.compute
 
 
 def _kept(shape: Shape, batch: Batch, how: How) -> float:
     """Activations from the forward pass: with checkpointing, the input of each layer."""
-    residual = FLOAT32 if shape.embedding.trained else how.compute
+    residual = _residual(shape, how)
     text = batch.tokens * shape.n_layers
     vision = batch.patches * shape.n_vision_layers if shape.vision.trained else 0
     if how.checkpointing:
         return text * shape.hidden * residual + vision * shape.vision_hidden * FLOAT32
     return text * _layer(shape, how) + vision * _vision_layer(shape, how)
+
+
+def _residual(shape: Shape, how: How) -> int:
+    """Bytes of a number between the layers: float32 where the embeddings are held in it."""
+    return FLOAT32 if shape.embedding.trained and how.devices == 1 else how.compute
 
 
 def _working(shape: Shape, batch: Batch, how: How) -> float:
@@ -197,7 +208,7 @@ def _working(shape: Shape, batch: Batch, how: How) -> float:
 
 def _layer(shape: Shape, how: How) -> int:
     """Bytes a token that a decoder layer keeps for its gradients: norms, attention, gated MLP."""
-    residual = FLOAT32 if shape.embedding.trained else how.compute
+    residual = _residual(shape, how)
     norms = 2 * shape.hidden * (residual + FLOAT32) + 5 * shape.hidden * how.compute
     heads = (shape.queries + shape.keys) * (FLOAT32 + 3 * how.compute) + shape.queries * how.compute
     gated = 4 * shape.feed_forward * how.compute
@@ -211,8 +222,10 @@ def _vision_layer(shape: Shape, how: How) -> int:
     return wide + 3 * shape.vision_feed_forward * how.compute
 
 
-def model_flops(shape: Shape, batch: Batch) -> float:
+def model_flops(shape: Shape, batch: Batch, *, reference: bool = False) -> float:
     """Operations of a batch that the model needs, forward and backward.
+
+    With `reference` those of a model besides that runs forward alone, as in DPO.
 
     As PaLM's MFU counts them (arXiv 2204.02311): 2 a weight and token forward, as many again
     for the gradients of activations and of weights, each where they are needed; attention's
@@ -222,8 +235,13 @@ def model_flops(shape: Shape, batch: Batch) -> float:
     learns = 3 if shape.layers.trained else 2
     head = 2 * shape.hidden * shape.vocabulary * batch.replies
     attention = 2 * shape.queries * batch.length * batch.tokens * shape.n_layers
-    text = learns * (2 * shape.layers.matrices * batch.tokens + attention)
+    # Both sides of attention's products are activations: their gradients are always needed.
+    text = learns * 2 * shape.layers.matrices * batch.tokens + 3 * attention
     text += (3 if shape.head.trained else 2) * head
     seen = 4 * shape.vision_hidden * batch.longest_picture * batch.patches * shape.n_vision_layers
-    vision = 2 * shape.vision.matrices * batch.patches + seen
-    return text + vision * (3 if shape.vision.trained else 1)
+    each = 2 * (shape.vision.matrices - shape.mergers) + 2 * shape.mergers / _PATCHES_MERGED
+    vision = each * batch.patches + seen
+    needed = text + vision * (3 if shape.vision.trained else 1)
+    if not reference:
+        return needed
+    return needed + 2 * shape.layers.matrices * batch.tokens + attention + head + vision

@@ -60,7 +60,12 @@ def shape_of(recipe: TrainingRecipe) -> Shape:
         n_vision_layers=seen.depth,
         vision_hidden=seen.hidden_size,
         vision_feed_forward=seen.intermediate_size,
+        mergers=_part([m for n, m in visual.named_modules() if _is_merger(n)], False).matrices,
     )
+
+
+def _is_merger(name: str) -> bool:
+    return name == "merger" or (name.startswith("deepstack_merger_list.") and name.count(".") == 1)
 
 
 def _part(modules: Sequence[torch.nn.Module], trained: bool) -> Part:
@@ -126,7 +131,8 @@ def plan_lines(
     ]
     parts = [(name, size) for name, size in needs.items() if name != "peak"]
     lines += [f"  {name:<12}{size / 1e9:7.1f}" for name, size in parts if size]
-    operations = sum(model_flops(shape, batch) for batch in found) / len(found)
+    dpo = isinstance(recipe, DpoRecipe)
+    operations = sum(model_flops(shape, b, reference=dpo) for b in found) / len(found)
     hours = operations * recipe.batch * steps / (PEAK * _USED * devices) / 3600
     lines.append(
         f"time      {hours:,.1f} h on {devices} H100 or H200, if {_USED:.0%} of their "

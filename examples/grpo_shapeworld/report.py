@@ -57,6 +57,8 @@ def _draw(path: Path, results: Results) -> None:
         for number, (critic, runs) in enumerate(results.items()):
             for seed, run in enumerate(runs):
                 points = [(line["step"], line[name]) for line in run["log"] if name in line]
+                if not points:
+                    continue
                 steps, values = zip(*points, strict=True)
                 smooth = [
                     fmean(values[max(0, i - _SMOOTHED + 1) : i + 1]) for i in range(len(values))

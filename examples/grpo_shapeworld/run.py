@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.grpo_shapeworld.report import write_report
+from trainers.base_model import weights_digest
 
 TRAINER = ".venv-train/bin/python"
 
@@ -36,6 +37,10 @@ def main() -> int:
     critics = dict(critic.split("=", 1) for critic in options.critic)
     options.out.mkdir(parents=True, exist_ok=True)
     for name, model in critics.items():
+        about = {"model": model, "weights": weights_digest(model, None), "steps": options.steps}
+        if (told := _began_with(options.out / f"{name}.json", about)) != about:
+            print(f"critic {name} began as {told}, now {about}; give it another name or --out")
+            return 2
         todo = [s for s in range(options.seeds) if not _result(options.out, name, s).exists()]
         if not todo:
             continue
@@ -57,6 +62,13 @@ def main() -> int:
     }
     print(write_report(options.out, results, critics))
     return 0
+
+
+def _began_with(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """What a critic's results are of; noted where there are none yet."""
+    if not path.exists():
+        path.write_text(json.dumps(about))
+    return json.loads(path.read_text())
 
 
 def _result(out: Path, critic: str, seed: int) -> Path:

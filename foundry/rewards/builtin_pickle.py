@@ -1,8 +1,8 @@
 """Pickles of builtins alone, from senders that nobody vouches for.
 
 Two locks: an opcode that could name, call or build anything is refused before anything is built,
-and so is one that asks for more memory than the body has bytes; then an unpickler reads that knows
-no name at all.
+and so are gaps in the memo and more opcodes than any honest body has; then an unpickler reads that
+knows no name at all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET
 """
 _ALLOWED = frozenset(_OPCODES.split())
 _PUTS = ("BINPUT", "LONG_BINPUT")
+# A picture, text or number takes two or three; an empty list of one byte takes 56 in memory.
+_MOST_OPCODES = 100_000
 
 
 class PickleRefused(Exception):
@@ -36,6 +38,8 @@ def load_builtins(data: bytes) -> Any:
     """The value of a pickle that holds builtins alone. Raises PickleRefused."""
     try:
         for n, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if n > _MOST_OPCODES:
+                raise PickleRefused("it has too many values")
             if opcode.name not in _ALLOWED:
                 raise PickleRefused(f"it has the opcode {opcode.name}")
             # The memo is an array as long as its highest index.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,9 @@ import aiohttp
 from PIL import Image
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     retry_if_exception_type,
-    stop_after_delay,
+    stop_never,
     wait_random_exponential,
 )
 
@@ -35,15 +37,19 @@ class RewardServerDown(Exception):
 
 
 class _Again(Exception):
-    """A failure that another try may mend."""
+    """A failure that another try may mend, after so many seconds."""
+
+    def __init__(self, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class RewardClient:
     """A pool of connections to one server. Use as an asynchronous context manager.
 
-    `token` is the server's bearer token. `timeout_s` is for a request with all its tries;
-    `deadline_s`, sent along, is when the server gives an item up, and is below it. `batch` items at
-    most go into one request, `at_once` requests at most are on their way.
+    `token` is the server's bearer token. `timeout_s` is for a request with all its tries, from when
+    it is sent; `deadline_s`, sent along, is when the server gives an item up, and is below it.
+    `batch` items at most go into one request, `at_once` requests at most are on their way.
     """
 
     def __init__(
@@ -53,20 +59,21 @@ class RewardClient:
         token: str | None = None,
         timeout_s: float = 300.0,
         deadline_s: float = 120.0,
-        batch: int = 16,
-        at_once: int = 64,
+        batch: int = 8,
+        at_once: int = 16,
     ) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout_s, self._deadline_s = timeout_s, deadline_s
-        self._batch, self._at_once = batch, at_once
+        self._batch = batch
+        self._room = asyncio.Semaphore(at_once)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> RewardClient:
         self._session = aiohttp.ClientSession(
             headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=self._at_once),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=10),
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
         )
         return self
 
@@ -94,33 +101,57 @@ class RewardClient:
 
     async def _post(self, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(_Again),
-            stop=stop_after_delay(self._timeout_s),
-            wait=wait_random_exponential(multiplier=0.2, max=10),
-            reraise=True,
+            retry=retry_if_exception_type(_Again), stop=stop_never, wait=_pause, reraise=True
         )
-        try:
-            return await retrying(self._try, {"items": items, "deadline_s": self._deadline_s})
-        except _Again as error:
-            raise RewardServerDown(str(error)) from error
+        body = {"items": items, "deadline_s": self._deadline_s}
+        async with self._room:
+            told: list[_Again] = []
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    return await retrying(self._try, body, told)
+            except TimeoutError as error:
+                last = told[-1] if told else "nothing came back"
+                raise RewardServerDown(
+                    f"{self.url}: no answer in {self._timeout_s:g} s; last: {last}"
+                ) from error
 
-    async def _try(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async def _try(self, body: Mapping[str, Any], told: list[_Again]) -> list[dict[str, Any]]:
         if self._session is None:
             raise RuntimeError("use RewardClient as an asynchronous context manager")
         try:
             async with self._session.post(f"{self.url}/v1/score", json=body) as response:
+                text = await response.text()
                 if response.status in _TRY_AGAIN:
-                    text = (await response.text())[:300]
-                    raise _Again(f"{self.url}: {response.status} {text}")
+                    raise _Again(f"{response.status} {text[:300]}", _seconds(response.headers))
                 if response.status != 200:
-                    text = (await response.text())[:300]
-                    raise RewardServerDown(f"{self.url}: {response.status} {text}")
-                answers = (await response.json())["items"]
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise _Again(f"{self.url}: {error!r}") from error
+                    raise RewardServerDown(f"{self.url}: {response.status} {text[:300]}")
+                answers = json.loads(text)["items"]
+        except (aiohttp.ClientError, ConnectionError) as error:
+            told.append(_Again(repr(error), 0.0))
+            raise told[-1] from error
+        except _Again as error:
+            told.append(error)
+            raise
+        except (ValueError, KeyError, TypeError) as error:
+            raise RewardServerDown(f"{self.url}: no reward server answers there") from error
         if len(answers) != len(body["items"]):
             raise RewardServerDown(f"{self.url}: {len(answers)} answers for {len(body['items'])}")
         return answers
+
+
+def _pause(state: RetryCallState) -> float:
+    """What the server asked for, or longer and longer."""
+    trouble = state.outcome.exception() if state.outcome else None
+    asked = trouble.after_s if isinstance(trouble, _Again) else 0.0
+    return asked + wait_random_exponential(multiplier=0.2, max=10)(state)
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """Those of `Retry-After`, at most a minute; 0 where it says none."""
+    try:
+        return min(60.0, max(0.0, float(headers.get("Retry-After", "0"))))
+    except ValueError:
+        return 0.0
 
 
 def score(url: str, items: Sequence[Mapping[str, Any]], **settings: Any) -> list[dict[str, Any]]:

@@ -7,15 +7,18 @@ whose orders disagree is a tie.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from foundry.rewards.formulas import Array, group_advantages, win_rates
-from foundry.rewards.items import BadItem, BadRequest, Item, make_item
+from foundry.rewards.items import BadItem, BadRequest, Item, check_text, read_picture
 from foundry.rewards.scoring import ask_judge
+from pipelines.build import Kind
 from pipelines.chat import Chat
 from pipelines.rendering import AXES
 from pipelines.settings import ImageLimits
@@ -29,10 +32,25 @@ MODES = ("point", "win_rate")
 MOST_COMPARED = 32
 
 
-def read_group(
-    value: Any, *, most: int, limits: ImageLimits, files: str | None
-) -> tuple[str, list[Item | BadItem]]:
-    """The mode and the candidates of a request. Raises BadRequest."""
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A request, its pictures not looked at yet: `source` is an edit's, else None."""
+
+    mode: str
+    kind: Kind
+    text: Any
+    source: Any = field(repr=False)
+    images: Sequence[Any] = field(repr=False)
+
+    @property
+    def questions(self) -> int:
+        """How many items, or comparisons, it asks for."""
+        n = len(self.images)
+        return n * (n - 1) if self.mode == "win_rate" else n
+
+
+def read_group(value: Any, *, most: int) -> Group:
+    """The group that a request describes. Raises BadRequest."""
     if not isinstance(value, dict) or set(value) - _FIELDS:
         raise BadRequest(f"a group is an object with {', '.join(sorted(_FIELDS))}")
     mode, images = value.get("mode", "point"), value.get("images")
@@ -41,80 +59,93 @@ def read_group(
     most = min(most, MOST_COMPARED) if mode == "win_rate" else most
     if not isinstance(images, list) or not 2 <= len(images) <= most:
         raise BadRequest(f"images are a list of 2 to {most} candidates")
-    if ("prompt" in value) == ("instruction" in value):
-        raise BadRequest("a group has a prompt, or an instruction with its source_image")
-    if mode == "win_rate" and "instruction" in value:
-        raise BadRequest("mode win_rate is for generated pictures alone")
     edit = "instruction" in value
-    if edit != ("source_image" in value):
-        raise BadRequest("an instruction comes with its source_image, and a prompt without one")
+    if ("prompt" in value) == edit or ("source_image" in value) != edit:
+        raise BadRequest("a group has a prompt, or an instruction with its source_image")
+    if mode == "win_rate" and edit:
+        raise BadRequest("mode win_rate is for generated pictures alone")
+    return Group(
+        mode=mode,
+        kind="edit" if edit else "gen",
+        text=value["instruction" if edit else "prompt"],
+        source=value.get("source_image"),
+        images=images,
+    )
+
+
+def candidates(group: Group, *, limits: ImageLimits, files: str | None) -> list[Item | BadItem]:
+    """The candidates with their pictures prepared, the source's once."""
+    try:
+        check_text(group.kind, group.text)
+        before = ()
+        if group.kind == "edit":
+            before = (read_picture("source_image", group.source, limits=limits, files=files),)
+    except BadItem as bad:
+        return [bad] * len(group.images)
 
     def candidate(image: Any) -> Item | BadItem:
         try:
-            if edit:
-                pictures = (value["source_image"], image)
-                text = value["instruction"]
-                return make_item("edit", AXES, text, pictures, limits=limits, files=files)
-            return make_item("gen", (None,), value["prompt"], (image,), limits=limits, files=files)
+            picture = read_picture("image", image, limits=limits, files=files)
         except BadItem as bad:
             return bad
+        axes = AXES if before else (None,)
+        return Item(kind=group.kind, axes=axes, text=group.text, pictures=(*before, picture))
 
-    return mode, [candidate(image) for image in images]
-
-
-async def wins_of(items: Sequence[Item | BadItem], *, chat: Chat, stage: Stage) -> Array:
-    """Who wins which pair, (G, G): 1 row against column, 0, 0.5 for a tie, NaN for no answer."""
-    wins = np.full((len(items), len(items)), np.nan)
-    pairs = [
-        (i, j)
-        for i, j in combinations(range(len(items)), 2)
-        if isinstance(items[i], Item) and isinstance(items[j], Item)
-    ]
-    orders = [order for i, j in pairs for order in ((i, j), (j, i))]
-    chosen = await gather_or_cancel(
-        [_choose(items[first], items[second], chat, stage) for first, second in orders]
-    )
-    for (i, j), there, back in zip(pairs, chosen[::2], chosen[1::2], strict=True):
-        if there is None or back is None:
-            continue
-        wins[i, j] = ((there == "first") + (back == "second")) / 2
-        wins[j, i] = 1 - wins[i, j]
-    return wins
+    return [candidate(image) for image in group.images]
 
 
-async def _choose(first: Any, second: Any, chat: Chat, stage: Stage) -> str | None:
-    """The place of the better of two in a request; None where the reply cannot be used."""
+async def compare(
+    items: Sequence[Item | BadItem], *, chat: Chat, stage: Stage
+) -> tuple[Array, Counter[str]]:
+    """Who wins which pair, and why comparisons have no answer, by reason.
+
+    Wins are (G, G): 1 row against column, 0, 0.5 for a tie, NaN for a pair without both answers.
+    """
+    wins, faults = np.full((len(items), len(items)), np.nan), Counter[str]()
+    looked_at = [(i, item) for i, item in enumerate(items) if isinstance(item, Item)]
+    pairs = list(combinations(looked_at, 2))
+    orders = [order for (_, a), (_, b) in pairs for order in ((a, b), (b, a))]
+    rows = await gather_or_cancel([_choose(a, b, chat, stage) for a, b in orders])
+    faults.update(row["reason"] for row in rows if row["status"] != "ok")
+    for ((i, _), (j, _)), there, back in zip(pairs, rows[::2], rows[1::2], strict=True):
+        if "ok" == there["status"] == back["status"]:
+            wins[i, j] = ((there["choice"] == "first") + (back["choice"] == "second")) / 2
+            wins[j, i] = 1 - wins[i, j]
+    return wins, faults
+
+
+async def _choose(first: Item, second: Item, chat: Chat, stage: Stage) -> Mapping[str, Any]:
     text = load_prompt(stage.prompt_id).render({"prompt": first.text})
     pictures = (*first.pictures, *second.pictures)
-    row = await ask_judge(text, pictures, chat, stage, logprobs=False)
-    return row["choice"] if row["status"] == "ok" else None
+    return await ask_judge(text, pictures, chat, stage, logprobs=False)
 
 
-def group_answer(rewards: Sequence[float | None], **more: Any) -> dict[str, Any]:
-    """`rewards` of a group with their `advantages`, None where there is none, and `no_spread`."""
-    given = [np.nan if reward is None else reward for reward in rewards]
-    advantages = group_advantages(given)
-    return {
-        "rewards": list(rewards),
-        "advantages": [None if np.isnan(value) else float(value) for value in advantages.values],
-        "no_spread": bool(advantages.no_spread),
-        **more,
-    }
+def point_answer(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer for a group of which each candidate has its own."""
+    return _with_advantages([answer["reward"] for answer in answers]) | {"items": list(answers)}
 
 
-def rewards_of_wins(wins: Array) -> list[float | None]:
-    """Win rates, None for a candidate without a decided pair."""
-    return [None if np.isnan(rate) else float(rate) for rate in win_rates(wins)]
-
-
-def wins_as_json(wins: Array) -> list[list[float | None]]:
-    """The matrix with None for NaN."""
-    return [[None if np.isnan(cell) else float(cell) for cell in row] for row in wins]
-
-
-def reasons_of(items: Sequence[Item | BadItem]) -> list[Mapping[str, str] | None]:
-    """Of each candidate that cannot be looked at, why."""
-    return [
+def win_rate_answer(
+    items: Sequence[Item | BadItem], wins: Array, faults: Mapping[str, int]
+) -> dict[str, Any]:
+    """The answer for a group that was compared; `reasons` of candidates not looked at."""
+    reasons = [
         {"reason": item.reason, "detail": item.detail} if isinstance(item, BadItem) else None
         for item in items
     ]
+    more = {"wins": _as_json(wins), "reasons": reasons, "faults": dict(faults)}
+    return _with_advantages(_as_json(win_rates(wins))) | more
+
+
+def _with_advantages(rewards: Sequence[float | None]) -> dict[str, Any]:
+    advantages = group_advantages([np.nan if reward is None else reward for reward in rewards])
+    return {
+        "rewards": list(rewards),
+        "advantages": _as_json(advantages.values),
+        "no_spread": bool(advantages.no_spread),
+    }
+
+
+def _as_json(values: Array) -> list[Any]:
+    """Nested lists with None for NaN."""
+    return [_as_json(v) if v.ndim else (None if np.isnan(v) else float(v)) for v in values]

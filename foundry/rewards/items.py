@@ -70,7 +70,7 @@ def deadline_of(request: Mapping[str, Any], longest: float) -> float:
     wanted = request.get("deadline_s", longest)
     if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
         raise BadRequest("deadline_s is a number of seconds above 0")
-    return min(float(wanted), longest)
+    return float(min(wanted, longest))
 
 
 def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
@@ -108,7 +108,15 @@ def make_item(
     limits: ImageLimits,
     files: str | None = None,
 ) -> Item:
-    """An item of its text and its pictures, each bytes, base64 text or a path. Raises BadItem."""
+    """An item of its text and its pictures, each as `read_picture` takes it. Raises BadItem."""
+    check_text(kind, text)
+    named = zip(PICTURES[kind], pictures, strict=True)
+    seen = tuple(read_picture(name, value, limits=limits, files=files) for name, value in named)
+    return Item(kind=kind, axes=tuple(axes), text=text, pictures=seen)
+
+
+def check_text(kind: Kind, text: Any) -> None:
+    """Raises BadItem for what is no prompt, or no instruction."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
         told = f"{_TEXT[kind]} is a text of 1 to {LONGEST_TEXT} characters"
         raise BadItem("item:text", told)
@@ -116,12 +124,12 @@ def make_item(
         text.encode()
     except UnicodeEncodeError as error:
         raise BadItem("item:text", f"{_TEXT[kind]} is not Unicode text") from error
-    named = zip(PICTURES[kind], pictures, strict=True)
-    seen = tuple(_picture(name, value, limits=limits, files=files) for name, value in named)
-    return Item(kind=kind, axes=tuple(axes), text=text, pictures=seen)
 
 
-def _picture(name: str, value: Any, *, limits: ImageLimits, files: str | None) -> dict[str, Any]:
+def read_picture(
+    name: str, value: Any, *, limits: ImageLimits, files: str | None = None
+) -> Mapping[str, Any]:
+    """A picture as `stage_question` takes it, of bytes, base64 text or a path. Raises BadItem."""
     if not isinstance(value, str | bytes):
         raise BadItem("picture:not_a_picture", f"{name} is base64 text, or a path")
     try:

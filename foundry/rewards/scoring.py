@@ -15,7 +15,7 @@ from foundry.rewards.items import Item
 from foundry.rewards.settings import RewardSettings
 from pipelines.answers import get_answer
 from pipelines.build import Kind, Row
-from pipelines.chat import Chat, EndpointDown
+from pipelines.chat import Chat, EndpointDown, RequestStuck
 from pipelines.identity import answer_id
 from pipelines.launch import LaunchFailed
 from pipelines.pair_choice import pair_stages
@@ -164,6 +164,8 @@ async def ask_judge(
     identity = answer_id(stage.digest, seen)
     try:
         return await get_answer(question, answer_id=identity, stage=stage, chat=chat, journal=None)
+    except RequestStuck:
+        return {"status": "rejected", "reason": "request:stuck"}
     except (EndpointDown, LaunchFailed):
         return {"status": "rejected", "reason": JUDGE_DOWN}
 

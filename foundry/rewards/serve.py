@@ -30,8 +30,6 @@ from pipelines.shard_run import gather_or_cancel
 app = App(name="python -m foundry.rewards.serve", help_flags=["--help", "-h"], version_flags=[])
 # For a source and an edited picture.
 _PICTURES = 2
-# While the first judge starts, and when it does not answer: a deadline comes before it.
-_OUTAGE_S = 900.0
 # Of one address; more are answered with a 503.
 _CONNECTIONS = 4096
 
@@ -78,7 +76,8 @@ async def _serve(
         servers=servers,
         log_path=Path("logs") / "reward-judge.log",
         pictures=_PICTURES,
-        outage_timeout_s=_OUTAGE_S,
+        # A judge that is gone must be told as that, before the deadline of what waits for it.
+        outage_timeout_s=settings.deadline_s / 2,
         say=_say,
     )
     service = Service(settings=settings, chat=chat, token=token, files=files)
@@ -112,6 +111,8 @@ class Listener(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=shutdown_s,
             limit_concurrency=_CONNECTIONS,
+            # Who is local is for the socket to say, not for a header.
+            proxy_headers=False,
         )
         super().__init__(config)
         self.name, self.service = name, service

@@ -15,23 +15,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+import prometheus_client as prometheus
 from fastapi import FastAPI, Request, Response
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from starlette.requests import ClientDisconnect
 
 from foundry.rewards.groups import (
-    group_answer,
+    Group,
+    candidates,
+    compare,
+    point_answer,
     read_group,
-    reasons_of,
-    rewards_of_wins,
-    wins_as_json,
-    wins_of,
+    win_rate_answer,
 )
 from foundry.rewards.items import TASKS, BadItem, BadRequest, Item, deadline_of, items_of, read_item
 from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
@@ -44,6 +39,7 @@ from pipelines.version import code_version
 T = TypeVar("T")
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _RETRY_AFTER_S = "1"
+_MOST_VALUES = 1_000_000
 # Bodies of the largest size that are held at once.
 _BODIES_HELD = 4
 
@@ -72,21 +68,23 @@ class Service:
     draining: bool = False
     at_work: int = 0
     held: int = 0
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    registry: prometheus.CollectorRegistry = field(default_factory=prometheus.CollectorRegistry)
 
     def __post_init__(self) -> None:
         self.wire = self.settings.trainer_wire
         self.stages = make_stages(self.settings)
-        named = partial(Counter, registry=self.registry)
+        named = partial(prometheus.Counter, registry=self.registry)
         self.items = named("reward_items", "Items answered", ["task", "outcome"])
         self.refused = named("reward_requests_refused", "Requests refused", ["status"])
-        self.latency = Histogram(
+        self.latency = prometheus.Histogram(
             "reward_request_seconds", "Of a request", buckets=_LATENCY_S, registry=self.registry
         )
-        self.scores = Histogram(
+        self.scores = prometheus.Histogram(
             "reward_value", "Rewards", buckets=[n / 10 for n in range(11)], registry=self.registry
         )
-        waiting = Gauge("reward_items_at_work", "Items without an answer", registry=self.registry)
+        waiting = prometheus.Gauge(
+            "reward_items_at_work", "Items without an answer", registry=self.registry
+        )
         waiting.set_function(lambda: self.at_work)
 
     async def score(self, request: Request) -> dict[str, Any]:
@@ -101,19 +99,34 @@ class Service:
         """Rewards and advantages of a group's candidates. Raises Refused, BadRequest."""
         async with self.body(request) as body:
             asked = read_json(body)
-            settings = self.settings
-            mode, items = await asyncio.to_thread(
-                read_group, asked, most=settings.max_items, limits=settings.images, files=self.files
-            )
-            until = time.monotonic() + deadline_of(asked, settings.deadline_s)
-            if mode == "point":
-                answers = await self.answer(request, items, until)
-                return group_answer([answer["reward"] for answer in answers], items=answers)
-            comparing = wins_of(items, chat=self.chat, stage=self.stages["judge_pair"])
-            wins = await self.work_on(request, len(items), _until(until, comparing))
-            return group_answer(
-                rewards_of_wins(wins), wins=wins_as_json(wins), reasons=reasons_of(items)
-            )
+            group = read_group(asked, most=self.settings.max_items)
+            until = time.monotonic() + deadline_of(asked, self.settings.deadline_s)
+            work = self._compare if group.mode == "win_rate" else self._score_each
+            return await self.work_on(request, group.questions, lambda: work(group, until))
+
+    async def _score_each(self, group: Group, until: float) -> dict[str, Any]:
+        return point_answer(await self._answers(await self._candidates(group), until))
+
+    async def _compare(self, group: Group, until: float) -> dict[str, Any]:
+        items = await self._candidates(group)
+        stage = self.stages["judge_pair"]
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                wins, faults = await compare(items, chat=self.chat, stage=stage)
+        except TimeoutError:
+            wins, faults = np.full((len(items), len(items)), np.nan), {self._why_late(): 1}
+        if set(faults) == {JUDGE_DOWN} and np.isnan(wins).all():
+            raise Refused(503, "no judge answers; come again")
+        return win_rate_answer(items, wins, faults)
+
+    def _why_late(self) -> str:
+        """Why an answer is not there in time: a judge that fails is not one that is slow."""
+        failing = all(server.in_trouble for server in self.chat.pool.servers)
+        return JUDGE_DOWN if failing else "deadline"
+
+    async def _candidates(self, group: Group) -> list[Item | BadItem]:
+        limits = self.settings.images
+        return await asyncio.to_thread(candidates, group, limits=limits, files=self.files)
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -129,7 +142,7 @@ class Service:
         if length.isdigit() and int(length) > 2 * most:
             raise too_large
         parts: list[bytes] = []
-        size = 0
+        size = kept = 0
         try:
             try:
                 async with asyncio.timeout(self.settings.body_timeout_s):
@@ -142,35 +155,43 @@ class Service:
                         if self.held + len(part) > _BODIES_HELD * most:
                             raise Refused(429, "too much is at work already; come again")
                         self.held += len(part)
+                        kept += len(part)
                         parts.append(part)
             except TimeoutError as error:
                 raise Refused(408, "the body did not come in time") from error
+            except ClientDisconnect as error:
+                raise Refused(499, "the client left") from error
             if size > most:
                 raise too_large
-            yield b"".join(parts)
+            body = b"".join(parts)
+            parts.clear()
+            yield body
         finally:
-            self.held -= sum(map(len, parts))
+            self.held -= kept
 
     async def answer(
         self, request: Request, items: Sequence[Any], until: float
     ) -> list[dict[str, Any]]:
         """Answers for items: made ones, ones that cannot be (BadItem), or JSON. Raises Refused."""
-        work = gather_or_cancel([self._answer(item, until) for item in items])
-        answers = await self.work_on(request, len(items), work)
+        return await self.work_on(request, len(items), lambda: self._answers(items, until))
+
+    async def _answers(self, items: Sequence[Any], until: float) -> list[dict[str, Any]]:
+        answers = await gather_or_cancel([self._answer(item, until) for item in items])
         if answers and all(answer["reason"] == JUDGE_DOWN for answer in answers):
             raise Refused(503, "no judge answers; come again")
         return answers
 
-    async def work_on(self, request: Request, items: int, work: Coroutine[Any, Any, T]) -> T:
+    async def work_on(
+        self, request: Request, items: int, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
         """The result of some work on so many items, if there is room for them. Raises Refused."""
-        if self.draining or self.at_work + items > self.settings.max_waiting:
-            work.close()
-            if self.draining:
-                raise Refused(503, "the server is going down")
+        if self.draining:
+            raise Refused(503, "the server is going down")
+        if self.at_work + items > self.settings.max_waiting:
             raise Refused(429, f"{self.at_work} items are at work already; come again")
         self.at_work += items
         try:
-            return await or_gone(request, asyncio.ensure_future(work))
+            return await or_gone(request, asyncio.ensure_future(work()))
         finally:
             self.at_work -= items
 
@@ -191,7 +212,7 @@ class Service:
         except BadItem as bad:
             answer = invalid(bad.reason, bad.detail)
         except TimeoutError:
-            answer = invalid("deadline", "no answer in time")
+            answer = invalid(self._why_late(), "no answer in time")
         self.items.labels(_kind_of(value), answer["reason"] or "ok").inc()
         if answer["valid"]:
             self.scores.observe(answer["reward"])
@@ -208,19 +229,13 @@ def _kind_of(value: Any) -> str:
 
 def read_json(body: bytes) -> Any:
     """The JSON of a body. Raises BadRequest."""
+    # Empty lists and the like take many times their bytes in memory.
+    if sum(map(body.count, (b"[", b"{", b","))) > _MOST_VALUES:
+        raise BadRequest(f"the body has more than {_MOST_VALUES} values")
     try:
         return load_json(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
-
-
-async def _until(until: float, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result. Raises Refused where it is not there in time."""
-    try:
-        async with asyncio.timeout(until - time.monotonic()):
-            return await work
-    except TimeoutError as error:
-        raise Refused(503, "no answer in time") from error
 
 
 async def or_gone(request: Request, work: asyncio.Future[T]) -> T:
@@ -281,20 +296,26 @@ def make_app(service: Service) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        troubled = all(server.in_trouble for server in service.chat.pool.servers)
-        ready = not service.draining and not troubled
+        # One whose pause is over may be asked again.
+        now = time.monotonic()
+        servers = service.chat.pool.servers
+        able = any(not one.in_trouble or now >= one.not_before_s for one in servers)
+        ready = able and not service.draining
         return _json(200 if ready else 503, {"ready": ready})
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            prometheus.generate_latest(service.registry),
+            media_type=prometheus.CONTENT_TYPE_LATEST,
+        )
 
     return app
 
 
 def check_token(request: Request, token: str | None) -> None:
     """Raises Refused unless the request has the token; how much of it is right shows in no time."""
-    given = request.headers.get("authorization", "").encode()
+    given = request.headers.get("authorization", "").encode("latin-1")
     if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
         raise Refused(401, "a bearer token is needed: Authorization: Bearer ...")
 

@@ -77,6 +77,8 @@ class RewardSettings(Settings):
                 f"host {self.host} can be reached from other machines: set token_env to the name "
                 "of the variable that holds a token, or take 127.0.0.1"
             )
+        if any(endpoint.pictures == "file" for endpoint in self.endpoint):
+            raise ValueError("endpoint.pictures: file: this server has pictures in memory alone")
         if self.images.allow_http:
             raise ValueError("images.allow_http: this server fetches no pictures")
         return self

@@ -28,6 +28,7 @@ from pipelines.rendering import AXES, GEN_AXIS
 
 Answers = list[dict[str, Any]]
 _PICKLE = "application/octet-stream"
+_COMPUTED = {"rewards": "reward", "valid": "valid"}
 
 
 class Unscored(Exception):
@@ -52,13 +53,13 @@ def make_wire(service: Service) -> FastAPI:
 
         return route
 
-    limits = service.settings.images
+    limits, most = service.settings.images, service.settings.max_items
     for axis in AXES:
-        read = partial(read_edits, axes=(axis,), limits=limits)
+        read = partial(read_edits, axes=(axis,), limits=limits, most=most)
         app.post(f"/mode/score_{axis}")(pickled(read, partial(write_scores, axis=axis)))
-    read = partial(read_edits, axes=AXES, limits=limits)
+    read = partial(read_edits, axes=AXES, limits=limits, most=most)
     app.post("/mode/logits_non_cot")(pickled(read, write_rewards))
-    app.post("/mode/score")(pickled(partial(read_pictures, limits=limits), write_gen))
+    app.post("/mode/score")(pickled(partial(read_pictures, limits=limits, most=most), write_gen))
 
     @app.post("/compute")
     async def compute(request: Request) -> Response:
@@ -66,14 +67,16 @@ def make_wire(service: Service) -> FastAPI:
             check_address(request, service)
             async with service.body(request) as body:
                 value = read_json(body)
-                items, groups = await asyncio.to_thread(read_flow_factory, value, limits=limits)
+                items, groups = await asyncio.to_thread(
+                    read_flow_factory, value, limits=limits, most=most
+                )
                 answers = await answer_all(service, request, items, groups)
         except (BadRequest, Refused, Unscored) as error:
             status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
             told = _fault(service, error).decode()
             return Response(json.dumps({"error": told}), status, media_type="application/json")
-        rewards = [answer["reward"] for answer in answers]
-        return Response(json.dumps({"rewards": rewards}), media_type="application/json")
+        found = {name: [answer[one] for answer in answers] for name, one in _COMPUTED.items()}
+        return Response(json.dumps(found), media_type="application/json")
 
     @app.get("/health")
     async def health() -> Response:
@@ -135,8 +138,8 @@ def _fault(service: Service, error: Exception) -> bytes:
     return told.encode()
 
 
-def _columns(value: Any, *names: str) -> list[list[Any]]:
-    """Lists of one length. Raises BadRequest."""
+def _columns(value: Any, *names: str, most: int) -> list[list[Any]]:
+    """Lists of one length, at most `most`. Raises BadRequest."""
     if not isinstance(value, dict):
         raise BadRequest("the body is no dict")
     columns = [value.get(name) for name in names]
@@ -144,6 +147,8 @@ def _columns(value: Any, *names: str) -> list[list[Any]]:
         raise BadRequest(f"lists are needed: {', '.join(names)}")
     if len({len(column) for column in columns if column is not None}) != 1:
         raise BadRequest(f"lists of one length are needed: {', '.join(names)}")
+    if len(columns[0] or ()) > most:
+        raise BadRequest(f"a request has at most {most} items")
     return [list(column or ()) for column in columns]
 
 
@@ -155,34 +160,39 @@ def _made(*given: Any, **more: Any) -> Item | BadItem:
 
 
 def read_edits(
-    value: Any, *, axes: Sequence[str], limits: Any
+    value: Any, *, axes: Sequence[str], limits: Any, most: int
 ) -> tuple[list[Item | BadItem], list[Any]]:
     """Items of `{ref_images, images, prompts, metadatas}`, and what each is a candidate for."""
-    sources, edited, prompts = _columns(value, "ref_images", "images", "prompts")
+    sources, edited, prompts = _columns(value, "ref_images", "images", "prompts", most=most)
     rows = list(zip(prompts, sources, edited, strict=True))
     items = [_made("edit", axes, text, (one, two), limits=limits) for text, one, two in rows]
     return items, [(text, one) for text, one, _ in rows]
 
 
-def read_pictures(value: Any, *, limits: Any) -> tuple[list[Item | BadItem], list[Any]]:
+def read_pictures(value: Any, *, limits: Any, most: int) -> tuple[list[Item | BadItem], list[Any]]:
     """Items of `{images, prompts, ...}`."""
-    pictures, prompts = _columns(value, "images", "prompts")
+    pictures, prompts = _columns(value, "images", "prompts", most=most)
     rows = list(zip(prompts, pictures, strict=True))
     return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
 
 
-def read_flow_factory(value: Any, *, limits: Any) -> tuple[list[Item | BadItem], list[Any]]:
-    """Items of Flow-Factory's request: edits where there are condition pictures. BadRequest."""
+def read_flow_factory(
+    value: Any, *, limits: Any, most: int
+) -> tuple[list[Item | BadItem], list[Any]]:
+    """Items of Flow-Factory's request: edits where there are condition pictures, one an item.
+
+    Raises BadRequest.
+    """
     if isinstance(value, dict) and (value.get("video") or value.get("condition_videos")):
         raise BadRequest("videos are not scored")
-    prompts, pictures = _columns(value, "prompt", "image")
+    prompts, pictures = _columns(value, "prompt", "image", most=most)
     if not value.get("condition_images"):
         rows = list(zip(prompts, pictures, strict=True))
         return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
-    (sources,) = _columns(value, "condition_images")
-    firsts = [source[0] if isinstance(source, list) and source else None for source in sources]
-    if len(firsts) != len(prompts):
-        raise BadRequest("lists of one length are needed: prompt, condition_images")
+    _, sources = _columns(value, "prompt", "condition_images", most=most)
+    if any(not isinstance(source, list) or len(source) != 1 for source in sources):
+        raise BadRequest("an edit has one condition picture, its source")
+    firsts = [source[0] for source in sources]
     triples = list(zip(prompts, firsts, pictures, strict=True))
     items = [_made("edit", AXES, text, (one, two), limits=limits) for text, one, two in triples]
     return items, [(text, one) for text, one, _ in triples]

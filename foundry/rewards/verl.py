@@ -42,7 +42,7 @@ async def compute_score(
     `ground_truth` is its prompt; where `extra_info` has a `source_image` (a path, bytes or one of
     Pillow's), it is an edit's instruction. `token_env` names the variable with the server's token.
     Returns `score`, 0 to 1, and the judge's scores for verl's metrics. Raises Unscored,
-    RewardServerDown.
+    RewardServerDown, ValueError.
     """
     image = as_image(solution_image)
     source = (extra_info or {}).get("source_image")
@@ -68,6 +68,8 @@ def as_image(picture: Any) -> Image.Image:
     if hasattr(picture, "detach"):
         picture = picture.detach().float().cpu().numpy()
     array = np.asarray(picture, dtype=np.float64)
+    if not (np.isfinite(array).all() and array.min() >= -0.01 and array.max() <= 1.01):
+        raise ValueError("a picture is of floats from 0 to 1")
     if array.ndim == 4 and len(array) == 1:
         array = array[0]
     if array.ndim != 3 or 3 not in (array.shape[0], array.shape[-1]):
