@@ -151,8 +151,8 @@ def test_scores_are_those_that_one_process_measures(runs):
 
 def _scores(log):
     """The measured scores of each step, those of the written model last."""
-    kept = ("step", "eval_score", "result_score")
-    found = [{n: v for n, v in line.items() if n.startswith(kept)} for line in log]
+    kept = ("eval_score", "result_score")
+    found = [{n: v for n, v in line.items() if n == "step" or n.startswith(kept)} for line in log]
     return [line for line in found if len(line) > 1]
 
 
