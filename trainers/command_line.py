@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -65,9 +66,9 @@ def run_trainer(
     if result is None:
         kept = f"{output}/checkpoints"
         _say(f"stopped by SIGTERM, with a checkpoint in {kept}; the same command goes on")
-        return STOPPED
+        return _leave(STOPPED)
     _say(f"{result}: the model and its card")
-    return 0
+    return _leave(0)
 
 
 def _tell_plan(
@@ -80,6 +81,20 @@ def _tell_plan(
     for line in plan_lines(recipe, rows, collator, devices=devices):
         _say(line)
     return 0
+
+
+def _leave(status: int) -> int:
+    """End one of several processes here, its exit functions done.
+
+    At the interpreter's own end a thread of gloo that still runs may abort the process, after its
+    work is done: the launcher then reports a failure.
+    """
+    if "RANK" in os.environ:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _say(text: str) -> None:
