@@ -5,9 +5,10 @@ import os
 import re
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 from PIL import Image
-from real_servers import PYTHON, ROOT, background, wait_for
+from real_servers import PYTHON, ROOT, background, stop, wait_for
 
 TOKEN = "a-token-of-twenty-ch"
 
@@ -44,6 +45,23 @@ class Rewards:
 
     def get(self, path):
         return fetch(urllib.request.Request(self.url + path))
+
+
+@contextmanager
+def rewards_over(judge, folder):
+    """Starts reward servers with settings; all end, and the judge is well again, at the end."""
+    started = []
+
+    def make(**settings):
+        started.append(Rewards(folder / str(len(started)), judge, **settings))
+        return started[-1]
+
+    try:
+        yield make
+    finally:
+        judge.become(always=None, invalid_json_share=0.0, latency_s=(0.0, 0.0))
+        for rewards in started:
+            stop(rewards.process)
 
 
 def fetch(request):

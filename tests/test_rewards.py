@@ -12,7 +12,7 @@ import urllib.request
 import numpy as np
 import pytest
 from real_servers import PYTHON, ROOT, background, stop, wait_for
-from reward_cases import TOKEN, Rewards, fetch, picture
+from reward_cases import TOKEN, Rewards, fetch, picture, rewards_over
 from stub_process import stub_process
 
 from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_item, score
@@ -31,16 +31,8 @@ def judge():
 
 @pytest.fixture
 def start(tmp_path, judge):
-    started = []
-
-    def make(**settings):
-        started.append(Rewards(tmp_path / str(len(started)), judge, **settings))
-        return started[-1]
-
-    yield make
-    judge.become(always=None, invalid_json_share=0.0, latency_s=(0.0, 0.0))
-    for rewards in started:
-        stop(rewards.process)
+    with rewards_over(judge, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_servers import stop
-from reward_cases import Rewards, fetch, picture
+from reward_cases import Rewards, fetch, picture, rewards_over
 from stub_process import stub_process
 
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
@@ -34,17 +34,8 @@ def judge():
 
 @pytest.fixture
 def start(tmp_path, judge):
-    started = []
-
-    def make(**more):
-        wire = {"port": 0} | more.pop("wire", {})
-        started.append(Rewards(tmp_path / str(len(started)), judge, trainer_wire=wire, **more))
-        return started[-1]
-
-    yield make
-    judge.become(invalid_json_share=0.0)
-    for one in started:
-        stop(one.process)
+    with rewards_over(judge, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +120,7 @@ def test_an_item_that_stays_invalid_fails_the_request(rewards):
 
 
 def test_the_mean_of_its_group_takes_its_place_only_if_asked_for(start):
-    rewards = start(wire={"fallback": "group_mean"})
+    rewards = start(trainer_wire={"port": 0, "fallback": "group_mean"})
     body = edits(3)
     body["images"][1] = b"no picture"
     status, answer = post(rewards, "/mode/score_execution", body)

@@ -16,7 +16,8 @@ import uvicorn
 from cyclopts import App, Parameter
 from fastapi import FastAPI
 
-from foundry.rewards.service import Service, make_app
+from foundry.rewards.routes import make_app
+from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trainer_wire import make_wire
 from pipelines.build import BuildRefused

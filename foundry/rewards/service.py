@@ -1,15 +1,14 @@
-"""The reward server's answers over HTTP. What it promises is in docs/rewards.md.
+"""A reward server's work on a request: its body, its items, their answers by a deadline.
 
-Its own work is thin: read, check, ask, answer. Batching is vLLM's.
+Thin: read, check, ask, answer. Batching is vLLM's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import prometheus_client as prometheus
-from fastapi import FastAPI, Request, Response
+from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from foundry.rewards.groups import (
@@ -32,20 +31,18 @@ from foundry.rewards.items import TASKS, BadItem, BadRequest, Item, deadline_of,
 from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
 from foundry.rewards.settings import RewardSettings
 from pipelines.chat import Chat
-from pipelines.fast_json import dump_json, load_json
+from pipelines.fast_json import load_json
 from pipelines.shard_run import gather_or_cancel
-from pipelines.version import code_version
 
 T = TypeVar("T")
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-_RETRY_AFTER_S = "1"
 _MOST_VALUES = 1_000_000
 # Bodies of the largest size that are held at once.
 _BODIES_HELD = 4
 
 
 class Refused(Exception):
-    """A request that gets no scores: the status, a sentence, and whether to come again."""
+    """A request that gets no scores: the HTTP status and a sentence."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -71,7 +68,6 @@ class Service:
     registry: prometheus.CollectorRegistry = field(default_factory=prometheus.CollectorRegistry)
 
     def __post_init__(self) -> None:
-        self.wire = self.settings.trainer_wire
         self.stages = make_stages(self.settings)
         named = partial(prometheus.Counter, registry=self.registry)
         self.items = named("reward_items", "Items answered", ["task", "outcome"])
@@ -256,84 +252,3 @@ async def or_gone(request: Request, work: asyncio.Future[T]) -> T:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-
-
-def make_app(service: Service) -> FastAPI:
-    """The routes."""
-    app = FastAPI(title="Firm Foundry rewards", docs_url=None, redoc_url=None, openapi_url=None)
-
-    async def guarded(
-        request: Request, handle: Callable[[Request], Awaitable[dict[str, Any]]]
-    ) -> Response:
-        started = time.monotonic()
-        try:
-            check_token(request, service.token)
-            return _json(200, await handle(request))
-        except BadRequest as bad:
-            refused = Refused(400, str(bad))
-        except Refused as error:
-            refused = error
-        finally:
-            service.latency.observe(time.monotonic() - started)
-        service.refused.labels(str(refused.status)).inc()
-        return _json(refused.status, {"error": refused.message})
-
-    @app.post("/v1/score")
-    async def score(request: Request) -> Response:
-        return await guarded(request, service.score)
-
-    @app.post("/v1/group")
-    async def group(request: Request) -> Response:
-        return await guarded(request, service.score_group)
-
-    @app.get("/version")
-    async def version(request: Request) -> Response:
-        return await guarded(request, partial(_version, service))
-
-    @app.get("/healthz")
-    async def healthz() -> Response:
-        return _json(200, {"status": "ok"})
-
-    @app.get("/readyz")
-    async def readyz() -> Response:
-        # One whose pause is over may be asked again.
-        now = time.monotonic()
-        servers = service.chat.pool.servers
-        able = any(not one.in_trouble or now >= one.not_before_s for one in servers)
-        ready = able and not service.draining
-        return _json(200 if ready else 503, {"ready": ready})
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(
-            prometheus.generate_latest(service.registry),
-            media_type=prometheus.CONTENT_TYPE_LATEST,
-        )
-
-    return app
-
-
-def check_token(request: Request, token: str | None) -> None:
-    """Raises Refused unless the request has the token; how much of it is right shows in no time."""
-    given = request.headers.get("authorization", "").encode("latin-1")
-    if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-        raise Refused(401, "a bearer token is needed: Authorization: Bearer ...")
-
-
-async def _version(service: Service, request: Request) -> dict[str, Any]:
-    settings = service.settings
-    prompts = {s.prompt_id: s.provenance["prompt_sha256"] for s in service.stages.values()}
-    return {
-        "model": settings.endpoint[0].model_name,
-        "revision": settings.endpoint[0].revision,
-        "mode": settings.mode,
-        "k": settings.k if settings.mode == "average" else 1,
-        "edit_reward": settings.edit_reward,
-        "prompts": prompts,
-        **code_version(),
-    }
-
-
-def _json(status: int, value: Any) -> Response:
-    headers = {"Retry-After": _RETRY_AFTER_S} if status in (429, 503) else {}
-    return Response(dump_json(value), status, headers, media_type="application/json")

@@ -95,7 +95,8 @@ async def answer_all(
     """
     answers = await service.answer(request, items, time.monotonic() + service.settings.deadline_s)
     bad = [answer for answer in answers if not answer["valid"]]
-    if bad and (service.wire is None or service.wire.fallback is None):
+    wire = service.settings.trainer_wire
+    if bad and (wire is None or wire.fallback is None):
         raise Unscored(f"{len(bad)} of {len(answers)} items, the first: {bad[0]['reason']}")
     return [
         answer if answer["valid"] else _mean_of_group(i, answers, groups)
@@ -126,7 +127,8 @@ def check_address(request: Request, service: Service) -> None:
         address = ip_address(host)
     except ValueError:
         raise Refused(403, "no address") from None
-    allowed = service.wire.allow if service.wire else ()
+    wire = service.settings.trainer_wire
+    allowed = wire.allow if wire else ()
     if not (address.is_loopback or any(address in ip_network(net) for net in allowed)):
         raise Refused(403, f"{host} is not allowed; see trainer_wire.allow")
 
@@ -145,11 +147,12 @@ def _columns(value: Any, *names: str, most: int) -> list[list[Any]]:
     columns = [value.get(name) for name in names]
     if any(not isinstance(column, list | tuple) for column in columns):
         raise BadRequest(f"lists are needed: {', '.join(names)}")
-    if len({len(column) for column in columns if column is not None}) != 1:
+    lists = [list(column or ()) for column in columns]
+    if len(set(map(len, lists))) != 1:
         raise BadRequest(f"lists of one length are needed: {', '.join(names)}")
-    if len(columns[0] or ()) > most:
+    if len(lists[0]) > most:
         raise BadRequest(f"a request has at most {most} items")
-    return [list(column or ()) for column in columns]
+    return lists
 
 
 def _made(*given: Any, **more: Any) -> Item | BadItem:

@@ -1,6 +1,7 @@
 """Rewards for TRL's GRPOTrainer: `reward_funcs=make_reward("http://127.0.0.1:8600")`.
 
-TRL gives a reward function its columns as lists and leaves out a sample whose reward is None.
+TRL gives a reward function its columns as lists, and leaves out a sample to which no reward
+function gave a number. A None beside another function's number counts as 0 there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,103 @@
+"""The reward server's own routes. What they promise is in docs/rewards.md."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import prometheus_client as prometheus
+from fastapi import FastAPI, Request, Response
+
+from foundry.rewards.items import BadRequest
+from foundry.rewards.service import Refused, Service
+from pipelines.fast_json import dump_json
+from pipelines.version import code_version
+
+_RETRY_AFTER_S = "1"
+
+
+def make_app(service: Service) -> FastAPI:
+    """The routes."""
+    app = FastAPI(title="Firm Foundry rewards", docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def guarded(
+        request: Request, handle: Callable[[Request], Awaitable[dict[str, Any]]]
+    ) -> Response:
+        started = time.monotonic()
+        try:
+            check_token(request, service.token)
+            return _json(200, await handle(request))
+        except BadRequest as bad:
+            refused = Refused(400, str(bad))
+        except Refused as error:
+            refused = error
+        finally:
+            service.latency.observe(time.monotonic() - started)
+        service.refused.labels(str(refused.status)).inc()
+        return _json(refused.status, {"error": refused.message})
+
+    @app.post("/v1/score")
+    async def score(request: Request) -> Response:
+        return await guarded(request, service.score)
+
+    @app.post("/v1/group")
+    async def group(request: Request) -> Response:
+        return await guarded(request, service.score_group)
+
+    @app.get("/version")
+    async def version(request: Request) -> Response:
+        return await guarded(request, partial(_version, service))
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return _json(200, {"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        # One whose pause is over may be asked again.
+        now = time.monotonic()
+        servers = service.chat.pool.servers
+        able = any(not one.in_trouble or now >= one.not_before_s for one in servers)
+        ready = able and not service.draining
+        return _json(200 if ready else 503, {"ready": ready})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(
+            prometheus.generate_latest(service.registry),
+            media_type=prometheus.CONTENT_TYPE_LATEST,
+        )
+
+    return app
+
+
+def check_token(request: Request, token: str | None) -> None:
+    """Raises Refused unless the request has the token.
+
+    The comparison takes as long however much of it is right.
+    """
+    given = request.headers.get("authorization", "").encode("latin-1")
+    if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        raise Refused(401, "a bearer token is needed: Authorization: Bearer ...")
+
+
+async def _version(service: Service, request: Request) -> dict[str, Any]:
+    settings = service.settings
+    prompts = {s.prompt_id: s.provenance["prompt_sha256"] for s in service.stages.values()}
+    return {
+        "model": settings.endpoint[0].model_name,
+        "revision": settings.endpoint[0].revision,
+        "mode": settings.mode,
+        "k": settings.k if settings.mode == "average" else 1,
+        "edit_reward": settings.edit_reward,
+        "prompts": prompts,
+        **code_version(),
+    }
+
+
+def _json(status: int, value: Any) -> Response:
+    headers = {"Retry-After": _RETRY_AFTER_S} if status in (429, 503) else {}
+    return Response(dump_json(value), status, headers, media_type="application/json")
