@@ -18,7 +18,6 @@ import os
 import pickle
 import pickletools
 import random
-import re
 import struct
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.reward_server import make_item
+from bench.reward_server import listening, make_item
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -72,7 +71,7 @@ def main() -> int:
         command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
             try:
-                urls = [_listening(server), _listening(server)]
+                urls = [listening(server), listening(server)]
                 wrong = asyncio.run(abuse(urls, folder, server.pid, options.requests))
                 if server.poll() is not None:
                     wrong.append(f"the server ended with status {server.returncode}")
@@ -83,13 +82,6 @@ def main() -> int:
     for line in wrong:
         print(f"WRONG: {line}")
     return 1 if wrong else 0
-
-
-def _listening(server: subprocess.Popen[str]) -> str:
-    for line in server.stdout or ():
-        if found := re.search(r" at (http://\S+), mode", line):
-            return found[1]
-    raise SystemExit("the reward server did not start; its own words are above")
 
 
 async def abuse(urls: list[str], folder: Path, pid: int, n: int) -> list[str]:

@@ -62,7 +62,7 @@ def main() -> None:
         os.sched_setaffinity(0, {0})
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
             try:
-                url = _listening(server)
+                url = listening(server)
                 stub.become(latency_s=LATENCY_S)
                 asked = (url, stub.url, RewardSettings.model_validate(settings))
                 asyncio.run(measure(*asked, seconds=options.seconds))
@@ -70,9 +70,10 @@ def main() -> None:
                 server.terminate()
 
 
-def _listening(server: subprocess.Popen[str]) -> str:
+def listening(server: subprocess.Popen[str]) -> str:
+    """The next address that a starting server says it listens at."""
     for line in server.stdout or ():
-        if found := re.search(r"rewards at (\S+), mode", line):
+        if found := re.search(r" at (http://\S+), mode", line):
             return found[1]
     raise SystemExit("the reward server did not start; its own words are above")
 
