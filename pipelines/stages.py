@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipelines.endpoint_settings import Endpoint
@@ -16,6 +17,7 @@ from pipelines.questions import Question, seen_picture
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.settings import ScoreSettings, StageSettings
+from pipelines.weights import folder_digest
 from prompts import load_prompt
 from schemas import max_characters, request_schema, schema_sha256
 
@@ -81,7 +83,7 @@ def make_stage(
     }
     provenance = {
         "asked_model": endpoint.model_name,
-        "revision": endpoint.revision,
+        "revision": _revision(endpoint),
         "prompt_id": prompt_id,
         "prompt_sha256": prompt.sha256,
         "system_sha256": load_prompt(SYSTEM_PROMPT).sha256 if with_pictures else None,
@@ -98,7 +100,7 @@ def make_stage(
         schema_id=schema_id,
         system=with_pictures,
         model=endpoint.model_name,
-        revision=endpoint.revision,
+        revision=provenance["revision"],
         attempts=settings.attempts,
         votes=votes,
         label_mass_share=settings.label_mass_share if scores else 0.0,
@@ -107,6 +109,17 @@ def make_stage(
         provenance=provenance,
         digest=digest(provenance),
     )
+
+
+def _revision(endpoint: Endpoint) -> str | None:
+    """What tells the model from others of its name: as the recipe says, else by its weights.
+
+    Only those of a launched folder can be seen.
+    """
+    if endpoint.revision or not endpoint.launch:
+        return endpoint.revision
+    found = folder_digest(Path(endpoint.launch.model))
+    return found and f"sha256:{found[:16]}"
 
 
 def stage_question(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,32 @@ def test_changed_sampling_of_one_stage_asks_that_stage_alone(tmp_path):
     assert dict(stub.counts) == {"edit_score_v1": 4}
     _, stub = work(build, "edit")
     assert stub.arrived == 0
+
+
+def test_new_weights_in_a_launched_folder_are_another_judge_and_a_running_server_is_not_asked(
+    tmp_path,
+):
+    judge = tmp_path / "judge"
+    judge.mkdir()
+
+    def stage(endpoint):
+        return make_stages("edit", endpoints={"judge": endpoint})["execution"]
+
+    def launched(**more):
+        return stage({"launch": {"model": str(judge), **more.pop("launch", {})}, **more})
+
+    (judge / "config.json").write_text("{}")
+    (judge / "model.safetensors").write_bytes(b"old")
+    old = launched()
+    assert old.revision.startswith("sha256:")
+    assert launched().digest == old.digest
+    (judge / "model.safetensors").write_bytes(b"new")
+    assert launched().digest != old.digest
+    named = launched(launch={"args": ["--revision", "v1"]}, revision="v1")
+    assert named.revision == "v1"
+    shutil.rmtree(judge)
+    assert launched().revision is None
+    assert stage({"url": "http://127.0.0.1:1/v1", "model": "stub"}).revision is None
 
 
 def test_a_shard_added_after_another_was_deleted_overwrites_none(tmp_path):
