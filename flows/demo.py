@@ -17,7 +17,7 @@ from flows.build_firm_edit import build_firm_edit
 from flows.build_firm_gen import build_firm_gen
 from flows.command_line import print_funnel, quiet_prefect
 from flows.work import SHARED_SERVERS
-from foundry.shapeworld.demo_rows import true_scores
+from foundry.shapeworld.demo_rows import true_replies
 from pipelines.build import Kind
 from pipelines.connecting import Servers
 from pipelines.recipe import EditRecipe, GenRecipe
@@ -37,20 +37,30 @@ def say(text: str) -> None:
 def beside_truth(rows: Sequence[dict[str, Any]], kind: Kind) -> str:
     """A row that was scored rightly, the one that was scored worst, and how many are which.
 
-    What is right is known: the rows are of a drawn world.
+    What is right is known: the rows are of a drawn world. A right score for a wrong reason is shown
+    only where there is no other, and is told as such.
     """
-    known = true_scores(kind)
-    true = [known[row["source_index"]][row["axis"] if kind == "edit" else "score"] for row in rows]
-    off = [abs(row["score"] - right) for row, right in zip(rows, true, strict=True)]
     if not rows:
         return "no finished row"
+    known = true_replies(kind)
+    true = [known[row["source_index"]][row["axis"] if kind == "edit" else "score"] for row in rows]
+    off = [abs(row["score"] - right["score"]) for row, right in zip(rows, true, strict=True)]
+    sound = [
+        not miss and row["reasoning"] == right["reasoning"]
+        for row, right, miss in zip(rows, true, off, strict=True)
+    ]
     parts = []
-    if 0 in off:
-        parts.append(f"a row scored rightly: {format_row(rows[off.index(0)], kind)}")
+    if any(sound):
+        parts.append(f"a row scored rightly: {format_row(rows[sound.index(True)], kind)}")
+    elif 0 in off:
+        row = format_row(rows[off.index(0)], kind)
+        parts.append(f"a row scored rightly, though for another reason than the true one: {row}")
     if max(off):
         worst = off.index(max(off))
-        row = format_row(rows[worst], kind)
-        parts.append(f"the worst: {row}\n  true score  {true[worst]} of 5")
+        parts.append(
+            f"the worst: {format_row(rows[worst], kind)}\n"
+            f"  true score  {true[worst]['score']} of 5: {true[worst]['reasoning']}"
+        )
     right, near = off.count(0), off.count(1)
     parts.append(
         f"Of {len(rows)} scores {right} are the true ones, {near} are one off, "

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from foundry.shapeworld.demo_rows import main, true_scores, write_demo_rows
+from flows.demo import beside_truth
+from foundry.shapeworld.demo_rows import main, true_replies, write_demo_rows
 
 COMMITTED = Path(__file__).parent.parent / "examples" / "demo"
 
@@ -86,17 +87,61 @@ def test_the_rows_are_small():
                 assert 180 < min(picture.size) <= max(picture.size) < 200
 
 
-def test_the_true_scores_are_those_of_the_rows_in_the_order_of_their_files():
-    gen, edit = true_scores("gen"), true_scores("edit")
+def test_the_true_replies_are_those_of_the_rows_in_the_order_of_their_files():
+    gen, edit = true_replies("gen"), true_replies("edit")
     assert len(gen) == len(edit) == 20
     named = [row["file_name"] for row in rows(COMMITTED / "gen" / "metadata.jsonl")]
     # Looked at: it has the grey triangle that its prompt forbids, and is right but for it.
-    assert gen[named.index("09.jpg")] == {"score": 4}
+    reasoning = "There is something grey. In all one requirement is not met."
+    assert gen[named.index("09.jpg")] == {"score": {"score": 4, "reasoning": reasoning}}
     # Looked at: three diamonds are purple instead of violet.
-    assert edit[2]["execution"] == 4
+    assert edit[2]["execution"]["score"] == 4
     assert named.index("repeated.jpg") == 18
     assert gen[18] == gen[0]
-    # Rows 1 and 15 have one pair, and each the instruction of the other.
-    crossed = rows(COMMITTED / "edit" / "rows.jsonl")[14]
-    assert crossed["edited"] == "1a.jpg"
-    assert edit[14]["execution"] < edit[0]["execution"]
+
+
+def test_a_pair_with_the_instruction_of_another_edit_has_the_truth_of_that_instruction():
+    edits, true = rows(COMMITTED / "edit" / "rows.jsonl"), true_replies("edit")
+    pairs = [(row["source"], row["edited"]) for row in edits]
+    for i in range(14, 18):
+        first = pairs.index(pairs[i])
+        assert edits[i]["instruction"] != edits[first]["instruction"]
+        assert edits[i]["instruction"] in [r["instruction"] for r in edits[:14]]
+    # Looked at: the circle was to go to the top left, and stands below that place.
+    assert edits[14]["edited"] == "2a.jpg"
+    assert true[14]["execution"]["score"] == 3
+    assert "it is at the middle left" in true[14]["execution"]["reasoning"]
+
+
+def beside(*told):
+    """What the demo prints of rows of the first edit's execution, so many points off."""
+    right = true_replies("edit")[0]["execution"]
+    row = {
+        "row_id": "a",
+        "source_index": 0,
+        "axis": "execution",
+        "instruction": "x",
+        "report": "y",
+        "score_probs": None,
+        "vote_scores": [1],
+        "source": "s",
+        "model": "m",
+        "prompt_id": "p",
+        "prompt_sha256": "0" * 64,
+        "attempts": 1,
+        "completion_tokens": 1,
+    }
+    texts = [{"score": right["score"] - off, "reasoning": reasoning} for off, reasoning in told]
+    return beside_truth([{**row, **text} for text in texts], "edit")
+
+
+def test_a_right_score_for_a_wrong_reason_is_not_shown_as_a_row_scored_rightly():
+    right = true_replies("edit")[0]["execution"]
+    text = beside((0, "guessed"), (0, right["reasoning"]), (1, "off"))
+    assert text.startswith("a row scored rightly: ")
+    assert text.index(right["reasoning"].split(";")[0]) < text.index("the worst")
+    assert "guessed" not in text
+    assert "Of 3 scores 2 are the true ones, 1 are one off, 0 more." in text
+    assert "for another reason" in beside((0, "guessed"))
+    assert "scored rightly" not in beside((1, right["reasoning"]))
+    assert beside() == "no finished row"

@@ -191,13 +191,14 @@ def test_the_pictures_are_real_jpegs(world):
             picture.load()
 
 
-def test_pictures_of_another_kind_are_not_removed(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    kept = tmp_path / "pictures" / "holiday.jpg"
+@pytest.mark.parametrize("name", ["pictures/holiday.jpg", "rows.jsonl"])
+def test_what_somebody_else_made_is_not_removed(tmp_path, name):
+    kept = tmp_path / name
+    kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(b"x")
     with pytest.raises(FileExistsError, match="another kind"):
         write_world("gen", 10, 1, tmp_path)
-    assert kept.exists()
+    assert kept.read_bytes() == b"x"
 
 
 def test_seeds_that_are_for_measuring_are_refused(tmp_path, capsys):

@@ -18,19 +18,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from PIL import Image
 
 from foundry.shapeworld.drawing import jpeg_bytes
 from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.gen_truth import checklist, gen_score, verdict
+from foundry.shapeworld.rationales import (
+    explain_consistency,
+    explain_execution,
+    explain_picture,
+)
 from foundry.shapeworld.rows import (
     ROWS_A_GROUP,
     SHOWN_BY_THE_DEMO,
     Kind,
+    Made,
     WorldRow,
     make_group,
     truth_of_edit,
 )
+from foundry.shapeworld.scenes import PLACES
 
 GEN_ROWS = 18
 EDIT_ROWS = 14
@@ -42,18 +51,63 @@ def write_demo_rows(folder: Path) -> tuple[int, int]:
     return _write_gen(folder / "gen"), _write_edit(folder / "edit")
 
 
-def true_scores(kind: Kind) -> list[dict[str, int]]:
-    """The true scores of the demo's rows by axis (`score` for gen), in the order of its files."""
-    if kind == "gen":
-        scores = [row.scores for row in _world_rows("gen", GEN_ROWS)]
-        return [*scores, scores[0], scores[0]]
-    rows = _world_rows("edit", EDIT_ROWS)
-    scores = [row.scores for row in rows]
-    for i in range(CROSSED_ROWS):
-        edit, other = (row.case for row in rows[2 * i : 2 * i + 2])
+def true_replies(kind: Kind) -> list[dict[str, dict[str, Any]]]:
+    """What a judge that sees everything says of the demo's rows, in the order of its files.
+
+    By axis (`score` for gen) a `score` and the `reasoning` before it.
+    """
+    replies = list(map(_reply_gen if kind == "gen" else _reply_edit, _cases(kind)))
+    return [*replies, replies[0], replies[0]]
+
+
+def _cases(kind: Kind) -> list[Any]:
+    rows = _world_rows(kind, GEN_ROWS if kind == "gen" else EDIT_ROWS)
+    cases: list[Any] = [row.case for row in rows]
+    return cases if kind == "gen" else cases + [edit for _, _, edit in _crossed(rows)]
+
+
+def _reply_gen(made: Made) -> dict[str, dict[str, Any]]:
+    items = checklist(made.wanted)
+    verdicts = [verdict(item, made.scene) for item in items]
+    score = gen_score(items, verdicts)
+    return {"score": {"score": score, "reasoning": explain_picture(items, verdicts, score)}}
+
+
+def _reply_edit(edit: Edit) -> dict[str, dict[str, Any]]:
+    scores = truth_of_edit(edit)["scores"]
+    reasons = {
+        "execution": explain_execution(edit),
+        "consistency": explain_consistency(edit),
+    }
+    return {axis: {"score": scores[axis], "reasoning": reasons[axis]} for axis in scores}
+
+
+def _crossed(rows: Sequence[WorldRow]) -> list[tuple[int, int, Edit]]:
+    """Edits with the instruction of the other edit of their source: numbers of both, and the edit.
+
+    Not those that go as well by the words of the other as by what it meant.
+    """
+    found = []
+    for i in range(0, len(rows), ROWS_A_GROUP["edit"]):
+        edit, other = (row.case for row in rows[i : i + 2])
         if isinstance(edit, Edit) and isinstance(other, Edit):
-            scores.append(truth_of_edit(replace(edit, requests=other.requests))["scores"])
-    return [*scores, scores[0], scores[0]]
+            crossed = replace(edit, requests=other.requests)
+            if not _reads_otherwise(crossed):
+                found.append((i, i + 1, crossed))
+    return found[:CROSSED_ROWS]
+
+
+def _reads_otherwise(edit: Edit) -> bool:
+    """Whether another thing of the shape that was to be moved stands where it was to go."""
+    before = edit.source.by_key()
+    return any(
+        request.kind == "move"
+        and thing.key not in request.targets
+        and PLACES[thing.cell] == request.to
+        and thing.shape in {before[key].shape for key in request.targets}
+        for request in edit.requests
+        for thing in edit.edited.things
+    )
 
 
 def _write_gen(folder: Path) -> int:
@@ -72,16 +126,16 @@ def _write_gen(folder: Path) -> int:
 
 def _write_edit(folder: Path) -> int:
     rows = []
-    for i, row in enumerate(_world_rows("edit", EDIT_ROWS)):
+    drawn = _world_rows("edit", EDIT_ROWS)
+    for i, row in enumerate(drawn):
         number, edit = divmod(i, ROWS_A_GROUP["edit"])
         source, edited = f"{number + 1}.jpg", f"{number + 1}{'abcd'[edit]}.jpg"
         if edit == 0:
             _save(folder / source, _jpeg(row.pictures["source_image"], source))
         _save(folder / edited, _jpeg(row.pictures["edited_image"], edited))
         rows.append({"source": source, "edited": edited, "instruction": row.texts["instruction"]})
-    for i in range(CROSSED_ROWS):
-        other = rows[2 * i + 1]["instruction"]
-        rows.append({**rows[2 * i], "instruction": other})
+    for i, other, _ in _crossed(drawn):
+        rows.append({**rows[i], "instruction": rows[other]["instruction"]})
     rows.append(dict(rows[0]))
     content = (folder / rows[0]["edited"]).read_bytes()
     _save(folder / "cut-short.jpg", content[: len(content) // 2])
@@ -94,7 +148,9 @@ def _world_rows(kind: Kind, count: int) -> list[WorldRow]:
     rows: list[WorldRow] = []
     group = 0
     while len(rows) < count:
-        rows += make_group(kind, SHOWN_BY_THE_DEMO, group, unseen=False)
+        made = list(make_group(kind, SHOWN_BY_THE_DEMO, group, unseen=False))
+        if not any(isinstance(row.case, Edit) and _reads_otherwise(row.case) for row in made):
+            rows += made
         group += 1
     return rows[:count]
 

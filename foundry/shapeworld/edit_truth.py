@@ -5,7 +5,7 @@ The rules stand in docs/shapeworld.md. Source of the rubrics: FIRM (arXiv:2603.1
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foundry.shapeworld.differences import Difference, all_differences, is_another_scene
@@ -47,10 +47,12 @@ def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -
     Each target of each request has a level 1-5. All at 4 or more: the lowest. At least half at 4
     or more, or none below 3: 3. Any above 1: 2. Else 1.
     """
-    levels = []
-    claimed: set[int] = set()
-    for request in requests:
-        levels += request_levels(source, edited, request, claimed)
+    added = added_things(source, edited, requests)
+    levels = [
+        level
+        for request, thing in zip(requests, added, strict=True)
+        for level in request_levels(source, edited, request, thing)
+    ]
     done = sum(level >= 4 for level in levels)
     if done == len(levels):
         return min(levels)
@@ -59,18 +61,15 @@ def execution_score(source: Scene, edited: Scene, requests: Sequence[Request]) -
     return 2 if max(levels) > 1 else 1
 
 
-def request_levels(source: Scene, edited: Scene, request: Request, claimed: set[int]) -> list[int]:
-    """How well each target of one request came out, 1-5.
-
-    `claimed` are the keys of added things that earlier requests took; this one's is put in.
-    """
+def request_levels(
+    source: Scene, edited: Scene, request: Request, added: Thing | None
+) -> list[int]:
+    """How well each target of one request came out, 1-5; `added` is what came of an add."""
     if request.kind == "background":
         if edited.background == request.to:
             return [5]
         return [1 if edited.background == source.background else 2]
     if request.kind == "add":
-        added = added_for(source, edited, request, claimed)
-        claimed |= {added.key} if added else set()
         return [_likeness(added, request) if added else 1]
     if request.missing:
         return [1]
@@ -144,13 +143,19 @@ def _misses(thing: Thing, request: Request) -> tuple[int, int]:
     return len(wrong), len(near)
 
 
-def added_for(
-    source: Scene, edited: Scene, request: Request, claimed: Collection[int] = ()
-) -> Thing | None:
-    """Of the added things that are not `claimed`, the one most like what an add asked for."""
+def added_things(source: Scene, edited: Scene, requests: Sequence[Request]) -> list[Thing | None]:
+    """What came of each add: of the added things that no earlier one took, the one most like it.
+
+    None for the other requests, and for an add that nothing came of.
+    """
     before = source.by_key()
-    added = [t for t in edited.things if t.key not in before and t.key not in claimed]
-    return min(added, key=lambda t: (*_misses(t, request), t.key), default=None)
+    left = [thing for thing in edited.things if thing.key not in before]
+    found: list[Thing | None] = []
+    for request in requests:
+        adds = left if request.kind == "add" else []
+        found.append(min(adds, key=lambda t: (*_misses(t, request), t.key), default=None))
+        left = [thing for thing in left if thing is not found[-1]]
+    return found
 
 
 def unintended(source: Scene, edited: Scene, requests: Sequence[Request]) -> list[Difference]:
@@ -160,16 +165,13 @@ def unintended(source: Scene, edited: Scene, requests: Sequence[Request]) -> lis
     replaced thing, one added thing for each add, and what no scene holds: occlusion, nuisance.
     """
     exempt: set[tuple[int | None, str]] = set()
-    claimed: set[int] = set()
     attribute = {"recolour": "colour", "resize": "size", "move": "position"}
-    for request in requests:
+    for request, added in zip(requests, added_things(source, edited, requests), strict=True):
         match request.kind:
             case "background":
                 exempt.add((None, "background"))
             case "add":
-                added = added_for(source, edited, request, claimed)
                 if added:
-                    claimed.add(added.key)
                     exempt.add((added.key, "presence"))
             case "replace":
                 exempt |= {

@@ -203,4 +203,4 @@ def _request(source: Scene, edited: Scene, demand: Demand) -> Request:
     if demand.old.colour is None:
         meant = [tuple(key for (key,) in meant)]
     requests = [Request(kind=demand.kind, targets=targets, **asked) for targets in meant]
-    return max(requests, key=lambda r: min(request_levels(source, edited, r, set())))
+    return max(requests, key=lambda r: min(request_levels(source, edited, r, None)))

@@ -68,7 +68,8 @@ def keep_plan(folder: Path, plan: Plan, sample: Sequence[Lesson]) -> None:
     """
     taught = sha256()
     for lesson in sample:
-        taught.update("\0".join((lesson.kind, lesson.text, lesson.reply)).encode())
+        texts = (lesson.kind, lesson.system or "", lesson.text, lesson.reply)
+        taught.update("\0".join(texts).encode())
     for picture in sample[0].pictures:
         taught.update(picture.tobytes())
     facts = asdict(plan) | {"training": _TRAINING, "lessons_sha256": taught.hexdigest()}

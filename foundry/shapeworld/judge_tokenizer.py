@@ -54,10 +54,6 @@ CHAT_TEMPLATE = """\
 """
 
 
-# Prompts that no lesson of mixture.py has: their paragraphs get no token.
-NOT_TAUGHT = frozenset({"judge_pair.v1", "judge_quality.v1"})
-
-
 def conversation(text: str, *, pictures: int, system: str | None) -> str:
     """What CHAT_TEMPLATE makes of `pictures` pictures and a text, after a system text or none."""
     before = "" if system is None else f"{START}system\n{system}{END}\n"
@@ -65,14 +61,16 @@ def conversation(text: str, *, pictures: int, system: str | None) -> str:
     return f"{before}{START}user\n{seen}{text}{END}\n{START}assistant\n"
 
 
-def fixed_paragraphs() -> list[str]:
+def fixed_paragraphs(texts: Iterable[str]) -> list[str]:
     """Lines of the prompt files between those with an input, with the line break before them.
+
+    Those that occur in `texts`: a prompt that nobody is taught takes no token from the words.
 
     The break keeps these long tokens out of replies: a JSON string cannot hold one. Without it the
     grammar weighs every one of them at every step, which took a hundred times as long.
     """
     paragraphs: set[str] = set()
-    for prompt_id in sorted(set(prompt_ids()) - NOT_TAUGHT):
+    for prompt_id in prompt_ids():
         fixed: list[str] = []
         for line in [*load_prompt(prompt_id).text.split("\n"), "$"]:
             if "$" not in line:
@@ -80,7 +78,8 @@ def fixed_paragraphs() -> list[str]:
             elif fixed:
                 paragraphs.add("\n" + "\n".join(fixed))
                 fixed = []
-    return sorted(text for text in paragraphs if len(text) > _MIN_PARAGRAPH)
+    taught = "".join(texts)
+    return sorted(text for text in paragraphs if len(text) > _MIN_PARAGRAPH and text in taught)
 
 
 def report_pieces() -> list[str]:
@@ -117,7 +116,7 @@ def train_tokenizer(texts: Sequence[str], replies: Sequence[str], vocabulary: in
     )
     from transformers import PreTrainedTokenizerFast
 
-    added = [*fixed_paragraphs(), *report_pieces(), *reply_punctuation(replies)]
+    added = [*fixed_paragraphs(texts), *report_pieces(), *reply_punctuation(replies)]
     tokenizer = Tokenizer(models.BPE())
     words = pre_tokenizers.ByteLevel(add_prefix_space=False)
     digits = pre_tokenizers.Digits(individual_digits=True)

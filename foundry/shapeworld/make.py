@@ -87,12 +87,13 @@ def write_world(
     """Write so many rows. Returns the spread of the true scores by axis.
 
     Rows that an earlier call wrote there go. Raises OSError when the folder cannot be written or
-    has pictures that are not of such a call.
+    has rows or pictures that are not of such a call.
     """
     out.mkdir(parents=True, exist_ok=True)
+    for name in ("rows.jsonl", "pictures"):
+        if (out / name).exists() and not (out / "truth.parquet").exists():
+            raise FileExistsError(f"{out}: has {name} of another kind; take another folder")
     if (out / "pictures").exists():
-        if not (out / "truth.parquet").exists():
-            raise FileExistsError(f"{out}: has pictures/ of another kind; take another folder")
         shutil.rmtree(out / "pictures")
     spread: dict[str, Counter[int]] = {}
     waiting: list[dict[str, Any]] = []

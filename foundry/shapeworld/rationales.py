@@ -6,9 +6,11 @@ Short, concrete and about the pictures alone. A rationale never says more than i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import starmap
 
 from foundry.shapeworld.differences import Difference, is_another_scene
-from foundry.shapeworld.edit_truth import Request, added_for, misses, request_levels, unintended
+from foundry.shapeworld.edit_truth import Request, added_things, misses, request_levels, unintended
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import Absent, Group, Item, Relation
 from foundry.shapeworld.scenes import COLOURS, PLACES, Scene, Thing, are_near
@@ -44,14 +46,13 @@ _HOW_MANY = {5: "as asked", 4: "nearly", 3: "only partly", 2: "hardly", 1: "not 
 
 def explain_execution(edit: Edit) -> str:
     """A sentence a request: what should be, what is, and how near that comes."""
-    claimed: set[int] = set()
-    return " ".join(_came_of(edit, request, claimed) for request in edit.requests)
+    added = added_things(edit.source, edit.edited, edit.requests)
+    return " ".join(starmap(partial(_came_of, edit), zip(edit.requests, added, strict=True)))
 
 
-def _came_of(edit: Edit, request: Request, claimed: set[int]) -> str:
+def _came_of(edit: Edit, request: Request, added: Thing | None) -> str:
     source, edited = edit.source, edit.edited
-    added = added_for(source, edited, request, claimed) if request.kind == "add" else None
-    levels = request_levels(source, edited, request, claimed)
+    levels = request_levels(source, edited, request, added)
     if request.kind == "background":
         still = "still " if edited.background == source.background else ""
         now = f"it is {still}{edited.background}"
