@@ -15,7 +15,7 @@ FULL ?=
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo loop test lint clean proof-shapebench proof-quality
+.PHONY: help setup demo loop test lint clean proof-shapebench proof-quality proof-judge
 help:
 	@echo "make demo    build the environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"
@@ -25,6 +25,7 @@ help:
 	@echo "make setup   only build the environments (make train: that of the trainers alone)"
 	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
 	@echo "make proof-quality     measure gates and balance: docs/proof/quality.md"
+	@echo "make proof-judge       make the bundled judge again, in two hours: docs/proof/judge.md"
 	@echo "make clean   remove builds/ (environments stay)"
 
 .venv/.complete: pyproject.toml requirements/constraints.txt
@@ -55,6 +56,10 @@ proof-shapebench: setup
 	mkdir -p docs/proof && cp $(BENCHED)/shapebench-2000.md docs/proof/shapebench.md
 	printf '\n' >> docs/proof/shapebench.md
 	sed -n '/^## Learning curve/,$$p' $(BUNDLED)/README.md >> docs/proof/shapebench.md
+
+proof-judge: setup
+	.venv-vllm/bin/python -m foundry.shapeworld.train_judge models/again
+	mkdir -p docs/proof && .venv/bin/python -m foundry.evals.remade models/again > docs/proof/judge.md
 
 proof-quality: setup
 	.venv/bin/python -m foundry.evals.run quality --launch --model $(BUNDLED) --out $(GATED)
