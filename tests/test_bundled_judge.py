@@ -1,8 +1,8 @@
 """The bundled judge on real vLLM: what it has learnt of ShapeWorld so far (docs/shapeworld.md).
 
 Bounds well under its figures (docs/proof/shapebench.md): a judge that no longer understands a
-prompt or a schema falls through them. Execution, and generated pictures scored directly, are not
-bounded: it has not learnt to score those well.
+prompt or a schema falls through them. Score-only prompts, rewriting and the comparing of rationales
+are not asked.
 """
 
 import json
@@ -23,7 +23,10 @@ def test_it_lists_what_differs_and_scores_near_the_truth(vllm, tmp_path):
         assert scores["rejected"] <= 0.02, scores
         if scores["axis"] == "consistency":
             assert scores["mae"][0] <= 0.5 * constant["consistency"], scores
-        if scores["mode"] == "plan then score":
-            assert scores["mae"][0] <= 0.65 * constant["gen"], scores
+        if scores["axis"] == "gen":
+            assert scores["mae"][0] <= 0.7 * constant["gen"], scores
+        if scores["axis"] == "execution":
+            assert scores["mae"][0] <= 0.85 * constant["execution"], scores
     for listed in found["lists"]:
         assert listed["f1"][0] >= 0.7, listed
+    assert found["verdicts"]["macro_f1"][0] >= 0.5
