@@ -11,6 +11,8 @@ LOOPED = builds/loop-$(shell cat $(BUNDLED)/model.safetensors $(BASE)/model.safe
 # Of make loop: how many seeds, and anything for more rows and steps.
 SEEDS ?= 1
 FULL ?=
+# How many processes share the tests.
+WORKERS ?= 2
 # Another index for torch wheels, such as PyTorch's own index of CPU wheels.
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
@@ -73,7 +75,7 @@ lint: .venv/.complete
 
 test: setup
 	@bash scripts/install_chromium.sh
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 clean:
 	rm -rf builds

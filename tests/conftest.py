@@ -9,6 +9,14 @@ from playwright.sync_api import sync_playwright
 from real_servers import VllmProcess, prefect_server
 
 
+def pytest_collection_modifyitems(items):
+    """Shared out over processes, a file's tests stay together, and so do all that start vLLM, first."""
+    items.sort(key=lambda item: item.get_closest_marker("vllm") is None)
+    for item in items:
+        vllm = item.get_closest_marker("vllm")
+        item.add_marker(pytest.mark.xdist_group("vllm" if vllm else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def prefect_env(tmp_path_factory):
     """The environment for commands that talk to a real Prefect server."""
