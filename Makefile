@@ -56,7 +56,7 @@ loop: setup
 proof-shapebench: setup
 	.venv/bin/python -m foundry.evals.run shapebench --launch --model $(BUNDLED) --out $(BENCHED)
 	mkdir -p docs/proof && cp $(BENCHED)/shapebench-2000.md docs/proof/shapebench.md
-	printf '\n' >> docs/proof/shapebench.md
+	printf '\n%s\n\n' 'What the comparison leaves open, and how far the curve below still falls: docs/shapeworld.md, "How fair".' >> docs/proof/shapebench.md
 	sed -n '/^## Learning curve/,$$p' $(BUNDLED)/README.md >> docs/proof/shapebench.md
 
 proof-judge: setup
