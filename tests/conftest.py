@@ -10,7 +10,7 @@ from real_servers import VllmProcess, prefect_server
 
 
 def pytest_collection_modifyitems(items):
-    """Shared out over processes, a file's tests stay together, and so do all that start vLLM, first."""
+    """Shared out over processes, a file's tests stay together, and all that start vLLM, first."""
     items.sort(key=lambda item: item.get_closest_marker("vllm") is None)
     for item in items:
         vllm = item.get_closest_marker("vllm")

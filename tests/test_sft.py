@@ -215,3 +215,30 @@ def test_a_reloaded_model_scores_the_same(inside, runs):
     assert result["result_score_mae"] is not None
     for name, value in inside["measured"].items():
         assert result[f"result_{name}"] == value, name
+
+
+PATCHES = """
+import json, sys
+import torch
+from trainers.models import load_model
+from trainers.settings import SftRecipe
+recipe = SftRecipe(model=sys.argv[1], data=["d"], output="o", precision="float32")
+embed = load_model(recipe).model.visual.patch_embed
+pixels = torch.randn(72, embed.proj.weight[0].numel(), generator=torch.Generator().manual_seed(0))
+def of(forward):
+    embed.zero_grad()
+    seen = forward(pixels)
+    seen.square().sum().backward()
+    return seen, embed.proj.weight.grad, embed.proj.bias.grad
+ours, library = of(embed.forward), of(lambda x: type(embed).forward(embed, x))
+far = max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, library))
+print(json.dumps({"is_ours": embed.forward.__func__.__module__, "far": far}))
+"""
+
+
+def test_patches_are_embedded_by_one_product_to_the_same_values_and_gradients():
+    done = run([TRAIN_PYTHON, "-c", PATCHES, str(BASE)], env=training_env())
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["is_ours"] == "foundry.patches"
+    assert found["far"] < 1e-5

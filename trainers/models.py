@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.utils import is_flash_attn_2_available
 
+from foundry.patches import embed_patches_by_product
 from pipelines.hardware import cpu_has_bfloat16
 from pipelines.recipe_files import RecipeRefused
 from trainers.settings import TrainingRecipe
@@ -64,6 +65,7 @@ def load_model(recipe: TrainingRecipe) -> Any:
         )
     except (OSError, ValueError, ImportError) as error:
         raise RecipeRefused(f"model {recipe.model}: {_first_line(error)}") from error
+    embed_patches_by_product(model)
     if recipe.freeze_vision:
         _freeze_vision(model)
     return model
