@@ -62,7 +62,9 @@ def main() -> None:
     if not (model / "config.json").exists():
         write_model(model, options.scale, data)
     print(f"model and rows: {time.monotonic() - started:.0f} s", flush=True)
+    failed = []
     for case in options.cases.split(","):
+        (options.out / f"{case}.json").unlink(missing_ok=True)
         words = ["--out", str(options.out), "--steps", str(options.steps), "--case", case]
         done = subprocess.run(
             [sys.executable, "-m", "bench.train_8b", *words], check=False, capture_output=True
@@ -70,7 +72,10 @@ def main() -> None:
         (options.out / f"{case}.log").write_bytes(done.stdout + done.stderr)
         print(f"{case}: exit status {done.returncode}, {time.monotonic() - started:.0f} s")
         sys.stdout.flush()
+        failed += [case] * bool(done.returncode)
     print(table(options.out, options.cases.split(",")))
+    if failed:
+        sys.exit(f"failed, and not for want of memory: {', '.join(failed)}; see their .log")
 
 
 class Steps(TrainerCallback):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
 from flows.steps import Step, StepFailed, StepsRefused, run_steps, times
+from foundry.evals.loop_measures import BASE as BASE_MODEL
 from foundry.evals.loop_measures import bench_folder, compared_path, measure_seed
 from foundry.evals.loop_report import write_loop_report
 from pipelines.version import code_version
@@ -23,6 +24,7 @@ from trainers.base_model import weights_digest
 
 PYTHON = ".venv/bin/python"
 TRAIN_PYTHON = ".venv-train/bin/python"
+VLLM_PYTHON = ".venv-vllm/bin/python"
 RECIPES = Path("examples/loop")
 JUDGE = "foundry/shapeworld/judge"
 BASE = "foundry/shapeworld/student_base"
@@ -43,7 +45,7 @@ class Size:
     bench_rows: int
 
 
-# An hour on two cores, and three.
+# Meant for an hour on two cores, and for some hours.
 QUICK = Size(edits=2400, pictures=2400, sft_steps=300, bench_rows=400)
 FULL = Size(edits=4000, pictures=4000, sft_steps=800, bench_rows=400)
 
@@ -62,8 +64,9 @@ def seed_steps(seed: int, folder: Path, size: Size, *, judge: str, base: str) ->
             _label(f"raw-{kind}", kind, world, raw, judge, gates=_UNGATED, balance="{}"),
         ]
     start = folder / "sft" / "model"
+    # The same model on the same rows for every seed.
+    steps += [_bench(BASE_MODEL, base, folder, size)] if seed == 0 else []
     steps += [
-        _bench("base", base, folder, size),
         _sft("sft", "labels", base, folder, seed, size),
         _bench("sft", start, folder, size, "--shuffled"),
     ]
@@ -162,15 +165,31 @@ def main(
 
     """
     size = FULL if full else QUICK
+    pythons = (PYTHON, TRAIN_PYTHON, VLLM_PYTHON)
+    if missing := [python for python in pythons if not Path(python).exists()]:
+        print(f"no {missing[0]} here: make setup", file=sys.stderr)  # noqa: T201 - its own output
+        return 2
     folders = [out / f"seed-{seed}" for seed in range(seeds)]
-    try:
-        for seed, folder in enumerate(folders):
-            _say(f"seed {seed}, {seed + 1} of {seeds}: {folder}")
+    how = f"--seeds {seeds}{' --full' * full} --out {out}"
+    how += f" --judge {judge}" * (judge != JUDGE) + f" --base {base}" * (base != BASE)
+    for seed, folder in enumerate(folders):
+        _say(f"seed {seed}, {seed + 1} of {seeds}: {folder}")
+        try:
             run_steps(seed_steps(seed, folder, size, judge=judge, base=base), folder, _say)
-    except (StepsRefused, StepFailed) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command's own output
-        return 2 if isinstance(error, StepsRefused) else 1
-    found = {
+        except (StepsRefused, StepFailed) as error:
+            print(error, file=sys.stderr)  # noqa: T201 - a command's own output
+            return 2 if isinstance(error, StepsRefused) else 1
+        found = _found(folders[: seed + 1], size, full=full, judge=judge, base=base)
+        report = write_loop_report(out, found, f"python -m flows.loop {how}")
+        _say(f"\n{report.read_text('utf-8')}\n{report}, and beside it the numbers as .json")
+    return 0
+
+
+def _found(
+    folders: Sequence[Path], size: Size, *, full: bool, judge: str, base: str
+) -> dict[str, Any]:
+    """Everything the report shows of the seeds that are done."""
+    return {
         "seeds": [measure_seed(folder) | {"steps": times(folder)} for folder in folders],
         "size": asdict(size),
         "full": full,
@@ -178,11 +197,6 @@ def main(
         "base": {"model": base, "weights": weights_digest(base, None)},
         **code_version(),
     }
-    how = f"--seeds {seeds}{' --full' * full} --out {out}"
-    how += f" --judge {judge}" * (judge != JUDGE) + f" --base {base}" * (base != BASE)
-    report = write_loop_report(out, found, f"python -m flows.loop {how}")
-    _say(f"\n{report.read_text('utf-8')}\n{report}, and beside it the numbers as .json")
-    return 0
 
 
 def _say(text: str) -> None:

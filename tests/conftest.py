@@ -10,11 +10,12 @@ from real_servers import VllmProcess, prefect_server
 
 
 def pytest_collection_modifyitems(items):
-    """Shared out over processes, a file's tests stay together, and all that start vLLM, first."""
-    items.sort(key=lambda item: item.get_closest_marker("vllm") is None)
+    """Over several processes a file's tests stay together, and all that share a vLLM, first."""
+    sharing = {item.path for item in items if "vllm" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in sharing)
     for item in items:
-        vllm = item.get_closest_marker("vllm")
-        item.add_marker(pytest.mark.xdist_group("vllm" if vllm else item.path.name))
+        group = "vllm" if item.path in sharing else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

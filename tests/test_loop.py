@@ -16,7 +16,7 @@ from stub_process import stub_process
 
 from flows.loop import FULL, QUICK, seed_steps
 from flows.steps import LOG, Step, StepFailed, StepsRefused, finished, read_log, run_steps, times
-from foundry.evals.loop_measures import AXES_TOLD, MODELS, by_axis, measure_labels
+from foundry.evals.loop_measures import AXES_TOLD, MODELS, bench_folder, by_axis, measure_labels
 from foundry.evals.loop_report import markdown, targets, write_loop_report
 from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 from pipelines.dataset_reading import open_dataset
@@ -248,6 +248,14 @@ def seed_of(*, sft=None, shuffled=None, dpo=None, minutes=50, cut=0):
             "sft to dpo": dpo or [difference("b is better")],
         },
         "trained": {"sft": {"rows": 100, "steps": 10, "learning_rate": 1e-3}},
+        "pairs": {
+            "edit": {
+                "rollouts": {"correct": 30, "wrong": 50},
+                "unpaired": {"pair:one_answer": 2},
+                "law": {"labelled": 10, "paired": 7, "hard": 1, "unpaired": 2, "pairs": 7},
+                "asked": {"k": 8, "temperature": 1.0},
+            }
+        },
         "steps": {"sft": {"took_s": 60.0 * minutes, "cut": cut}},
     }
 
@@ -301,6 +309,25 @@ def test_a_target_is_met_by_all_seeds_or_not_at_all_and_an_hour_is_for_one(tmp_p
     assert "`the command`" in text
     numbers = json.loads((tmp_path / "loop.json").read_text())
     assert [one["met"] for one in numbers["targets"]] == [False, True, True, True]
+
+
+def test_a_rank_that_is_undefined_is_told_as_a_dash_and_pairs_are_told_by_what_became_of_them():
+    unknown = {"a": None, "b": None, "difference": None, "verdict": "undefined: b always the same"}
+    seed = seed_of(dpo=[difference(measure="spearman") | unknown])
+    found = found_of(seed)
+    text = markdown(found | {"targets": targets(found)}, "x")
+    assert "| gen | Spearman | 200 | - | - | - | undefined: b always the same |" in text
+    assert "80 replies (k 8, temperature 1), 30 of them with the label's score; " in text
+    assert "of 10 rows 7 gave 7 pairs, 1 had no right reply, 2 no pair (pair:one_answer 2)." in text
+
+
+def test_the_base_is_measured_once_for_all_seeds():
+    names = [
+        {one.name for one in seed_steps(s, Path(f"x/seed-{s}"), QUICK, judge="j", base="b")}
+        for s in (0, 1)
+    ]
+    assert names[0] - names[1] == {"bench-base"}
+    assert bench_folder(Path("x/seed-1"), "base") == bench_folder(Path("x/seed-0"), "base")
 
 
 def test_one_axis_that_misses_is_enough():

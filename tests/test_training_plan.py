@@ -1,5 +1,6 @@
 """What a training is said to need: arithmetic worked by hand, and what a GPU was seen to take."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -175,3 +176,30 @@ def test_the_command_tells_a_plan_and_does_nothing_else(tmp_path):
     assert re.search(r" (0\.002\d+) B parameters, \1 B learn", lines["model"])
     assert "4 rows at once" in lines["memory"]
     assert not output.exists()
+
+
+SHARED = """
+import json
+from pipelines.recipe_files import RecipeRefused
+from trainers.arguments import shares
+from trainers.planning import how
+from trainers.settings import SftRecipe
+about = {"model": "m", "data": ["d"], "output": "o", "batch": 80, "device_batch": 2}
+whole, lora = SftRecipe(**about), SftRecipe(**about, lora={"rank": 4})
+found = {"whole": how(whole, 8).devices, "lora": how(lora, 8).devices, "times": shares(whole, 8)}
+try:
+    shares(whole, 16)
+except RecipeRefused as error:
+    found["refused"] = str(error)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.train
+@pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
+def test_lora_is_whole_on_every_device_and_a_batch_that_cannot_be_shared_is_refused():
+    done = run([TRAIN_PYTHON, "-c", SHARED], env=training_env())
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["whole"], found["lora"], found["times"]) == (8, 1, 5)
+    assert "batch 80 is not a multiple of the 32 rows" in found["refused"]

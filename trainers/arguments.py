@@ -28,12 +28,7 @@ def trainer_arguments(
     Raises RecipeRefused for a batch that the devices cannot share, or for a logger or an optimiser
     that is missing.
     """
-    at_once = recipe.device_batch * PartialState().num_processes
-    if recipe.batch % at_once:
-        raise RecipeRefused(
-            f"batch {recipe.batch} is not a multiple of the {at_once} rows that all devices "
-            "compute at once (device_batch times devices)"
-        )
+    accumulated = shares(recipe, PartialState().num_processes)
     for name in recipe.loggers:
         if find_spec(name) is None:
             raise RecipeRefused(f"loggers: {name} is not installed; pip install {name}")
@@ -45,7 +40,7 @@ def trainer_arguments(
         "seed": recipe.seed,
         "per_device_train_batch_size": recipe.device_batch,
         "per_device_eval_batch_size": recipe.device_batch,
-        "gradient_accumulation_steps": recipe.batch // at_once,
+        "gradient_accumulation_steps": accumulated,
         "num_train_epochs": recipe.epochs,
         "max_steps": recipe.steps or -1,
         "learning_rate": recipe.learning_rate,
@@ -73,3 +68,14 @@ def trainer_arguments(
         "report_to": list(recipe.loggers),
         "disable_tqdm": True,
     }
+
+
+def shares(recipe: TrainingRecipe, devices: int) -> int:
+    """How often so many devices compute rows for one step. Raises RecipeRefused if unevenly."""
+    at_once = recipe.device_batch * devices
+    if recipe.batch % at_once:
+        raise RecipeRefused(
+            f"batch {recipe.batch} is not a multiple of the {at_once} rows that all devices "
+            "compute at once (device_batch times devices)"
+        )
+    return recipe.batch // at_once

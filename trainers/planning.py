@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from trainers.arguments import shares
 from trainers.estimates import (
     BFLOAT16,
     FLOAT32,
@@ -114,7 +115,11 @@ def plan_lines(
     *,
     devices: int,
 ) -> list[str]:
-    """The plan in lines for a person: rows, tokens, steps, memory a device and operations."""
+    """The plan in lines for a person: rows, tokens, steps, memory a device and operations.
+
+    Raises RecipeRefused for a batch that the devices cannot share.
+    """
+    shares(recipe, devices)
     shape, found = shape_of(recipe), batches(rows, collator)
     n = len(rows.splits["train"])
     steps = recipe.steps or math.ceil(n * recipe.epochs / recipe.batch)
@@ -158,7 +163,8 @@ def how(recipe: TrainingRecipe, devices: int) -> How:
     compute = FLOAT32 if recipe.precision == "float32" else BFLOAT16
     four_bit = recipe.lora is not None and recipe.lora.four_bit
     return How(
-        devices=devices,
+        # LoRA is not shared out: each device holds all.
+        devices=1 if recipe.lora else devices,
         compute=compute,
         # TRL gives LoRA beside 4 bits the type of the computation.
         adapter=BFLOAT16 if four_bit else FLOAT32,

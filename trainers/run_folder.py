@@ -21,7 +21,7 @@ from trainers.settings import TrainingRecipe
 
 # Another value of these learns the same; `data` is compared by content.
 _FREE = {"output", "data", "workers", "save_every_steps", "keep_checkpoints"}
-_FREE |= {"log_every_steps", "loggers"}
+_FREE |= {"log_every_steps", "loggers", "evaluation"}
 RESULTS = ("model", "adapter")
 
 

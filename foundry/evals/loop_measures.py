@@ -22,15 +22,16 @@ from foundry.evals.scores_report import Found
 from pipelines.rendering import AXES, GEN_AXIS
 
 AXES_TOLD = (*AXES, GEN_AXIS)
-MODELS = ("base", "sft-raw", "sft", "dpo")
+BASE = "base"
+MODELS = (BASE, "sft-raw", "sft", "dpo")
 COMPARED = (("sft-raw", "sft"), ("sft", "dpo"))
 LABELS = ("raw", "labels")
 KINDS = ("edit", "gen")
 
 
 def bench_folder(folder: Path, model: str) -> Path:
-    """Where the report of a model stands."""
-    return folder / f"bench-{model}"
+    """Where the report of a model stands, for a seed's folder; the base is one for all seeds."""
+    return (folder.parent if model == BASE else folder) / f"bench-{model}"
 
 
 def compared_path(folder: Path, a: str, b: str) -> Path:
@@ -43,8 +44,8 @@ def measure_seed(folder: Path) -> Found:
 
     `models` and `shuffled` (the SFT model shown the pictures of other rows) by axis; `labels`, how
     near those of the factory are to the truth; `compared`, the differences of two models with their
-    paired intervals; `trained`, recipes and sizes of the trainings. A measure is [value, lower end,
-    upper end], None where it is undefined.
+    paired intervals; `trained`, recipes and sizes of the trainings; `pairs`, by kind of row, what
+    DPO's pairs were made of. A measure is [value, lower end, upper end], None where undefined.
     """
     reports = {model: read_report(bench_folder(folder, model)) for model in MODELS}
     return {
@@ -52,7 +53,8 @@ def measure_seed(folder: Path) -> Found:
         "shuffled": by_axis(reports["sft"]["shuffled"]["slices"]),
         "labels": {name: measure_labels(folder, name) for name in LABELS},
         "compared": {f"{a} to {b}": _differences(compared_path(folder, a, b)) for a, b in COMPARED},
-        "trained": {model: _training(folder / model) for model in MODELS if model != "base"},
+        "trained": {model: _training(folder / model) for model in MODELS if model != BASE},
+        "pairs": {kind: _pairs(folder / f"pairs-{kind}") for kind in KINDS},
     }
 
 
@@ -83,7 +85,7 @@ def by_axis(slices: Sequence[Mapping[str, Any]]) -> Found:
 
 
 def measure_labels(folder: Path, name: str) -> Found:
-    """The scores of a build's dataset against the truth of its world, by axis.
+    """The scores that a build's dataset has to learn from against the truth of its world, by axis.
 
     The truth is in no training: it is read here alone.
     """
@@ -94,7 +96,7 @@ def measure_labels(folder: Path, name: str) -> Found:
             for row in pq.read_table(folder / f"world-{kind}" / "truth.parquet").to_pylist()
         }
         rows: list[dict[str, Any]] = []
-        for path in sorted((folder / f"{name}-{kind}" / "dataset").glob("*.parquet")):
+        for path in sorted((folder / f"{name}-{kind}" / "dataset").glob("train-*.parquet")):
             has = pq.read_schema(path).names
             columns = [c for c in ("source_id", "axis", "score") if c in has]
             rows += pq.read_table(path, columns=columns).to_pylist()
@@ -132,8 +134,19 @@ def _training(output: Path) -> Found:
     last: Found = {}
     for line in (output / "log.jsonl").read_text("utf-8").splitlines():
         last |= json.loads(line)
-    names = ("batch", "learning_rate", "epochs", "beta", "score_only_share", "precision")
+    names = ("batch", "learning_rate", "beta", "score_only_share", "precision")
     recipe = {name: run["recipe"][name] for name in names if name in run["recipe"]}
     rows = sum(fact["rows"].get("train", 0) for fact in run["data"])
     kept = {n: last[n] for n in ("loss", "rewards/accuracies", "rewards/margins") if n in last}
     return {"rows": rows, "steps": last["step"], **recipe, **kept}
+
+
+def _pairs(build: Path) -> Found:
+    """What became of the rows that pairs were to be made of: from the build's manifest."""
+    manifest = json.loads((build / "manifest.json").read_text("utf-8"))
+    counts = ("rollouts", "pairs", "unpaired", "law")
+    asked = ("k", "temperature")
+    return {
+        **{name: manifest[name] for name in counts},
+        "asked": {name: manifest["recipe"]["rollouts"][name] for name in asked},
+    }

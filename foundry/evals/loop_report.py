@@ -143,7 +143,7 @@ def markdown(found: Found, how: str) -> str:
         "The factory's judge labels drawn rows; a student that never saw a score learns from those "
         "labels (SFT), then from pairs of its own replies (DPO), and is measured against the truth "
         f"on {size['bench_rows']} rows of ShapeBench after each "
-        "([docs/loop.md](../loop.md)). The truth is in no training.",
+        "(docs/loop.md). The truth is in no training.",
         "",
         f"`{how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}.",
         "",
@@ -209,8 +209,9 @@ def _seed(seed: Found) -> list[str]:
         for d in seed["compared"][f"{a} to {b}"]:
             lines.append(
                 table_row(
-                    d["slice"], NAMES[d["measure"]], d["n"], f"{d['a']:.2f}", f"{d['b']:.2f}",
-                    table_cell(d["difference"]), verdicts.get(d["verdict"], d["verdict"]),
+                    d["slice"], NAMES[d["measure"]], d["n"], table_number(d["a"]),
+                    table_number(d["b"]), table_cell(d["difference"]),
+                    verdicts.get(d["verdict"], d["verdict"]),
                 )
             )  # fmt: skip
     lines += ["", table_row("training", "rows", "what"), table_rule(3)]
@@ -218,6 +219,8 @@ def _seed(seed: Found) -> list[str]:
         told = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                          for name, value in about.items() if name != "rows")  # fmt: skip
         lines.append(table_row(TITLES[model], about["rows"], told))
+    for kind, pairs in seed["pairs"].items():
+        lines += ["", f"Pairs of rows of kind {kind}: {_pairs(pairs)}."]
     counts = [
         f"{axis} {TITLES[name]} {seed['labels'][name][axis]['counts']}"
         for axis in AXES_TOLD
@@ -229,6 +232,17 @@ def _seed(seed: Found) -> list[str]:
         cut = f", and {step['cut']} tries cut short" if step["cut"] else ""
         lines.append(table_row(name, f"{step['took_s']:.0f}{cut}"))
     return [*lines, table_row("all", f"{60 * _minutes(seed):.0f}")]
+
+
+def _pairs(found: Found) -> str:
+    rollouts, law = found["rollouts"], found["law"]
+    asked = ", ".join(f"{name} {value:g}" for name, value in found["asked"].items())
+    left = ", ".join(f"{reason} {n}" for reason, n in found["unpaired"].items()) or "none"
+    return (
+        f"{sum(rollouts.values())} replies ({asked}), {rollouts.get('correct', 0)} of them with "
+        f"the label's score; of {law['labelled']} rows {law['paired']} gave {law['pairs']} pairs, "
+        f"{law['hard']} had no right reply, {law['unpaired']} no pair ({left})"
+    )
 
 
 def _measured(axis: str, title: str, one: Found) -> str:
