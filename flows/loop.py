@@ -69,6 +69,7 @@ def seed_steps(seed: int, folder: Path, size: Size, *, judge: str, base: str) ->
     steps += [
         _sft("sft", "labels", base, folder, seed, size),
         _bench("sft", start, folder, size, "--shuffled"),
+        _card("sft", folder),
     ]
     for kind in ("edit", "gen"):
         some = folder / f"some-{kind}"
@@ -84,6 +85,7 @@ def seed_steps(seed: int, folder: Path, size: Size, *, judge: str, base: str) ->
         *steps,
         _train("dpo", "dpo", settings),
         _bench("dpo", folder / "dpo" / "model", folder, size),
+        _card("dpo", folder),
         _compare("sft", "dpo", folder),
         _sft("sft-raw", "raw", base, folder, seed, size),
         _bench("sft-raw", folder / "sft-raw" / "model", folder, size),
@@ -131,6 +133,11 @@ def _bench(name: str, model: Path | str, folder: Path, size: Size, *more: str) -
     out = bench_folder(folder, name)
     words = (*words, "--rows", size.bench_rows, "--out", out)
     return _module(f"bench-{name}", "foundry.evals.run", "shapebench", *words)
+
+
+def _card(name: str, folder: Path) -> Step:
+    words = (folder / name / "model", bench_folder(folder, name))
+    return _module(f"card-{name}", "foundry.evals.card", *words)
 
 
 def _compare(a: str, b: str, folder: Path) -> Step:

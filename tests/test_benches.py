@@ -1,5 +1,6 @@
 """Benchmarks end to end, with the stub for a judge: read, asked, kept, measured, compared."""
 
+import hashlib
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from bench_cases import (
 from PIL import Image
 from stub_process import stub_process
 
-from foundry.evals import metrics
+from foundry.evals import card, metrics
 from foundry.evals.bench import Item, Rows
 from foundry.evals.bench_files import BenchRefused
 from foundry.evals.compare import main as compare_command
@@ -371,3 +372,50 @@ def test_two_reports_are_compared_and_other_items_refused(stub, tmp_path, capsys
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.endswith("give the .json of one report; there are: none\n")
+
+
+CARD = """# Reward model
+
+It sees pictures.
+
+## Data
+
+Rows.
+
+## Curve
+
+Steps.
+"""
+
+
+def test_a_card_gets_the_benchmarks_of_its_weights_once_and_before_its_data(stub, tmp_path, capsys):
+    reports, model = [], tmp_path / "model"
+    for bench, data in ((firm_bench_gen, firm_gen), (editreward_bench, editreward)):
+        out = tmp_path / bench.__name__
+        assert bench(judge=judge(stub), data=data(tmp_path / f"{out.name}-data"), out=out) == 0
+        reports.append(out)
+    assert card.main(model, *reports) == 2
+    assert "has no card" in capsys.readouterr().err
+    model.mkdir()
+    (model / "README.md").write_text(CARD)
+    assert card.main(model, reports[0]) == 0
+    assert card.main(model, *reports) == 0
+    text = (model / "README.md").read_text()
+    heads = [line for line in text.splitlines() if line.startswith("#")]
+    benches = ["### firm_bench_gen", "### editreward_bench"]
+    assert heads == ["# Reward model", "## Benchmarks", *benches, "## Data", "## Curve"]
+    assert re.sub(r"## Benchmarks\n.*(?=## Data)", "", text, flags=re.DOTALL) == CARD
+    of_all = (reports[0] / "firm_bench_gen.md").read_text()
+    rows = [line for line in of_all.splitlines() if line.startswith("| gen | greedy |")]
+    assert len(rows) == 1
+    assert rows[0] in text
+    assert "`stub`, as the server named it" in text
+
+
+def test_a_report_of_other_weights_does_not_go_into_a_card(tmp_path):
+    (tmp_path / "README.md").write_text(CARD)
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    report = {"bench": "b", "weights": {"model.safetensors": hashlib.sha256(b"others").hexdigest()}}
+    with pytest.raises(card.CardRefused, match="other weights"):
+        card.write_benchmarks(tmp_path, [report])
+    assert (tmp_path / "README.md").read_text() == CARD

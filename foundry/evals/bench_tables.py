@@ -9,10 +9,19 @@ from foundry.evals.scores_report import Found
 
 def markdown(found: Found) -> str:
     """The tables of a report. In brackets: 95% bootstrap intervals."""
-    pairs = "tie_rate" in found["slices"][0]["modes"][0]
-    parts = [_pair_table, _part_table, _order_text] if pairs else [_score_table, _counts_table]
+    parts = [measures_table]
+    parts += [_part_table, _order_text] if _is_of_pairs(found) else [_counts_table]
     parts += [_published_table, _failure_table]
     return "\n".join("\n".join(lines) + "\n" for part in parts if (lines := part(found)))
+
+
+def measures_table(found: Found) -> list[str]:
+    """The main table of a report: of each slice, how near each kind of score comes."""
+    return (_pair_table if _is_of_pairs(found) else _score_table)(found)
+
+
+def _is_of_pairs(found: Found) -> bool:
+    return "tie_rate" in found["slices"][0]["modes"][0]
 
 
 def _score_table(found: Found) -> list[str]:
