@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from real_servers import ROOT, background, run, wait_for
+from real_servers import ROOT, background, run, stop, wait_for
 from training_cases import (
     TRAIN_PYTHON,
     command_of,
@@ -17,12 +20,15 @@ from training_cases import (
     world_build,
 )
 
+from foundry.rewards.client import edit_item, gen_item, score
+
 pytestmark = [
     pytest.mark.train,
     pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
 ]
 # A model that answers in the form, so that there are scores to compare.
 BASE = ROOT / "foundry/shapeworld/judge"
+PAIR = ("source_image", "edited_image")
 SHORT = [f"model={BASE}", "workers=1", "batch=8", "device_batch=4", "steps=8"]
 SHORT += ["log_every_steps=1", "freeze_vision=true", "save_every_steps=6"]
 SHORT += ["evaluation={rows: 4, batch: 4, max_new_tokens: 64}"]
@@ -215,6 +221,35 @@ def test_a_reloaded_model_scores_the_same(inside, runs):
     assert result["result_score_mae"] is not None
     for name, value in inside["measured"].items():
         assert result[f"result_{name}"] == value, name
+
+
+@pytest.mark.slow
+def test_the_reward_server_scores_with_it_on_real_vllm_straight_away(runs, data, tmp_path):
+    model = runs["folder"] / "whole" / "model"
+    config, log = tmp_path / "reward.yaml", tmp_path / "log"
+    config.write_text(json.dumps({"endpoint": {"launch": {"model": str(model)}}, "port": 0}))
+    command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
+    server = background(command, log, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        wait_for(lambda: "rewards at" in log.read_text(), timeout_s=300, what="the reward server")
+        url = re.search(r"rewards at (\S+), mode", log.read_text())[1]
+        edit, gen = (next(dataset_rows_with_pictures(folder)) for folder in data)
+        answers = score(
+            url,
+            [
+                edit_item(edit["instruction"], *(edit[n]["bytes"] for n in PAIR)),
+                gen_item(gen["prompt"], gen["image"]["bytes"]),
+            ],
+        )
+    finally:
+        stop(server)
+    assert [one["valid"] for one in answers] == [True, True], answers
+    assert all(0 <= one["reward"] <= 1 for one in answers)
+
+
+def dataset_rows_with_pictures(build):
+    for path in sorted((build / "dataset").glob("*.parquet")):
+        yield from pq.read_table(path).to_pylist()
 
 
 PATCHES = """
