@@ -331,8 +331,8 @@ def told_of(path):
         if row.get("score") is None:
             continue
         answers = [{**one, "asked": data["shared"][one["asked"]]} for one in row["answers"]]
-        said = {"answers": answers, "from": data["shared"][row["from"]]}
-        said["upstream"] = {k: v for k, v in data["shared"][row["upstream"]].items() if v}
+        said = {"answers": answers}
+        said |= {name: data["shared"][row[name]] for name in ("from", "upstream")}
         only = ("kept", "stage", "reason", "detail", "attempts", "faults", "answer_id")
         told[row["row_id"], row["axis"]] = {k: v for k, v in row.items() if k not in only} | said
     return told

@@ -96,7 +96,7 @@ function detailOf(row, data, siblings) {
   const given = [checklist(row, shared.checklist), differences(shared)];
   const written = row.score ? [part('Rationale', el('p', { class: 'prose' }, row.reasoning)), given,
     row.answers.length ? sureness(row) : el('p', { class: 'muted' },
-      'Nothing else of this answer is kept: the shard of its table is gone.')]
+      'Nothing else of this answer was found in the tables of the build.')]
     : [rawReply(row), given];
   const why = row.kept ? [] : [
     part('Why it was rejected', el('p', { class: 'prose' }, el('code', {}, row.reason),

@@ -35,6 +35,10 @@ _COST = (
 _ABOUT = ("row_id", "axis", "source_id", "source_index", "metadata", "parent_id", "rewrite")
 _SCORED = ("score", "score_expected", "vote_scores", "vote_spread", "reasoning")
 _REJECTED = ("stage", "reason", "detail", "attempts", "faults", "answer_id")
+_RESTS_ON: Mapping[Kind, tuple[str, ...]] = {
+    "gen": ("checklist",),
+    "edit": ("obvious", "detailed"),
+}
 # Where a row is rejected that has a score.
 SCORED_STAGES = ("gates", "balance", "dataset")
 
@@ -71,7 +75,6 @@ def picture_name(sha256: str) -> str:
 def kept_record(row: Row, kind: Kind, intern: Intern) -> dict[str, Any]:
     """A row of `dataset/` without its pictures."""
     upstream = UPSTREAM[kind]
-    names = ("checklist",) if kind == "gen" else ("obvious", "detailed")
     return {
         "kept": True,
         **_some(row, (*_ABOUT, "notes")),
@@ -79,7 +82,7 @@ def kept_record(row: Row, kind: Kind, intern: Intern) -> dict[str, Any]:
         "split": row.get("split"),
         "text": row["prompt" if kind == "gen" else "instruction"],
         "from": intern(_some(row, ("source", "license"))),
-        "upstream": intern(_some(row, names)),
+        "upstream": intern(_some(row, _RESTS_ON[kind])),
         "pictures": {n: picture_name(row[f"{n}_sha256"]) for n in PICTURES[kind]},
         "sha256": {n: row[f"{n}_sha256"] for n in PICTURES[kind]},
         "answers": [
@@ -106,6 +109,7 @@ def reject_record(
         "from": intern({"source": row.get("source"), "license": about.get("license")}),
         "pictures": {n: picture_name(p["sha256"]) for n, p in pictures.items()},
         "sha256": {n: p["sha256"] for n, p in pictures.items()},
+        "score": None,
         "answers": [],
     }
     if answers is not None:
@@ -113,11 +117,12 @@ def reject_record(
         record["answers"].append(_answer(answers.table, answers.last, intern))
         if (earlier := answers.earlier) is not None:
             record["answers"].append(_answer(UPSTREAM[kind], earlier, intern))
-            told = {"checklist": earlier.get("items")} if kind == "gen" else earlier
-            record["upstream"] = intern(_some(told, ("checklist", "obvious", "detailed")))
+            # `dataset/` has the items of a checklist under another name.
+            told = {**earlier, "checklist": earlier.get("items")}
+            record["upstream"] = intern(_some(told, _RESTS_ON[kind]))
     elif row["stage"] in SCORED_STAGES:
         record |= _some(_parsed(raw), ("score", "reasoning"))
-    if record.get("score") is None:
+    if record["score"] is None:
         record["raw_reply"] = None if raw is None else raw[:LONGEST_TEXT]
         record["raw_reply_length"] = None if raw is None else len(raw)
     return record
