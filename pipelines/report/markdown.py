@@ -26,7 +26,7 @@ def figures_markdown(figures: dict[str, Any], report: Path) -> str:
         _balance(figures["balance"]),
         "## Gates",
         _table(
-            ("gate", "rejected", "of scored rows"),
+            "gate | rejected | of scored rows",
             (
                 (g["gate"] if g["on"] else f"{g['gate']} (off)", g["rejected"], _share(g))
                 for g in figures["gates"]
@@ -35,7 +35,8 @@ def figures_markdown(figures: dict[str, Any], report: Path) -> str:
         *([figures["leaks"]] if figures["leaks"] else []),
         "## Agreement",
         _table(
-            ("axis", "votes equal", "mean spread", "mean bits", "over 1 bit", "a score if free"),
+            "axis | all votes equal | mean spread | mean entropy, bits | over 1 bit"
+            " | a score if free",
             (_agreement(axis) for axis in figures["agreement"]),
         ),
         "## Controls",
@@ -44,7 +45,7 @@ def figures_markdown(figures: dict[str, Any], report: Path) -> str:
         _audit(figures["audit"]),
         "## Speed and tokens",
         _table(
-            ("stage", "answers", "asked again", "tokens in", "tokens out", "time", "an hour"),
+            "stage | answers | asked again | tokens in | tokens out | time | answers an hour",
             (
                 (
                     stage["table"] or "all",
@@ -62,7 +63,8 @@ def figures_markdown(figures: dict[str, Any], report: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def _table(head: str, rows: Iterable[Sequence[Any]]) -> str:
+    headers = head.split(" | ")
     lines = [headers, ["---"] * len(headers), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
@@ -86,17 +88,15 @@ def _histogram(scores: dict[str, Any]) -> str:
     for i, n in enumerate(after):
         bar = "█" * round(WIDEST_BAR * n / longest)
         rows.append((i + 1, *(round(counts[i]) for counts in known.values()), n, bar))
-    return _table(("score", *known, "rows", ""), rows)
+    return _table(" | ".join(("score", *known, "rows", "")), rows)
 
 
 def _balance(balance: list[dict[str, Any]] | None) -> str:
     if not balance:
         return "Nothing was left out for balance."
     return _table(
-        (
-            *("split", "axis", "rows before", "after", "kept"),
-            *("effective before", "after", "off by"),
-        ),
+        "split | axis | rows before | rows after | kept | effective before | effective after"
+        " | furthest from wanted",
         (
             (
                 one["split"],
@@ -129,7 +129,7 @@ def _controls(controls: list[dict[str, Any]] | None) -> str:
     if not controls:
         return "None."
     return _table(
-        ("control", "axis", "scored", "no score", "expected", "as expected", "mean score"),
+        "control | axis | scored | no score | expected | as expected | mean score",
         (
             (
                 line["control"],
@@ -165,7 +165,7 @@ def _audit(audit: dict[str, Any] | None) -> str:
             "are no longer in it."
         )
     lines = _table(
-        ("axis", "scored", "holds for", "mean absolute error (95%)", "kappa (95%)"),
+        "axis | scored | holds for | mean absolute error (95% interval) | kappa (95% interval)",
         (
             (
                 axis["axis"] or "alignment",
