@@ -19,8 +19,9 @@ from prefect import State, flow, get_run_logger
 from prefect.states import Failed
 
 from pipelines.build import BuildRefused, locked_build, read_build
+from pipelines.card.facts import read_facts
 from pipelines.law import LawBroken
-from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
+from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder, tag_of
 from pipelines.publish.hub import PublishFailed, upload
 
 # What a person can mend. Everything else is our bug and crashes with its trace.
@@ -47,11 +48,12 @@ def publish_dataset(
 ) -> dict[str, Any] | State:
     """Write `publish/` of a build, and make the Hub's dataset `repo_id` hold exactly that.
 
-    Returns the folder and the address on the Hub (None after a dry run), or a failed state whose
+    Without a `tag` the state is tagged with the time when the build was finished. Returns the
+    folder, the tag and the address on the Hub (None after a dry run), or a failed state whose
     message says what to do. The token is that of the process: `HF_TOKEN` or `hf auth login`.
     """
     try:
-        folder, url = publish(
+        folder, tag, url = publish(
             Path(build),
             repo_id,
             public=public,
@@ -63,7 +65,7 @@ def publish_dataset(
         )
     except KNOWN_ERRORS as error:
         return Failed(message=f"{type(error).__name__}: {error}")
-    return {"folder": str(folder), "url": url}
+    return {"folder": str(folder), "tag": tag, "url": url}
 
 
 def publish(
@@ -76,8 +78,8 @@ def publish(
     allow_noncommercial: bool,
     allow_paths: bool,
     say: Callable[[str], None],
-) -> tuple[Path, str | None]:
-    """The folder that was written, and where it stands on the Hub, None after a dry run.
+) -> tuple[Path, str, str | None]:
+    """The folder that was written, its tag, and where it stands on the Hub, None after a dry run.
 
     Raises one of KNOWN_ERRORS.
     """
@@ -85,15 +87,22 @@ def publish(
     # Before the lock, which would make a folder of a mistyped name.
     read_build(build)
     with locked_build(build):
+        facts = read_facts(build)
+        # The card names its tag, so the tag is settled first.
+        tag = tag or tag_of(facts)
         folder = make_folder(
             build,
+            facts,
             repo_id=repo_id,
             tag=tag,
             allow_noncommercial=allow_noncommercial,
             allow_paths=allow_paths,
             say=say,
         )
-        return folder, None if dry_run else upload(folder, repo_id, public=public, tag=tag, say=say)
+        if dry_run:
+            say(f"nothing is sent; this state would be tagged {tag}")
+            return folder, tag, None
+        return folder, tag, upload(folder, repo_id, public=public, tag=tag, say=say)
 
 
 def _check_names(repo_id: str, tag: str | None) -> None:
@@ -133,7 +142,7 @@ def main(
     public
         Let everyone read it.
     tag
-        A name for this state of it, such as v1.
+        A name for this state of it, such as v1; without, build- and when it was finished (UTC).
     dry_run
         Write the folder with the card, and send nothing.
     allow_noncommercial
@@ -148,7 +157,7 @@ def main(
         print(NO_TOKEN_HERE, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
     try:
-        folder, url = publish(
+        folder, _, url = publish(
             build,
             repo_id,
             public=public,

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from pipelines.build import BuildRefused
+from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.report.write import MOST_BYTES, ROWS, SEED, write_report
 
 app = App(name="python -m flows.report", help_flags=["--help", "-h"], version_flags=[])
@@ -43,7 +44,7 @@ def main(
     try:
         print(f"{build}: reading its rows and pictures", flush=True)  # noqa: T201 - a command's own output
         report = write_report(build, rows=rows, seed=seed, most_bytes=int(megabytes * 1e6))
-    except (BuildRefused, OSError) as error:
+    except (BuildRefused, DatasetUnreadable, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 1
     shown = ", ".join(f"{n} of {of} {what}" for what, (n, of) in report.shown.items())

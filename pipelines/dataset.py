@@ -173,8 +173,9 @@ def _pass_gates(
         found = bucket_outcomes(build, kind, bucket, stages, control_share=control_share)
         kept, rejects = sort_outcomes(kind, found.rows, found.outcomes)
         kept, gated = _through_gates(kept, gate)
+        leaks = {row["answer_id"] for row in gated if row["reason"] == "gate:leak"}
         for table, some in found.used.items():
-            answers[table] = add_answers(answers.get(table), some.values())
+            answers[table] = add_answers(answers.get(table), some.values(), leaks)
         if kept:
             table = pa.Table.from_pylist(kept, schema=schema)
             pq.write_table(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -137,16 +138,41 @@ def read_group(path: Path, group: int, columns: list[str]) -> list[Row]:
 
 def source_rows(build: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, Row]:
     """What `rows/`, where there is one, has in `columns` of some rows, by id."""
+    paths = shard_paths(build / "rows") if row_ids else []
+    return _rows_with(paths, "row_id", row_ids, columns)
+
+
+def answers_of(
+    build: Path, table: str, wanted: Mapping[str, Collection[str | None]]
+) -> dict[str, Row]:
+    """Answers of a table by id, those that it has; `wanted` are ids by bucket, such as `00012`.
+
+    Of the shards of those buckets, only the row groups that hold one are read whole.
+    """
     found: dict[str, Row] = {}
-    for path in shard_paths(build / "rows") if row_ids else ():
+    for bucket, ids in wanted.items():
+        # Of two rows with one answer id the later stands.
+        found |= _rows_with(shard_paths(build / table, f"{bucket}-*.parquet"), "answer_id", ids)
+    return found
+
+
+def _rows_with(
+    paths: list[Path], key: str, ids: Collection[str | None], columns: Sequence[str] | None = None
+) -> dict[str, Row]:
+    """Rows with one of these ids in column `key`, by it, with `columns` or all that they have."""
+    found: dict[str, Row] = {}
+    for path in paths:
         file = _open(path)
-        names = [name for name in ("row_id", *columns) if name in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        if columns is not None:
+            names = [name for name in (key, *columns) if name in names]
         for group in range(file.num_row_groups):
-            ids = file.read_row_group(group, columns=["row_id"])["row_id"].to_pylist()
-            at = [i for i, row_id in enumerate(ids) if row_id in row_ids]
-            if at:
-                rows = file.read_row_group(group, columns=names).take(at).to_pylist()
-                found |= {row["row_id"]: row for row in rows}
+            with _named(f"{path}: row group {group}"):
+                known = file.read_row_group(group, columns=[key])[key].to_pylist()
+                at = [i for i, value in enumerate(known) if value in ids]
+                if at:
+                    rows = file.read_row_group(group, columns=names).take(at).to_pylist()
+                    found |= {row[key]: row for row in rows}
     return found
 
 
@@ -189,16 +215,20 @@ def image_limits(folder: Path) -> ImageLimits:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    try:
+    with _named(str(path)):
         return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DatasetUnreadable(f"{path}: cannot be read: {error}; {_WHAT_TO_DO}") from error
 
 
 def _read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> list[Row]:
     known = [name for name in columns if name in file.schema_arrow.names]
-    try:
+    with _named(f"{path}: row group {group}"):
         return file.read_row_group(group, columns=known).to_pylist()
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Raise what goes wrong in reading Parquet as DatasetUnreadable, with where it was."""
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
-        where = f"{path}: row group {group}"
         raise DatasetUnreadable(f"{where} cannot be read: {error}; {_WHAT_TO_DO}") from error

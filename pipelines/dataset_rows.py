@@ -24,7 +24,7 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 UPSTREAM: Mapping[Kind, str] = {"gen": "checklists", "edit": "differences"}
 # Null in a row of a source: the row it was rewritten from, how, and the answer that did it.
 _REWRITE = ("parent_id", "rewrite", "rewrites_id")
-_SCORES: Mapping[Kind, str] = {"gen": "gen_scores", "edit": "edit_scores"}
+SCORE_TABLES: Mapping[Kind, str] = {"gen": "gen_scores", "edit": "edit_scores"}
 # A dataset is made to be given away: the address of a server stays in the tables.
 _PROVENANCE = tuple(column for column in PROVENANCE_COLUMNS if column[0] != "endpoint")
 _ABOUT = (
@@ -77,7 +77,7 @@ def dataset_schema(kind: Kind) -> pa.Schema:
             ("row_id", pa.string()),
             *((name, IMAGE) for name in PICTURES[kind]),
             *((name, pa.string()) for name in texts),
-            *(c for c in output_columns(_SCORES[kind]) if c not in SCORE_COLUMNS),
+            *(c for c in output_columns(SCORE_TABLES[kind]) if c not in SCORE_COLUMNS),
             *SCORE_COLUMNS,
             *inherited,
             *((f"{name}_sha256", pa.string()) for name in PICTURES[kind]),
@@ -208,7 +208,7 @@ def sort_outcomes(
                 make_reject(outcome.row, outcome.axis, stage, outcome.upstream, f"upstream:{stage}")
             )
         elif outcome.score["status"] != "ok":
-            stage, reason = _SCORES[kind], outcome.score["reason"]
+            stage, reason = SCORE_TABLES[kind], outcome.score["reason"]
             rejects.append(make_reject(outcome.row, outcome.axis, stage, outcome.score, reason))
         else:
             kept.append(_dataset_row(kind, outcome, outcome.score))

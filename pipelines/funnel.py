@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from pipelines.answers import Row
+from pipelines.build import Kind
+from pipelines.dataset_rows import SCORE_TABLES
 from pipelines.shards import shard_paths
 
 _SUMS = ("attempts", "prompt_tokens", "completion_tokens")
@@ -48,25 +50,51 @@ def count_funnel(build: Path, answers: Mapping[str, dict[str, Any]]) -> dict[str
     return funnel
 
 
-def add_answers(counts: dict[str, Any] | None, answers: Iterable[Row]) -> dict[str, Any]:
+def add_answers(
+    counts: dict[str, Any] | None, answers: Iterable[Row], leaks: Collection[str] = ()
+) -> dict[str, Any]:
     """Counts with these answers of one table added: by status and rejection reason, with the
     attempts and tokens they took.
+
+    `leaks` are the ids of those that the leak gate rejected. `leaked` counts those and the answers
+    that were asked again for a leak; `leaked_to_the_end` the former alone.
     """
     counts = counts or {
         "total": 0,
         "ok": 0,
         "rejected": 0,
         "reasons": {},
-        **dict.fromkeys(_SUMS, 0),
+        **dict.fromkeys((*_SUMS, "leaked", "leaked_to_the_end"), 0),
     }
     for row in answers:
         counts["total"] += 1
         counts[row["status"]] += 1
         for name in _SUMS:
             counts[name] += row[name] or 0
+        still_leaks = row["answer_id"] in leaks
+        counts["leaked"] += still_leaks or any(
+            fault.startswith("reply:leak") for fault in row["faults"] or ()
+        )
+        counts["leaked_to_the_end"] += still_leaks
         if row["reason"]:
             counts["reasons"][row["reason"]] = counts["reasons"].get(row["reason"], 0) + 1
     return counts
+
+
+def tell_leaks(funnel: Mapping[str, Any], kind: Kind) -> str | None:
+    """How many of the scores asked for first came with a leak, and how many of those were rejected
+    for it, as a sentence; None of a build that was made before this was counted.
+    """
+    counts = funnel.get(SCORE_TABLES[kind], {})
+    if "leaked" not in counts:
+        return None
+    total, leaked = counts["total"], counts["leaked"]
+    if not leaked:
+        return f"None of {total:,} scores asked for came with a leak."
+    return (
+        f"{leaked:,} of {total:,} scores asked for ({100 * leaked / total:.1f}%) first came with a "
+        f"leak; rejected for it in the end: {counts['leaked_to_the_end']:,}."
+    )
 
 
 def count_rejects(build: Path) -> Counter[tuple[str, str]]:

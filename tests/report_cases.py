@@ -19,7 +19,7 @@ from chain_cases import (
 from stub_server import serve_stub
 
 from pipelines.dataset import stage_digests, write_dataset
-from pipelines.dataset_rows import REJECT_SCHEMA
+from pipelines.dataset_rows import REJECT_SCHEMA, SCORE_TABLES
 from pipelines.dataset_settings import Gates
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import read_benchmarks
@@ -34,7 +34,8 @@ HARMFUL = (
 def finished_build(build, kind, *, rows=6, votes=1, reply=None):
     """A finished build of stub answers with two splits, a bad row and a duplicate.
 
-    `reply` is put in the place of every reject's raw reply and of every rationale.
+    `reply` is put in the place of every reject's raw reply and of every rationale, in the dataset
+    and in the table of scores.
     """
     make = gen_rows if kind == "gen" else edit_rows
     mine = make(build / "originals", **{"prompts" if kind == "gen" else "pairs": rows})
@@ -45,25 +46,39 @@ def finished_build(build, kind, *, rows=6, votes=1, reply=None):
     double = {"status": "duplicate", "duplicate_of": mine[0]["row_id"]}
     all_rows = [*mine, make_row(9000, **text) | bad, mine[0] | {"row_id": "f" * 20} | double]
     write_bucket(build, kind, all_rows)
-    scores = "gen_scores" if kind == "gen" else "edit_scores"
-    settings = {scores: {"votes": votes, "temperature": 0.7 if votes > 1 else 0.0}}
-    stages = make_stages(kind, **settings)
+    stages = stages_of(kind, votes)
 
     async def ask():
         async with serve_stub() as stub, chat_to(stub.url) as chat:
             await run_bucket(build, kind, stages, chat)
 
     asyncio.run(ask())
-    # Contradictions are common in the stub's answers: rejects of a gate.
-    recipe = make_recipe(
-        kind, gates={"contradiction": kind == "gen"}, control_share=0, shard_rows=1000
-    )
-    written = write_dataset(build, recipe, stages, benchmarks=read_benchmarks([]), n_buckets=1)
+    make_dataset(build, kind, votes)
     if reply is not None:
         replace(build / "rejects", raw_reply=reply)
         replace(build / "dataset", reasoning=reply)
-    finish(build, kind, stages, written)
+        replace(build / SCORE_TABLES[kind], reasoning=reply)
     return build
+
+
+def stages_of(kind, votes):
+    settings = {"votes": votes, "temperature": 0.7 if votes > 1 else 0.0}
+    return make_stages(kind, **{SCORE_TABLES[kind]: settings})
+
+
+def make_dataset(build, kind, votes, **recipe):
+    """Write the dataset of a build whose rows were asked about, and its manifest."""
+    # Contradictions are common in the stub's answers: rejects of a gate.
+    plain = {"gates": {"contradiction": kind == "gen"}, "control_share": 0, "shard_rows": 1000}
+    stages = stages_of(kind, votes)
+    written = write_dataset(
+        build,
+        make_recipe(kind, **{**plain, **recipe}),
+        stages,
+        benchmarks=read_benchmarks([]),
+        n_buckets=1,
+    )
+    finish(build, kind, stages, written)
 
 
 def finish(build, kind, stages, written):

@@ -127,17 +127,20 @@ def test_reasons_of_rejects_and_rates_of_gates_are_those_of_the_manifest(build):
     rejects = dict(zip(stages, (3, 2, 4, 50, 7), strict=True))
     manifest = json.loads(json.dumps(facts.manifest))
     manifest["funnel"]["rejects"] = rejects
+    scores = "gen_scores" if facts.kind == "gen" else "edit_scores"
+    manifest["funnel"][scores] |= {"total": 200, "leaked": 9, "leaked_to_the_end": 3}
     lost = sum(rejects.values())
     manifest["law"] |= {"source": facts.rows + lost, "rejected": lost, "duplicates": 0}
     object.__setattr__(facts, "manifest", manifest)
     by_stage = {(stages[reason], reason): n for reason, n in rejects.items()}
     object.__setattr__(facts, "rejects", by_stage)
-    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    card = make_card(facts, repo_id="me/my-edits", tag="v1")
     found = {row[1]: int(row[2]) for row in table_with(card, "rejected", "reason")}
     assert found == rejects
     gates = {row[0]: row[2:] for row in table_with(card, "gate")}
     scored = facts.rows + 3 + 2 + 4 + 7
     assert gates["leak"] == ["3", f"{300 / scored:.1f}%"]
+    assert "9 of 200 scores asked for (4.5%) first came with a leak; rejected" in card.text
     assert gates["duplicate"][0] == "2"
     assert gates["contradiction"] == ["off", "-"]
     assert gates["contamination"] == ["off", "-"]
@@ -155,7 +158,7 @@ def test_the_agreement_gate_is_off_only_where_it_can_reject_nothing(build, sprea
     manifest = json.loads(json.dumps(facts.manifest))
     manifest["recipe"]["gates"] |= {"most_vote_spread": spread, "most_entropy": entropy}
     object.__setattr__(facts, "manifest", manifest)
-    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    card = make_card(facts, repo_id="me/my-edits", tag="v1")
     gates = {row[0]: row[2] for row in table_with(card, "gate")}
     assert gates["agreement"] == shown
 
@@ -217,7 +220,7 @@ def test_only_the_judge_is_named_as_the_one_that_scored(build):
     first = next(iter(manifest["stages"].values()))
     first["asked_model"] = "the-planner"
     object.__setattr__(facts, "manifest", manifest)
-    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    card = make_card(facts, repo_id="me/my-edits", tag="v1")
     assert ["scored by", "stub"] in table_with(card, "at a glance")
 
 
@@ -229,7 +232,7 @@ def test_a_prompt_that_has_changed_since_is_named_but_not_offered(build, tmp_pat
     assert path in facts.asked_with
     stage["prompt_sha256"] = "0" * 64
     object.__setattr__(facts, "manifest", manifest)
-    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    card = make_card(facts, repo_id="me/my-edits", tag="v1")
     shown = {row[1]: row[0] for row in table_with(card, "file", "sha256")}
     assert shown["0" * 64] == stage["prompt_id"]
 
@@ -247,7 +250,7 @@ def test_an_audit_without_a_score_is_none(build):
     nothing |= {"mae_interval": [None, None], "kappa_interval": [None, None]}
     axes = [{**axis, **nothing} for axis in facts.audit["axes"]]
     object.__setattr__(facts, "audit", {**facts.audit, "axes": axes})
-    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    card = make_card(facts, repo_id="me/my-edits", tag="v1")
     assert "**Not audited.**" in card.text
     assert ["audited by a person", "no"] in table_with(card, "at a glance")
 
@@ -256,7 +259,7 @@ def card_of_audit(build, axes, **more):
     facts = read_facts(build)
     axes = [{**axis, **change} for axis, change in zip(facts.audit["axes"], axes, strict=True)]
     object.__setattr__(facts, "audit", {**facts.audit, "axes": axes, **more})
-    return make_card(facts, repo_id="me/my-edits", tag=None)
+    return make_card(facts, repo_id="me/my-edits", tag="v1")
 
 
 @pytest.mark.parametrize("interval", [None, [None, None], [3.0, 3.0]])
@@ -291,7 +294,7 @@ def test_what_share_of_the_dataset_an_audit_covers_is_told_where_it_is_known(bui
 def test_an_audit_of_an_earlier_dataset_is_told_as_one(build):
     facts = read_facts(build)
     object.__setattr__(facts, "audit", {**facts.audit, "audited_at": "2026-11-01T00:00:00Z"})
-    card = make_card(facts, repo_id="me/my-edits", tag=None)
+    card = make_card(facts, repo_id="me/my-edits", tag="v1")
     assert "written again after the audit" in card.text
     assert "written again after the audit" not in card_of(build).text
 

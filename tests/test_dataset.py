@@ -26,6 +26,7 @@ from pipelines.answers import NotAsked
 from pipelines.build import PICTURES
 from pipelines.dataset import write_dataset
 from pipelines.dataset_rows import dataset_schema
+from pipelines.funnel import add_answers, tell_leaks
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
 from pipelines.rendering import AXES
@@ -46,7 +47,7 @@ def made(tmp_path_factory):
     return builds
 
 
-def make_build(build, pictures, kind, behaviour=None):
+def make_build(build, pictures, kind, behaviour=None, spoil=lambda stub: None):
     rows = (gen_rows if kind == "gen" else edit_rows)(pictures)
     for row in rows[4:]:
         row["split"] = "validation"
@@ -59,6 +60,7 @@ def make_build(build, pictures, kind, behaviour=None):
 
     async def run():
         async with serve_stub(behaviour) as stub, chat_to(stub.url) as chat:
+            spoil(stub)
             for bucket in range(2):
                 await run_bucket(build, kind, make_stages(kind), chat, bucket=bucket)
 
@@ -151,6 +153,55 @@ def test_what_a_gate_rejects_is_a_reject_with_what_was_written(build, kind, monk
     monkeypatch.undo()
     write(build, kind)
     assert dataset_rows(build) == before
+
+
+def leaking(stub):
+    """Let the stub cite the checklist: in all scores of "0 dogs", in the first ones of "1 dogs"."""
+    reply = stub._reply
+
+    def leaky_reply(body, *rest):
+        data, fault = reply(body, *rest)
+        asked, answer = json.dumps(body["messages"]), json.loads(data)
+        if "0 dogs" in asked or ("1 dogs" in asked and "could not be used" not in asked):
+            for choice in answer["choices"]:
+                said = json.loads(choice["message"]["content"])
+                if "reasoning" in said:
+                    said["reasoning"] = "As the checklist says, the cat is there."
+                    choice["message"]["content"] = json.dumps(said)
+        return json.dumps(answer).encode(), fault
+
+    stub._reply = leaky_reply
+
+
+def test_scores_that_first_came_with_a_leak_are_counted_and_those_rejected_for_it(tmp_path):
+    build = make_build(tmp_path / "build", tmp_path / "pictures", "gen", spoil=leaking)
+    written = write(build, gates={"contradiction": False, "degenerate": False})
+    reasons = [row["reason"] for row in rejects(build)]
+    assert reasons.count("gate:leak") == 2
+    assert sum(row["attempts"] == 2 for row in dataset_rows(build)) == 2
+    counts = written.answers["gen_scores"]
+    assert (counts["total"], counts["leaked"], counts["leaked_to_the_end"]) == (6, 4, 2)
+    told = tell_leaks(written.answers, "gen")
+    assert told == (
+        "4 of 6 scores asked for (66.7%) first came with a leak; rejected for it in the end: 2."
+    )
+    # With the gate off nothing is rejected for it, and what was asked again is known still.
+    written = write(build, gates={"leak": False, "contradiction": False, "degenerate": False})
+    assert "(66.7%)" in tell_leaks(written.answers, "gen")
+    assert "in the end: 0" in tell_leaks(written.answers, "gen")
+
+
+def test_a_leak_that_was_never_asked_about_again_counts_as_one():
+    row = {"answer_id": "a", "status": "ok", "reason": None, "faults": ["reply:schema: no"]}
+    row |= {"attempts": 2, "prompt_tokens": 1, "completion_tokens": 1}
+    counts = add_answers(None, [row, row | {"answer_id": "b", "faults": None}], leaks={"b"})
+    assert (counts["leaked"], counts["leaked_to_the_end"]) == (1, 1)
+
+
+def test_of_leaks_that_were_not_counted_nothing_is_told():
+    assert tell_leaks({"gen_scores": {"total": 3}}, "gen") is None
+    none = {"total": 3, "leaked": 0, "leaked_to_the_end": 0}
+    assert tell_leaks({"gen_scores": none}, "gen") == "None of 3 scores asked for came with a leak."
 
 
 @both_kinds

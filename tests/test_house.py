@@ -169,6 +169,13 @@ def test_every_column_of_a_dataset_is_documented():
             assert f"`{name}`" in text, name
 
 
+def test_every_deployment_of_prefect_yaml_is_documented():
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    text = (ROOT / "docs" / "running.md").read_text()
+    names = [d["entrypoint"].split(":")[1].replace("_", "-") + f"/{d['name']}" for d in deployments]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
 def test_the_readme_commands_of_the_flows_are_real():
     text = (ROOT / "README.md").read_text()
     for name in re.findall(r"\.venv/bin/python -m (flows\.\w+)", text):

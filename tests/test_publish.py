@@ -19,6 +19,7 @@ from real_servers import PYTHON, ROOT, run
 from flows.publish_dataset import publish, publish_dataset
 from flows.publish_dataset import run as run_command
 from pipelines.build import BuildRefused
+from pipelines.card.facts import read_facts
 from pipelines.law import LawBroken, check_law
 from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
 from pipelines.publish.hub import PublishFailed, upload
@@ -63,13 +64,14 @@ def publish_quietly(build, **settings):
     lines = []
     plain = {"public": False, "tag": None, "dry_run": False}
     plain |= {"allow_noncommercial": False, "allow_paths": False}
-    _, url = publish(build, NAME, **{**plain, **settings}, say=lines.append)
+    _, _, url = publish(build, NAME, **{**plain, **settings}, say=lines.append)
     return url, lines
 
 
 def folder_of(build):
     allow = {"allow_noncommercial": False, "allow_paths": False}
-    return make_folder(build, repo_id=NAME, tag=None, **allow, say=lambda _: None)
+    facts = read_facts(build)
+    return make_folder(build, facts, repo_id=NAME, tag="v1", **allow, say=lambda _: None)
 
 
 def command(build, *words, **env):
@@ -211,13 +213,13 @@ def test_a_folder_on_disk_is_a_path_and_a_named_source_is_none(hub, tmp_path, mo
     source = {"kind": "datasets", "path": "me/saved", "name": None}
     change_manifest(build, lambda m: m["recipe"].update(sources=[source]))
     monkeypatch.chdir(tmp_path)
-    assert publish_quietly(build, dry_run=True)[1] == []
+    publish_quietly(build, dry_run=True)
     (tmp_path / "me/saved").mkdir(parents=True)
     with pytest.raises(PathsTold, match="me/saved"):
         publish_quietly(build, dry_run=True)
     source |= {"path": "builds/x.jsonl", "name": "me/saved", "kind": "jsonl"}
     change_manifest(build, lambda m: m["recipe"].update(sources=[source]))
-    assert publish_quietly(build, dry_run=True)[1] == []
+    publish_quietly(build, dry_run=True)
 
 
 def test_the_flags_of_the_command_reach_the_check(hub, tmp_path):
@@ -295,19 +297,65 @@ def test_what_the_hub_received_is_the_folder_tagged_private_and_opens(hub, tmp_p
     assert re.match(r"[1-5] .*\(\d+, 16\)$", done.stdout.strip(), re.DOTALL), done.stdout
 
 
-def test_published_again_nothing_is_sent(hub, tmp_path):
+# The manifest of these builds says that they were finished at 2026-11-27T09:59:19Z.
+WHEN = "build-20261127T095919"
+
+
+def test_without_a_tag_the_state_is_tagged_with_when_the_build_was_finished(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    done = command(build)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{hub.url}/datasets/{NAME}/tree/{WHEN}"
+    repo = hub.repos[NAME]
+    assert repo.tags == {WHEN: repo.commits[-1][0]}
+    card = published(hub)["README.md"].decode()
+    assert f'load_dataset("{NAME}", revision="{WHEN}")' in card
+    # A build that was finished later is another state, with a tag of its own.
+    finish(build, "gen", rows_per_file=100)
+    change_manifest(build, lambda manifest: manifest.update(finished_at="2026-11-28T00:00:00Z"))
+    publish_quietly(build)
+    assert set(repo.tags) == {WHEN, "build-20261128T000000"}
+    assert repo.tags[WHEN] != repo.tags["build-20261128T000000"] == repo.commits[-1][0]
+
+
+def test_a_dry_run_says_what_the_tag_would_be_and_the_card_has_it(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    done = command(build, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(build / "publish")
+    assert f"nothing is sent; this state would be tagged {WHEN}" in done.stderr
+    assert f'revision="{WHEN}")' in (build / "publish/README.md").read_text()
+    _, lines = publish_quietly(build, dry_run=True, tag="v7")
+    assert lines[-1].endswith("tagged v7")
+    assert hub.requests == []
+
+
+def test_another_card_of_the_same_build_needs_another_tag(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    publish_quietly(build)
+    tagged = dict(hub.repos[NAME].tags)
+    add_findings(build)
+    with pytest.raises(PublishFailed, match=f"has a tag {WHEN} already.*another one with --tag"):
+        publish_quietly(build)
+    publish_quietly(build, tag="audited")
+    repo = hub.repos[NAME]
+    assert repo.tags == tagged | {"audited": repo.commits[-1][0]}
+
+
+@pytest.mark.parametrize("tag", ["v1", None])
+def test_published_again_nothing_is_sent(hub, tmp_path, tag):
     build = finished_build(tmp_path / "build", files=3)
-    publish_quietly(build, tag="v1")
+    publish_quietly(build, tag=tag)
     puts, commits = hub.puts(), hub.commits()
-    url, _ = publish_quietly(build, tag="v1")
-    assert url.endswith("/tree/v1")
+    url, _ = publish_quietly(build, tag=tag)
+    assert url.endswith(f"/tree/{tag or WHEN}")
     assert (hub.puts(), hub.commits()) == (puts, commits)
 
 
 def test_the_data_goes_in_bounded_commits_and_the_card_last(hub, tmp_path):
     build = finished_build(tmp_path / "build", files=4)
     folder = folder_of(build)
-    upload(folder, NAME, public=False, tag=None, say=lambda _: None, files_a_commit=2)
+    upload(folder, NAME, public=False, tag="v1", say=lambda _: None, files_a_commit=2)
     states = [set(files) - {".gitattributes"} for _, files in hub.repos[NAME].commits]
     assert [len(state) for state in states[:5]] == [0, 1, 3, 5, 6]
     stub = hub.repos[NAME].commits[1][1]["README.md"]
@@ -340,7 +388,7 @@ def test_a_file_with_the_name_of_another_replaces_it(hub, tmp_path):
     table = pq.read_table(path)
     path.unlink()
     pq.write_table(table, path, compression="gzip")
-    publish_quietly(build)
+    publish_quietly(build, tag="v2")
     assert published(hub) == tree(build / "publish")
     assert len(hub.puts()) == n_sent + 1
 
@@ -466,7 +514,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub, tmp_path):
         return answer if len(lost) > 2 else (502, {"error": "lost"}, {})
 
     hub.handler.on_commit = lose_the_answer
-    publish_quietly(build)
+    publish_quietly(build, tag="v2")
     assert len(lost) == 2
     # The data, then the card with the removal of old files: each once.
     assert len(hub.repos[NAME].commits) == before + 2

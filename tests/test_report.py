@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,20 +25,25 @@ from report_cases import (
     empty_pictures,
     finished_build,
     lose_files,
+    make_dataset,
     many_rows,
 )
 from stub_server import stub_process
 
 from flows.artifacts import report_build
 from pipelines.build import PICTURES, BuildRefused
+from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.report.figures import collect_figures
 from pipelines.report.markdown import figures_markdown
 from pipelines.report.page import render_page
+from pipelines.report.rejects import find_answers
 from pipelines.report.sample import pick_rows, read_picks, share_out
 from pipelines.report.throughput import waiting_time
 from pipelines.report.thumbnails import bytes_taken, fit_thumbnails, make_thumbnail
 from pipelines.report.write import write_report
 from pipelines.script_data import embed_json
+from pipelines.shards import write_shard
+from pipelines.tables import table_schema
 
 KINDS = ("gen", "edit")
 
@@ -317,15 +323,93 @@ def test_the_page_holds_every_row_and_each_picture_once(build):
     assert report.size == report.path.stat().st_size
 
 
-def test_a_reject_has_its_reason_its_reply_and_the_picture_that_rows_still_knows(build):
-    write_report(build)
-    data = data_of(build / "report" / "index.html")
-    rejects = {row["reason"]: row for row in data["rows"] if not row["kept"]}
-    gated, unread = rejects["gate:contradiction"], rejects["picture:missing"]
-    assert json.loads(gated["raw_reply"])["score"] == gated["score"]
-    assert gated["pictures"]["image"] in data["pictures"]
-    assert (unread["pictures"], unread["raw_reply"]) == ({}, None)
+def told_of(path):
+    """What the page tells of each row with a score, kept or rejected alike, by id and axis."""
+    data = data_of(path)
+    told = {}
+    for row in data["rows"]:
+        if row.get("score") is None:
+            continue
+        answers = [{**one, "asked": data["shared"][one["asked"]]} for one in row["answers"]]
+        said = {"answers": answers}
+        said |= {name: data["shared"][row[name]] for name in ("from", "upstream")}
+        only = ("kept", "stage", "reason", "detail", "attempts", "faults", "answer_id")
+        told[row["row_id"], row["axis"]] = {k: v for k, v in row.items() if k not in only} | said
+    return told
+
+
+@both_kinds
+@pytest.mark.parametrize("by", ["gates", "balance", "dataset"])
+def test_a_reject_that_has_a_score_shows_all_that_it_shows_in_the_dataset(build, by, monkeypatch):
+    kind = collect_figures(build)["build"]["kind"]
+    make_dataset(build, kind, 3, gates={"contradiction": False})
+    before = told_of(write_report(build).path)
+    if by == "gates":
+        leak = ("gate:leak", "the checklist")
+        monkeypatch.setattr("pipelines.gates.build_gates.first_fault", lambda row, gates: leak)
+    elif by == "balance":
+        monkeypatch.setattr("pipelines.dataset.choose_rows", keep_none)
+    else:
+        monkeypatch.setattr("pipelines.dataset_files._image", no_picture)
+    make_dataset(build, kind, 3, gates={"contradiction": False})
+    data = data_of(write_report(build).path)
+    assert {row["stage"] for row in data["rows"]} == {by, "rows"}
+    assert len(before) == len(data["rows"]) - (2 if kind == "edit" else 1) > 5
+    assert told_of(build / "report/index.html") == before
+
+
+def keep_none(index, *_, **__):
+    return pl.Series("kept", [False] * index.height), []
+
+
+def no_picture(picture, *, inside):
+    raise OSError("gone")
+
+
+def test_of_a_reject_whose_table_is_gone_its_score_and_reasoning_are_left(build):
+    before = data_of(write_report(build).path)
+    shutil.rmtree(build / "gen_scores")
+    (build / "gen_scores").mkdir()
+    data = data_of(write_report(build).path)
+    for old, new in zip(before["rows"], data["rows"], strict=True):
+        assert (old["row_id"], old.get("score")) == (new["row_id"], new.get("score"))
+        if new.get("reason") == "gate:contradiction":
+            assert new["reasoning"] == old["reasoning"]
+            assert (new["answers"], new.get("verdicts")) == ([], None)
+
+
+def test_a_reply_without_a_score_is_shown_raw_with_who_wrote_it_and_what_it_was_asked_with(build):
+    path = next((build / "gen_scores").glob("*.parquet"))
+    rows = pq.read_table(path).to_pylist()
+    bad = {"status": "rejected", "reason": "reply:schema", "detail": "no", "raw_reply": "{"}
+    for row in rows[:2]:
+        row |= bad | {"score": None, "reasoning": None, "verdicts": None, "score_probs": None}
+    write_shard(path, pa.Table.from_pylist(rows, schema=table_schema("gen_scores")), {})
+    make_dataset(build, "gen", 3)
+    data = data_of(write_report(build).path)
+    found = [row for row in data["rows"] if row.get("reason") == "reply:schema"]
+    assert len(found) == 2
+    for row in found:
+        assert (row["score"], row["raw_reply"]) == (None, "{")
+        assert [one["table"] for one in row["answers"]] == ["gen_scores", "checklists"]
+        assert data["shared"][row["answers"][0]["asked"]]["model"] == "stub"
+        assert len(data["shared"][row["upstream"]]["checklist"]) >= 3
+
+
+def test_a_row_that_was_never_asked_about_has_the_detail_and_no_answer(build):
+    data = data_of(write_report(build).path)
+    (unread,) = [row for row in data["rows"] if row.get("reason") == "picture:missing"]
+    assert (unread["pictures"], unread["raw_reply"], unread["answers"]) == ({}, None, [])
     assert unread["detail"] == "gone.png: not there"
+    (gated, *_) = [row for row in data["rows"] if row.get("reason") == "gate:contradiction"]
+    assert gated["pictures"]["image"] in data["pictures"]
+
+
+def test_a_damaged_shard_of_answers_is_named_without_a_trace(build):
+    path = next((build / "gen_scores").glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DatasetUnreadable, match=re.escape(str(path))):
+        find_answers(build, "gen", pick_rows(build, rows=100, seed=0).picks)
 
 
 def test_a_picture_that_is_gone_from_disk_costs_the_page_only_that_picture(build):
@@ -430,21 +514,57 @@ def test_the_markdown_has_the_same_figures(build):
     for i, n in enumerate(figures["scores"][0]["after"], 1):
         assert re.search(rf"\| {i} \| {n} \|", text)
     assert "Not audited." in text
-    assert str(build / "report" / "index.html") in text
+    page = build / "report" / "index.html"
+    assert f"[`{page}`]({page.as_uri()})" in text
+    assert figures["leaks"] in text
+    assert "Nothing was left out for balance." in text
     gate = next(g for g in figures["gates"] if g["gate"] == "contradiction")
     assert f"| contradiction | {gate['rejected']} |" in text
+
+
+def test_the_markdown_says_what_balance_left_and_what_first_leaked(build):
+    part = {"split": "train", "axis": None, "before": [90, 9, 9, 9, 9], "after": [9] * 5}
+    shares = {"target": [0.2] * 5, "kept_share": 0.357, "largest_deviation": 0.013}
+    sizes = {"effective_before": 1314.15, "effective_after": 45.0}
+    manifest = json.loads((build / "manifest.json").read_text())
+    manifest["funnel"]["gen_scores"] |= {"leaked": 3, "leaked_to_the_end": 1}
+    manifest |= {"scores": [part], "balance": [part | shares | sizes]}
+    change_manifest(build, **manifest)
+    text = figures_markdown(collect_figures(build), build / "report" / "index.html")
+    assert "| train | alignment | 126 | 45 | 35.7% | 1,314 | 45 | 1.3 points |" in text
+    assert "| score | before balance | wanted | rows |  |" in text
+    assert "| 1 | 90 | 9 |" in text
+    assert "3 of 12 scores asked for (25.0%) first came with a leak; rejected for it" in text
+
+
+def test_a_build_from_before_leaks_were_counted_and_answers_named_is_shown_all_the_same(build):
+    manifest = json.loads((build / "manifest.json").read_text())
+    for table in ("checklists", "gen_scores"):
+        for name in ("leaked", "leaked_to_the_end"):
+            del manifest["funnel"][table][name]
+    change_manifest(build, **manifest)
+    for path in (build / "rejects").glob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["answer_id"]), path)
+    done = run([PYTHON, "-m", "flows.report", str(build)])
+    assert done.returncode == 0, done.stderr
+    data = data_of(build / "report" / "index.html")
+    assert data["leaks"] is None
+    gated = [row for row in data["rows"] if row.get("reason") == "gate:contradiction"]
+    assert all(row["score"] and row["reasoning"] and not row["answers"] for row in gated)
 
 
 def test_the_markdown_says_what_was_audited_and_what_came_as_expected(build):
     control = {"control": "identical", "axis": None, "n": 9, "rejected": 1, "expected": [1, 2]}
     change_manifest(build, controls=[control | {"as_expected": 8, "mean_score": 1.25}])
-    axis = {"axis": None, "n": 3, "mae": 0.5, "kappa": None}
+    axis = {"axis": None, "n": 3, "mae": 0.5, "mae_interval": [0.25, 0.875], "kappa": 0.5}
+    axis |= {"kappa_interval": [None, None], "share_covered": 0.75}
     answers = [row["answer_id"] for row in dataset_rows(build)[:2]]
-    audit = {"rows": 5, "axes": [axis], "answers": [*answers, "of another dataset"]}
+    audit = {"rows": 5, "unsure": 1, "axes": [axis], "answers": [*answers, "of another dataset"]}
     (build / "audit.json").write_text(json.dumps(audit))
     text = figures_markdown(collect_figures(build), build / "report" / "index.html")
-    assert "| identical | alignment | 9 | 8 of 10 | 1.25 |" in text
-    assert "3 of 5 rows scored by a person." in text
+    assert "| identical | alignment | 9 | 1 | 1 to 2 | 8 of 10 | 1.25 |" in text
+    assert "3 of 5 rows scored by a person, unsure of 1." in text
+    assert "| alignment | 3 | 75.0% of rows | 0.50 (0.25 to 0.88) | 0.50 |" in text
     assert "1 of 3 audited answers are no longer in it" in text
     audit["answers"] = answers
     (build / "audit.json").write_text(json.dumps(audit))

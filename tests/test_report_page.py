@@ -233,8 +233,13 @@ def test_blink_stands_still_for_who_wants_no_motion(page, pages):
 def test_what_a_model_wrote_is_text_and_does_nothing(page, pages, kind):
     opened(page, pages[kind])
     assert page.locator("#detail .prose").first.text_content() == HARMFUL
-    page.select_option("[name=show]", "rejected")
+    if kind == "gen":
+        page.select_option("[name=reason]", "gate:contradiction")
+        assert page.locator("#detail .prose").nth(1).text_content() == HARMFUL
+    page.select_option("[name=reason]", "picture:missing")
     assert page.locator("#detail pre").text_content() == HARMFUL
+    page.select_option("[name=reason]", "")
+    page.select_option("[name=show]", "rejected")
     for _ in range(5):
         page.keyboard.press("j")
     assert page.title() == "build: build report"
@@ -279,6 +284,26 @@ def test_a_row_shows_what_was_asked_what_was_answered_and_where_from(page, pages
         assert answer["answer_id"] in text
     assert "gen_score.v1" in text
     assert row["sha256"]["image"] in text
+
+
+def test_a_row_that_a_gate_rejected_shows_why_and_what_the_judge_wrote(page, pages):
+    opened(page, pages["gen"])
+    page.select_option("[name=reason]", "gate:contradiction")
+    row = next(row for row in rows_in(page) if row["row_id"] == chosen_id(page))
+    detail = page.locator("#detail")
+    titles = ["Why it was rejected", "Rationale", "Checklist", "How sure"]
+    assert detail.locator("h4").all_text_contents() == titles
+    assert "gate:contradiction" in detail.locator(".prose").first.inner_text()
+    assert detail.locator(".verdict").all_inner_texts() == [v["verdict"] for v in row["verdicts"]]
+    bars = detail.locator(".shares tbody tr").all_inner_texts()
+    assert [float(text.split()[-1]) for text in bars] == pytest.approx(row["probs"], abs=6e-4)
+    assert detail.locator(".votes .chip").all_inner_texts() == [str(v) for v in row["vote_scores"]]
+    # What came is known as it was read, not letter by letter.
+    assert detail.locator("pre").count() == 0
+    detail.locator("summary").click()
+    text = detail.locator("details").inner_text()
+    assert [one["answer_id"] in text for one in row["answers"]] == [True, True]
+    assert "gen_checklist.v1" in text
 
 
 def test_the_other_axis_of_an_edit_is_one_step_away(page, pages):

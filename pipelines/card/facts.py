@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from datasets import Features
 
-from pipelines.build import BuildRefused, read_json
+from pipelines.build import BuildRefused, Kind, read_json
 from pipelines.dataset_reading import DatasetUnreadable, whole_files
 from pipelines.funnel import count_rejects, funnel_steps
 from pipelines.law import check_law
@@ -47,7 +47,7 @@ class Facts:
         return {path: sha256(data).hexdigest() for path, data in self.asked_with.items()}
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """`gen` or `edit`."""
         return self.manifest["kind"]
 

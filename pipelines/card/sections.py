@@ -9,6 +9,7 @@ from pipelines.card.facts import Facts, known
 from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import code, count, number, share, table, text
 from pipelines.dataset_settings import Gates
+from pipelines.funnel import tell_leaks
 
 _SCORING = ("gen_scores", "execution", "consistency")
 _STEPS = {
@@ -171,11 +172,18 @@ def gates(facts: Facts) -> str:
         on = settings.is_on(name)
         cells = (count(n), share(n, facts.scored)) if on or n else ("off", "-")
         rows.append((name, meaning, *cells))
-    return (
+    told = (
         f"A gate keeps a row out and never changes a score. Of {count(facts.scored)} scored rows, "
         "each counted once, under the first gate that objected:\n\n"
         + table(("gate", "a row is kept out because", "rows", "share"), rows, numbers=2)
     )
+    leaks = tell_leaks(facts.manifest["funnel"], facts.kind)
+    return f"{told}\n\n{leaks} {_LEAKS}" if leaks else told
+
+
+_LEAKS = (
+    "A leak cites what a trained judge will not see; the reply is asked for again, if it may be."
+)
 
 
 def balance(facts: Facts) -> str:

@@ -38,8 +38,8 @@ _CITATION = """\
 ```"""
 
 
-def make_card(facts: Facts, *, repo_id: str, tag: str | None) -> DatasetCard:
-    """The card of a build as `repo_id`, read at `tag` or at `main`.
+def make_card(facts: Facts, *, repo_id: str, tag: str) -> DatasetCard:
+    """The card of a build as `repo_id`, read at `tag`.
 
     Equal facts give an equal card, so that publishing again changes nothing. It names pictures and
     texts beside it: `scores.png`, `asked_with/`.
@@ -98,7 +98,7 @@ def _pretty(repo_id: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _parts(facts: Facts, repo_id: str, tag: str | None) -> Iterator[str]:
+def _parts(facts: Facts, repo_id: str, tag: str) -> Iterator[str]:
     yield f"# {text(_pretty(repo_id))}"
     yield _summary(facts)
     yield "## Load it\n\n" + load_snippet(facts, repo_id, tag)
@@ -155,14 +155,13 @@ def _audited(facts: Facts) -> str:
     return f"{'yes' if facts.wholly_audited else part}, [see below](#audit)"
 
 
-def load_snippet(facts: Facts, repo_id: str, tag: str | None) -> str:
-    """Python that opens the published dataset."""
-    where = f'"{repo_id}"' + (f', revision="{tag}"' if tag else "")
+def load_snippet(facts: Facts, repo_id: str, tag: str) -> str:
+    """Python that opens this state of the published dataset."""
     picture = "image" if facts.kind == "gen" else "edited_image"
     split = next(iter(facts.files))
     return (
         "```python\nfrom datasets import load_dataset\n\n"
-        f"rows = load_dataset({where})\n"
+        f'rows = load_dataset("{repo_id}", revision="{tag}")\n'
         f'row = rows["{split}"][0]\n'
         f'print(row["score"], row["reasoning"], row["{picture}"].size)\n```'
     )

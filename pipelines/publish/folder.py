@@ -7,12 +7,13 @@ with, and the dataset's Parquet files as hard links, so that nothing takes disk 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.card.facts import Facts, read_facts
+from pipelines.card.facts import Facts
 from pipelines.card.histograms import draw_scores
 from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import count
@@ -28,21 +29,26 @@ class PathsTold(Exception):
     """Rows that name their source by a path of this machine; the message names those paths."""
 
 
+def tag_of(facts: Facts) -> str:
+    """The tag of a build that was given none: when it was finished, `build-20261127T095919`."""
+    return "build-" + re.sub(r"[^0-9T]", "", facts.manifest["finished_at"])
+
+
 def make_folder(
     build: Path,
+    facts: Facts,
     *,
     repo_id: str,
-    tag: str | None,
+    tag: str,
     allow_noncommercial: bool,
     allow_paths: bool,
     say: Callable[[str], None],
 ) -> Path:
-    """Write `publish/` of a build anew, whole or not at all. Returns its path.
+    """Write `publish/` of a build anew from its facts, whole or not at all. Returns its path.
 
     What a person should know before others can read it is told through `say`.
-    Raises BuildRefused, LawBroken, LicenceForbids, PathsTold.
+    Raises LicenceForbids, PathsTold.
     """
-    facts = read_facts(build)
     _check_licenses(facts, allow_noncommercial)
     _check_paths(facts, allow_paths)
     for warning in warnings_of(facts):
@@ -61,7 +67,7 @@ def make_folder(
     return final
 
 
-def _fill(folder: Path, facts: Facts, *, repo_id: str, tag: str | None) -> None:
+def _fill(folder: Path, facts: Facts, *, repo_id: str, tag: str) -> None:
     (folder / "data").mkdir()
     for paths in facts.files.values():
         for path in paths:

@@ -91,7 +91,7 @@ def upload(
     repo_id: str,
     *,
     public: bool,
-    tag: str | None,
+    tag: str,
     say: Callable[[str], None],
     files_a_commit: int = FILES_A_COMMIT,
 ) -> str:
@@ -121,7 +121,7 @@ def upload(
         raise PublishFailed(message) from None
 
 
-def _upload(folder: Path, repo: Repo, *, public: bool, tag: str | None, files_a_commit: int) -> str:
+def _upload(folder: Path, repo: Repo, *, public: bool, tag: str, files_a_commit: int) -> str:
     card = DatasetCard.load(folder / "README.md")
     try:
         repo.patiently(card.validate)
@@ -142,11 +142,10 @@ def _upload(folder: Path, repo: Repo, *, public: bool, tag: str | None, files_a_
         repo.say(f"uploaded {done} of {len(data)} data files")
     repo.patiently(lambda: _finish(repo, local))
     head = repo.call("repo_info").sha
-    if tag is not None:
-        repo.call("create_tag", tag=tag, revision=head, exist_ok=True)
+    repo.call("create_tag", tag=tag, revision=head, exist_ok=True)
     if public and private:
         repo.call("update_repo_settings", private=False)
-    return f"{repo.api.endpoint}/datasets/{repo.id}/tree/{tag or 'main'}"
+    return f"{repo.api.endpoint}/datasets/{repo.id}/tree/{tag}"
 
 
 def _open(repo: Repo, *, public: bool) -> tuple[bool, bool]:
@@ -189,12 +188,12 @@ def _mark(repo: Repo, card: DatasetCard) -> None:
     )
 
 
-def _check_tag(repo: Repo, tag: str | None, *, changed: bool) -> None:
-    tags = {ref.name: ref.target_commit for ref in repo.call("list_repo_refs").tags} if tag else {}
+def _check_tag(repo: Repo, tag: str, *, changed: bool) -> None:
+    tags = {ref.name: ref.target_commit for ref in repo.call("list_repo_refs").tags}
     if tag in tags and (changed or tags[tag] != repo.call("repo_info").sha):
         raise PublishFailed(
-            f"{repo.id} has a tag {tag} already, of another state of the dataset: take another "
-            "--tag, as people may have loaded that one"
+            f"{repo.id} has a tag {tag} already, of another state of its rows, its card or other "
+            "files: give another one with --tag, as people may have loaded that one"
         )
 
 

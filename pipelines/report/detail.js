@@ -14,13 +14,14 @@ function facts(pairs) {
 }
 
 function checklist(row, items) {
-  if (!row.verdicts || !items) return null;
+  if (!items) return null;
   return part('Checklist', table('Checklist with verdicts', ['Requirement', 'Verdict', 'Evidence'],
     items.map((item, i) => {
-      const verdict = row.verdicts[i] || {};
+      const verdict = (row.verdicts || [])[i] || {};
       return [[item.question, el('span', { class: 'muted small' },
         ` ${item.kind}${item.critical ? ', critical' : ''}`)],
-      el('span', { class: `verdict ${verdict.verdict}` }, verdict.verdict), verdict.evidence];
+      verdict.verdict && el('span', { class: `verdict ${verdict.verdict}` }, verdict.verdict),
+      verdict.evidence];
     }), { class: 'stacking' }));
 }
 
@@ -47,7 +48,7 @@ function sureness(row) {
 
 function provenance(row, shared) {
   const from = shared[row.from] || {};
-  const answers = (row.answers || []).map((answer) => {
+  const answers = row.answers.map((answer) => {
     const asked = shared[answer.asked];
     return el('div', {}, el('h5', {}, TABLES[answer.table] || 'Score'), facts([
       ['answer id', answer.answer_id], ['model', asked.model],
@@ -67,13 +68,13 @@ function provenance(row, shared) {
     ['source', from.source], ['row in source', count(row.source_index)],
     ['source id', row.source_id], ['license', from.license || 'none stated'],
     ['split', row.split], ['row id', row.row_id], ['rewritten from', row.parent_id],
-    ['rewritten as', row.rewrite], ['answer id', row.kept ? null : row.answer_id],
+    ['rewritten as', row.rewrite], ['answer id', row.answers.length ? null : row.answer_id],
     ['picture notes', row.notes], ['metadata', row.metadata],
     ...Object.entries(row.sha256).map(([role, sha]) => [`${ROLES[role].toLowerCase()} sha256`, sha]),
   ]), answers);
 }
 
-// A gate's reject holds what the judge wrote as JSON; any other reply may hold anything.
+// A reply that no score was read from; it may hold anything.
 function rawReply(row) {
   const cut = row.raw_reply_length > (row.raw_reply || '').length;
   return part('Reply as it came', row.raw_reply === null
@@ -92,23 +93,24 @@ function detailOf(row, data, siblings) {
   const asked = el('p', { class: 'asked' }, el('span', { class: 'muted' },
     isEdit ? 'Instruction' : 'Prompt'), row.text || '(none)');
   const roles = isEdit ? ['source_image', 'edited_image'] : ['image'];
-  const body = row.kept ? [
-    part('Rationale', el('p', { class: 'prose' }, row.reasoning)), checklist(row, shared.checklist),
-    differences(shared), sureness(row),
-  ] : [
+  const given = [checklist(row, shared.checklist), differences(shared)];
+  const written = row.score ? [part('Rationale', el('p', { class: 'prose' }, row.reasoning)), given,
+    row.answers.length ? sureness(row) : el('p', { class: 'muted' },
+      'Nothing else of this answer was found in the tables of the build.')]
+    : [rawReply(row), given];
+  const why = row.kept ? [] : [
     part('Why it was rejected', el('p', { class: 'prose' }, el('code', {}, row.reason),
       el('br'), (row.detail || '').replace(`${row.reason}: `, '')),
     el('p', { class: 'muted small' }, `Stage ${TABLES[row.stage] || row.stage}`
         + (row.attempts ? `, ${plural(row.attempts, 'attempt')}` : ''))),
     row.faults && row.faults.length > 1 && part('Faults of its replies', el('ol',
       { class: 'faults' }, row.faults.map((fault) => el('li', {}, fault)))),
-    rawReply(row),
   ];
   return [
     el('header', {}, row.score ? chip(row.score, true) : null, isEdit
       && el('strong', {}, axisName(row.axis)), badge, el('code', { class: 'muted id' }, row.row_id),
     siblings),
     asked, el('div', { class: 'pictures' }, comparePictures(data.pictures, row, roles)),
-    body, provenance(row, data.shared),
+    why, written, provenance(row, data.shared),
   ];
 }

@@ -4,12 +4,14 @@ const AXIS = { execution: 'Execution', consistency: 'Consistency' };
 const axisName = (axis) => (axis ? AXIS[axis] || axis : 'Alignment with the prompt');
 const STEPS = {
   rows: 'Could not be read', duplicates: 'Same as another row', checklists: 'No usable checklist',
-  differences: 'No usable difference report', gen_scores: 'No usable score',
+  differences: 'No usable difference report', rewrites: 'No usable rewritten instruction',
+  gen_scores: 'No usable score',
   edit_scores: 'No usable score', gates: 'Rejected by a gate', pictures: 'Picture gone or changed',
   balance: 'Left out for balance',
 };
 const TABLES = {
   checklists: 'Checklists', gen_scores: 'Scores', differences: 'Difference reports',
+  rewrites: 'Rewritten instructions',
   edit_scores: 'Scores', execution: 'Execution', consistency: 'Consistency',
 };
 const GATES = {
@@ -126,16 +128,14 @@ function showAgreement({ agreement }) {
         : el('p', { class: 'muted' }, 'The server gave no probabilities.')))));
 }
 
-function showGates({ gates, leaks_mended: mended }) {
+function showGates({ gates, leaks }) {
   show('gates-lead', `${plural(gates[0].met, 'scored row')} met the gates. A gate keeps or rejects `
     + 'and never changes a score; of several that object, the first in this order is counted.');
   show('gates-table', table('Gates', ['Gate, and what it rejects', '#Rejected', '#Share'],
     gates.map(({ gate, on, met, rejected }) => ({ class: on ? null : 'nothing',
       cells: [[gate, el('span', { class: 'muted small what' }, GATES[gate] || '')], on || rejected ? count(rejected) : 'off',
         on || rejected ? percent(rejected, met) : ''] }))),
-  el('p', { class: 'muted small' }, mended
-    ? `${plural(mended, 'row')} of the dataset first came with a leak and were asked again.`
-    : 'No row of the dataset had to be asked again for a leak.'));
+  leaks && el('p', { class: 'muted small' }, leaks));
 }
 
 function showChecks({ controls, audit }) {

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.build import BuildRefused, read_build, read_json
 from pipelines.dataset_settings import Gates
-from pipelines.funnel import count_rejects, funnel_steps
+from pipelines.funnel import count_rejects, funnel_steps, tell_leaks
 from pipelines.report.tally import count_missing, tally_dataset
 from pipelines.report.throughput import measure_stages
 
@@ -51,7 +51,7 @@ def collect_figures(build: Path) -> dict[str, Any]:
         "balance": manifest.get("balance"),
         "agreement": [{"axis": axis, **tally} for axis, tally in tallies.items()],
         "gates": _gates(kind, manifest, steps, rejects),
-        "leaks_mended": sum(tally["leaks"] for tally in tallies.values()),
+        "leaks": tell_leaks(manifest["funnel"], kind),
         "controls": manifest.get("controls"),
         "audit": _audit(build),
         "stages": measure_stages(build, manifest),

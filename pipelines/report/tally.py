@@ -16,7 +16,7 @@ from pipelines.replies import SCORES
 
 ENTROPY_STEP = 0.25
 ENTROPY_BINS = 10  # up to 2.5 bits; the most that five labels can have is 2.32
-_COLUMNS = ["axis", "score", "score_probs", "vote_scores", "vote_spread", "label_mass", "faults"]
+_COLUMNS = ["axis", "score", "score_probs", "vote_scores", "vote_spread", "label_mass"]
 
 
 def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
@@ -26,8 +26,7 @@ def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
     highest vote less lowest (0 to 4), `spread` the sum of standard deviations. Of rows with label
     probabilities: `probed`, `entropy` the sum in bits, `unsure` over one bit, and `entropies`
     in steps of a quarter bit. Of rows whose judge was asked without a form as well: `freed`, and
-    `label_mass` the sum of the probabilities of a score there. `leaks`: rows asked again because
-    they cited what is hidden.
+    `label_mass` the sum of the probabilities of a score there.
     """
     tallies: dict[str | None, dict[str, Any]] = {}
     for path in sorted((build / "dataset").glob("*.parquet")):
@@ -50,21 +49,14 @@ def count_missing(build: Path, answers: Iterable[str]) -> int:
 
 
 def _nothing() -> dict[str, Any]:
-    sums = dict.fromkeys(
-        (
-            *("voted", "unanimous", "spread", "probed", "entropy", "unsure"),
-            *("freed", "label_mass", "leaks"),
-        ),
-        0,
-    )
+    names = ("voted", "unanimous", "spread", "probed", "entropy", "unsure", "freed", "label_mass")
+    sums = dict.fromkeys(names, 0)
     return {**sums, "scores": [0] * 5, "ranges": [0] * 5, "entropies": [0] * ENTROPY_BINS}
 
 
 def _add(tally: dict[str, Any], rows: pl.DataFrame) -> None:
     for i, score in enumerate(SCORES):
         tally["scores"][i] += int((rows["score"] == score).sum())
-    leaks = rows["faults"].list.eval(pl.element().str.starts_with("reply:leak")).list.any()
-    tally["leaks"] += int(leaks.sum())
     votes = rows.filter(pl.col("vote_scores").list.len() > 1)
     ranges = votes["vote_scores"].list.max() - votes["vote_scores"].list.min()
     for i in range(5):

@@ -13,7 +13,14 @@ from pipelines.dataset_reading import file_bytes, source_rows
 from pipelines.pictures import PictureRejected
 from pipelines.report.figures import collect_figures
 from pipelines.report.page import render_page
-from pipelines.report.records import kept_record, make_intern, picture_name, reject_record
+from pipelines.report.records import (
+    Answers,
+    kept_record,
+    make_intern,
+    picture_name,
+    reject_record,
+)
+from pipelines.report.rejects import find_answers
 from pipelines.report.sample import Pick, Sample, pick_rows, read_picks
 from pipelines.report.thumbnails import (
     Thumbnail,
@@ -24,7 +31,7 @@ from pipelines.script_data import embed_json
 from pipelines.shards import write_bytes
 
 ROWS, SEED = 2_000, 0
-_ROW_COLUMNS = ("split", "license", "image", "source_image", "edited_image")
+_ROW_COLUMNS = ("split", "license", "notes", "image", "source_image", "edited_image")
 MOST_BYTES = 15_000_000
 # Texts take at most so much of the page; with longer ones fewer rows are shown.
 TEXT_SHARE = 0.6
@@ -45,7 +52,8 @@ def write_report(
 ) -> Report:
     """Write the page of a finished build, with at most `rows` sampled rows, in `most_bytes`.
 
-    Raises BuildRefused for a folder that is no finished build, OSError when it cannot be written.
+    Raises BuildRefused for a folder that is no finished build, DatasetUnreadable for a damaged
+    shard, OSError when the page cannot be written.
     """
     figures = collect_figures(build)
     kind: Kind = figures["build"]["kind"]
@@ -54,7 +62,8 @@ def write_report(
     while True:
         sample = pick_rows(build, rows=rows, seed=seed)
         known = _known_rows(build, sample)
-        records, shared = _records(sample, known, kind)
+        answers = find_answers(build, kind, sample.picks)
+        records, shared = _records(sample, known, answers, kind)
         taken = len(embed_json([records, shared]))
         if taken <= TEXT_SHARE * room or not records:
             break
@@ -82,7 +91,10 @@ def _known_rows(build: Path, sample: Sample) -> dict[str, dict[str, Any]]:
 
 
 def _records(
-    sample: Sample, known: Mapping[str, dict[str, Any]], kind: Kind
+    sample: Sample,
+    known: Mapping[str, dict[str, Any]],
+    answers: Mapping[Pick, Answers],
+    kind: Kind,
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     intern, shared = make_intern()
     made: dict[Pick, dict[str, Any]] = {}
@@ -91,7 +103,8 @@ def _records(
             # The file's name is the only place that says it.
             made[pick] = kept_record({**row, "split": pick.path.name.split("-")[0]}, kind, intern)
         else:
-            made[pick] = reject_record(row, known.get(row["row_id"]), kind, intern)
+            about = known.get(row["row_id"])
+            made[pick] = reject_record(row, about, answers.get(pick), kind, intern)
     return [_finite(made[pick]) for pick in sample.picks], shared
 
 
