@@ -31,6 +31,46 @@ REPORT = (
         "As listed in the changes, a bird appeared.",
         "car: red -> blue, as it should be.",
         "The second entry is a bird.",
+        "The second item is not met.",
+        "The last point fails, as there is no bird.",
+        "3/4 of the checks are passed.",
+        "3 of 4 items are met; four of the five criteria hold.",
+        "Item #2 is missing.",
+        "The evidence says that the hat is gone.",
+        "As noted above, the hat is gone.",
+        "As noted in the report, the hat is gone.",
+        "The bird is listed in the report.",
+        "The answer was marked 'no' for the bird.",
+        "The describer saw a bird.",
+        "Judging by the supplied change report, only the car changed.",
+        "The bird was marked as critical.",
+        "Four questions are answered.",
+        "On the fence: absent -> sitting there.",
+        "According to the notes that I received, the hat is green.",
+        "My checklist has one open item.",
+        "The list names the hat.",
+        "The report lists no other change.",
+        "As the difference list shows, the hat is green.",
+        "Every item on the checklist is satisfied.",
+        "Three of the five questions are answered with no.",
+        "Criterion 3 fails.",
+        "The second criterion is not met.",
+        "The summary of differences mentions the hat.",
+        "Going by the list, only the hat changed.",
+        "One critical point is missing.",
+        "Two verdicts are negative.",
+        "The provided differences show a green hat.",
+        "The change report says so.",
+        "Per the report, the hat is green.",
+        "I rely on the given comparison.",
+        "c2 and c4 are not met.",
+        "The differences I was told of include the hat.",
+        "The hat is among the listed differences.",
+        "The list of observed differences has two entries.",
+        "From the list it follows that the hat is green.",
+        "The judgement on the hat was 'partly'.",
+        "Item c3 was judged unclear.",
+        "The first two checks passed, the third did not.",
     ],
 )
 def test_a_rationale_that_cites_what_is_hidden_is_a_leak(reasoning):
@@ -75,6 +115,79 @@ def test_a_rationale_that_cites_what_is_hidden_is_a_leak(reasoning):
         "The differences between the source and the edited picture are limited to the hat.",
         "As mentioned in the description of the scene, it rains.",
         "The report cover shows a bar chart.",
+        # Numbers, clocks and arrows.
+        "3/4 of the hour have passed on the clock.",
+        "The hands stand at 5/12 of the dial.",
+        "About 1/2 of the items on the shelf are red.",
+        "The sign of Route #66 is there.",
+        "House #12 has a green door, and player #7 runs ahead.",
+        "No. 7 is in front of no. 9.",
+        "She passed 3 of the runners, and the bus passes 12 houses.",
+        "The colour changed from red -> blue.",
+        "The car's colour: red -> green.",
+        "An arrow → points to the exit, and A -> B is drawn on the board.",
+        # Changes, and what was noted.
+        "The described change was applied to the left tree only.",
+        "The mentioned removal was done.",
+        "The stated change was made.",
+        "As noted, the background is unchanged.",
+        "There are no other changes noted.",
+        "It is noted that the hat is green.",
+        "A few issues found, such as blur.",
+        "There are no unintended changes found, so it is a good edit.",
+        "The differences are limited to the hat.",
+        "None of the differences touches the car.",
+        "In the sky the colour above changes to red.",
+        "The evidence of blending around the brim is faint.",
+        "All of the criteria are met.",
+        "There are no unmet requirements.",
+        # Things counted.
+        "Two cats were asked for; the second item is a dog.",
+        "The first item is a lamp, the last item a vase, and the next check is red.",
+        "The only item on the plate is a cake.",
+        "The last point of the star holds a pearl.",
+        "Three figures, one unclear, stand in the fog.",
+        "The sky gets a partly cloudy look.",
+        "The input shows a red car, the output a blue one.",
+        "I was given two pictures that differ in the hat.",
+        # Texts that are things in a picture.
+        "The report on the desk is open.",
+        "The report lies on the table; the list in her hand is long.",
+        "The checklist is in the pilot's hand.",
+        "The checklist on the pilot's knee has four boxes.",
+        "The names are listed below each photo, the prices are listed on the menu.",
+        "The answers on the exam sheet are wrong.",
+        "The wedding planner's dress is white.",
+        "The checker pieces are red.",
+        "The needle is on record players of wood.",
+        "Letters are listed above the door.",
+        # Quoted texts.
+        'The sign reads "Weekly report: all checks passed".',
+        "The banner says 'The verdict of the jury: no'.",
+        'The door is marked "No entry", and the jar is marked No. 7.',
+        "The page is titled \u201cList of changes\u201d.",
+        "The list of ingredients on the box can be read.",
+        "A summary of the match is shown on the screen.",
+        "He checks the third point on the map.",
+        "The notes on the piano are open.",
+        "Two points of light are in the sky.",
+        "The record shows a dog.",
+        "The difference in colour is small.",
+        "The description of the prompt is met.",
+        "All items are on the table.",
+        "The items on the list in her hand are legible.",
+        "The questions on the blackboard are solved.",
+        "The man answers the phone.",
+        "The second of the two items is red.",
+        "The change is as described in the instruction.",
+        "The data on the monitor is green.",
+        "The score on the board is 3/4.",
+        "The calendar lists the days.",
+        "Clock hands at 10:10; a 7/8 measure is written.",
+        "The results are convincing.",
+        "As described, the cat sits on a mat.",
+        "The given instruction was followed.",
+        "The check mark is green.",
     ],
 )
 def test_a_rationale_about_the_pictures_is_no_leak(reasoning):
@@ -82,9 +195,22 @@ def test_a_rationale_about_the_pictures_is_no_leak(reasoning):
 
 
 def test_what_the_prompt_itself_names_is_no_leak():
-    said = "The checklist is in the pilot's hand."
+    said = "The checklist is complete."
     assert find_leak(said, hidden="", visible="A pilot with a checklist") is None
     assert find_leak(said, hidden="", visible="A pilot") == "The checklist"
+
+
+def test_what_the_report_names_as_a_thing_in_the_picture_is_no_leak():
+    hidden = "At a glance:\n- text: the report that the man holds: blank -> signed"
+    assert find_leak("The report is signed now.", hidden=hidden, visible="Sign it.") is None
+    assert find_leak("The report is signed now.", hidden=REPORT, visible="Sign it.")
+    assert find_leak("The checklist is complete.", hidden=hidden, visible="Sign it.")
+
+
+def test_a_line_of_the_report_is_a_leak_where_the_report_has_it():
+    said = "The bird: absent -> sitting there."
+    assert find_leak(said, hidden=REPORT, visible="Add a bird.") == "absent -> sitting"
+    assert find_leak(said, hidden="", visible="Add a bird.") is None
 
 
 def test_a_copy_of_the_hidden_text_is_a_leak_unless_the_prompt_says_it_too():

@@ -49,7 +49,22 @@ def test_recall_precision_and_errors_worked_by_hand():
     assert scores["before"] == pytest.approx(6 / 8)
     assert (scores["kept"], scores["after"]) == (3, pytest.approx(2 / 3))
     assert scores["without_faults"] == pytest.approx(1 / 2)
-    assert "33.3% (1 of 3)" in markdown(found)
+    tables = markdown(found)
+    assert "33.3% (1 of 3)" in tables
+    assert "| gen | leak | yes | 3 | 33.3% (1 of 3) | 66.7% (2 of 3) | no |" in tables
+    assert "| gen | moved by 2 | yes | 1 | 100.0% (1 of 1) | 100.0% (1 of 1) | yes |" in tables
+    # Of what cannot be told from the row, and of what no gate should reject, nothing was asked.
+    assert "| gen | moved by 2 | no | 1 | 0.0% (0 of 1) | 0.0% (0 of 1) |  |" in tables
+    assert "found by their gate. Missed: gen leak." in tables
+    assert "a planted fault. Missed: gen gate:leak." in tables
+    assert "further from the truth" not in tables
+
+
+def test_what_gets_worse_through_the_gates_is_said():
+    found = measure([judged(None, "gate:leak", true=3), judged(None, None, true=5)])
+    assert "on: gen (1.000 before, 2.000 after)." in markdown(found)
+    assert "Missed: gen gate:leak." in markdown(found)
+    assert "None is missed." in markdown(found)
 
 
 def test_every_fault_names_the_gate_that_is_there_for_it():

@@ -10,37 +10,36 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pipelines.gates.polarity_phrases import BAD, GOOD
 from pipelines.rendering import NO_DIFFERENCES
 
 _ROOM = 1
 
-# What is said of a whole edit or picture, and so decides it at the ends of the scale.
-_BAD = {
-    None: r"nothing to do with the prompt|unrelated to the prompt|"
-    r"(?:ignores|does not (?:follow|match)|fails to (?:follow|match)) the prompt",
-    "execution": r"(?:the )?(?:instruction|edit|request) (?:was|is|has been) (?:\w+ )?"
-    r"(?:not (?:followed|carried out|done|made|applied|executed|performed)|ignored)|"
-    r"no (?:requested|visible) (?:change|edit) (?:was|is|has been)|"
-    r"(?:fails?|failed) to (?:follow|carry out|apply) the (?:instruction|edit|request)|"
-    r"none of the requested changes",
-    "consistency": r"(?:many|several|numerous) (?:\w+ )?(?:unintended|unasked|unwanted|"
-    r"unrequested) (?:\w+ )?changes|(?:entirely|completely|almost entirely) "
-    r"(?:another|a different) (?:picture|image|scene)",
-}
-_GOOD = {
-    None: r"(?:fully|perfectly|exactly) (?:matches|follows) the prompt|"
-    r"everything (?:that )?(?:the prompt|was) ask\w+ (?:for )?(?:is there|is present|is right)",
-    "execution": r"(?:exactly|fully|perfectly|precisely) as (?:asked|requested|instructed)|"
-    r"(?:fully|perfectly) (?:carried out|followed|executed)",
-    "consistency": r"nothing else (?:was |has |is )?changed|"
-    r"everything else (?:is|was|remains?|stays?) (?:\w+ )?(?:unchanged|preserved|the same)",
-}
+# What, earlier in its clause, turns a phrase round; in its sentence, makes it a wish.
 _NEGATED = re.compile(
-    r"n['\u2019]t\b|\b(?:not|no|none|nothing|never|without|hardly|far from|nearly|almost|except|"
-    r"but|only|if|would)\b",
-    re.IGNORECASE,
+    r"n't\b|\b(?:not|no|none|never|nothing|without|hardly|far from|cannot|neither|nor)\b"
 )
-_SENTENCE = re.compile(r"[.!?;:]\s+")
+_WISHED = re.compile(
+    r"\b(?:if|would|should|could|might|must|ought|supposed|meant to|rather than|only|"
+    r"(?:instruction|prompt|request|user) (?:asks|wants|says|demands|requires))\b"
+)
+# What, later in its sentence, takes it back; or anywhere, with another word for each side.
+_TAKEN_BACK = re.compile(
+    r"\b(?:except|but|apart from|aside from|save for|other than|though|although|yet|unless|until|"
+    r"only|while|whereas)\b"
+)
+_AS_ASKED = re.compile(r"\bas (?:it )?(?:was )?(?:asked|requested|instructed|wanted|intended)\b")
+_MIXED = {
+    "good": re.compile(r"\b(?:however|unfortunately|instead|wrong|fail(?:s|ed)?|yet)\b"),
+    "bad": re.compile(r"\b(?:however|nevertheless|nonetheless|fortunately|otherwise)\b"),
+}
+_SENTENCE = re.compile(r"[.!?;:]+(?:\s+|$)")
+_CLAUSE = re.compile(r"[,()\u2013\u2014]| (?:and|while|but|so|yet) ")
+_PHRASES = {
+    (side, axis): re.compile(rf"\b(?:{'|'.join(patterns)})(?!\w)")
+    for side, by_axis in (("good", GOOD), ("bad", BAD))
+    for axis, patterns in by_axis.items()
+}
 
 
 def implied_scores(
@@ -102,17 +101,28 @@ def _against_rationale(reasoning: str, score: int, axis: str | None) -> str | No
     """A rationale that only praises a 1, or only blames a 5."""
     if score not in (1, 5):
         return None
-    good, bad = _said(_GOOD[axis], reasoning), _said(_BAD[axis], reasoning)
-    against, in_favour = (bad, good) if score == 5 else (good, bad)
-    if against and not in_favour:
-        return f"score {score}, where the reasoning says '{against}'"
+    against, in_favour = ("bad", "good") if score == 5 else ("good", "bad")
+    text = reasoning.lower().replace("\u2019", "'")
+    found = _said(text, against, axis)
+    if found and not _said(text, in_favour, axis):
+        return f"score {score}, where the reasoning says '{found}'"
     return None
 
 
-def _said(pattern: str, reasoning: str) -> str | None:
-    """The first of the phrases in a sentence that does not turn it round."""
-    for sentence in _SENTENCE.split(reasoning):
-        found = re.search(rf"\b(?:{pattern})\b", sentence, re.IGNORECASE)
-        if found and not _NEGATED.search(sentence[: found.start()]):
-            return found[0]
+def _said(text: str, side: str, axis: str | None) -> str | None:
+    """The first phrase that its sentence neither turns round, nor wishes, nor takes back."""
+    if _MIXED[side].search(text):
+        return None
+    for sentence in _SENTENCE.split(text):
+        # What was to change, a place or a style, may be nearly the whole picture.
+        if (side, axis) == ("bad", "consistency") and _AS_ASKED.search(sentence):
+            continue
+        for found in _PHRASES[side, axis].finditer(sentence):
+            before = sentence[: found.start()]
+            if not (
+                _NEGATED.search(_CLAUSE.split(before)[-1])
+                or _WISHED.search(before)
+                or _TAKEN_BACK.search(sentence, found.end())
+            ):
+                return found[0]
     return None
