@@ -42,18 +42,23 @@ async def score_edit(row: Row, differences: Row, axis: str, *, run: ShardRun, or
     report = differences["report"]
     stage = run.stages[axis]
     question = _question(row, run, axis, {"instruction": row["instruction"], "report": report})
-    contents = (
-        row["source_image"]["seen_sha256"],
-        row["edited_image"]["seen_sha256"],
-        report,
-        row["instruction"],
-    )
+    contents = score_contents(row, report)
     about = _about(row) | {
         "instruction": row["instruction"],
         "axis": axis,
         "differences_id": differences["answer_id"],
     }
     return await run.answer(stage, question, contents=contents, about=about, order=order)
+
+
+def score_contents(row: Row, report: str) -> tuple[str, ...]:
+    """What a score of an edit is about, as its identity names it (identity.py)."""
+    return (
+        row["source_image"]["seen_sha256"],
+        row["edited_image"]["seen_sha256"],
+        report,
+        row["instruction"],
+    )
 
 
 def _question(row: Row, run: ShardRun, stage_name: str, values: dict[str, str]) -> Question:

@@ -10,6 +10,7 @@ from PIL import Image
 from pipelines.chains import run_chain
 from pipelines.chat import Chat
 from pipelines.endpoints import EndpointPool, ServerState
+from pipelines.picture_hash import colour_signature
 from pipelines.questions import Question, SeenPicture
 from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.rows import read_rows, write_rows
@@ -95,10 +96,15 @@ def draw(path, number):
 
 
 def picture(path):
-    """The struct that `rows/` holds of a picture that passes through as it is."""
+    """The struct that `rows/` holds of a picture that passes through as it is.
+
+    Without a hash, so that no rows are near.
+    """
     data = path.read_bytes()
+    with Image.open(path) as image:
+        facts = {"colour": colour_signature(image)}
     digest = sha256(data).hexdigest()
-    facts = {"format": "PNG", "mode": "RGB", "width": 16, "height": 16, "notes": []}
+    facts |= {"format": "PNG", "mode": "RGB", "width": 16, "height": 16, "notes": []}
     shown = {"seen_sha256": digest, "seen_path": str(path), "seen_format": "PNG"}
     size = {"sha256": digest, "path": str(path), "bytes_size": len(data)}
     return {**facts, **shown, **size, "seen_width": 16, "seen_height": 16}

@@ -4,11 +4,18 @@ import pytest
 from shapeworld_cases import BASE, after
 from stub_server import stub_process
 
-from foundry.evals.balancing import Rewritten, measure_balance, run_balance, true_scores
+from foundry.evals.balancing import (
+    PER_ROW,
+    Rewritten,
+    measure_balance,
+    run_balance,
+    true_scores,
+)
 from foundry.evals.balancing_tables import markdown
 from foundry.shapeworld.instructions import UnreadInstruction
 from foundry.shapeworld.rows import read_scene, scene_json
 from pipelines.connecting import Servers
+from pipelines.rendering import MISMATCHES
 
 # The red circle became crimson, as somebody had asked.
 DONE = after(BASE, t0={"colour": "crimson"})
@@ -68,12 +75,20 @@ def test_histograms_and_errors_worked_by_hand():
     assert found["counts"]["kept, judged"] == [2, 0, 0, 1, 1]
     assert found["counts"]["kept, true"] == [1, 1, 0, 0, 1]
     assert found["source_rows"] == 3
-    plain, attribute, opposite = found["kinds"]
+    assert [one["kind"] for one in found["kinds"]] == [None, *PER_ROW]
+    kinds = {one["kind"]: one for one in found["kinds"]}
+    plain, attribute = kinds[None], kinds["other_attribute"]
+    opposite = kinds["opposite_action"]
     assert plain["mae"]["execution"] == pytest.approx(1 / 2)
     assert (attribute["rows"], attribute["read"]) == (2, 1)
     assert attribute["mae"] == {"execution": pytest.approx(2), "consistency": None}
     assert opposite["mae"] == {"execution": 0, "consistency": pytest.approx(2)}
     assert "Kept: 80.0%" in markdown(found)
+    assert "By the truth the kept rows are 1 / 1 / 0 / 0 / 1 of" in markdown(found)
+
+
+def test_every_kind_of_rewriting_is_measured():
+    assert set(PER_ROW) == set(MISMATCHES)
 
 
 def test_a_skewed_build_goes_through_the_factory_with_all_its_rows(tmp_path):
@@ -89,12 +104,12 @@ def test_a_skewed_build_goes_through_the_factory_with_all_its_rows(tmp_path):
         servers.close()
     found = measure_balance(judged, balance)
     assert found["counts"]["source rows, true"] == [2, 2, 2, 2, 32]
-    plain, attribute, opposite = found["kinds"]
-    assert (plain["rows"], attribute["rows"]) == (40, 40)
-    assert 4 <= opposite["rows"] <= 20
-    # The stub writes what nobody can read: it has no truth, and is in no error.
-    assert plain["read"] == 40
-    assert attribute["read"] == 0
-    assert attribute["mae"] == {"execution": None, "consistency": None}
+    plain, *rewrites = found["kinds"]
+    assert (plain["rows"], plain["read"]) == (40, 40)
+    for kind in rewrites:
+        assert 0.4 * PER_ROW[kind["kind"]] < kind["rows"] / 40 < 1.8 * PER_ROW[kind["kind"]]
+        # The stub writes what nobody can read: it has no truth, and is in no error.
+        assert kind["read"] == 0
+        assert kind["mae"] == {"execution": None, "consistency": None}
     (own,) = balance
     assert sum(own["after"]) == sum(found["counts"]["kept, judged"])

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from pipelines.dataset_settings import Gates
+from pipelines.gates.build_gates import make_gate
 from pipelines.gates.contamination import GRAM_WORDS, make_lookup, read_benchmarks
+from pipelines.gates.duplicates import NOTHING_NEAR
 from pipelines.picture_hash import colour_signature, perceptual_hash
 from pipelines.recipe import EditRecipe
 from pipelines.settings import Source
@@ -29,8 +31,12 @@ def picture(image):
     return {"phash": perceptual_hash(image), "colour": colour_signature(image)}
 
 
+def found_in(sources, row):
+    return make_lookup(read_benchmarks(sources), most_bits=7, most_colour=12)(row)
+
+
 def found(source, row):
-    return make_lookup(read_benchmarks([source]), most_bits=7, most_colour=12)(row)
+    return next(iter(found_in([source], row)), None)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +103,52 @@ def test_a_recoloured_picture_is_another_one(tmp_path):
 
 
 def test_without_benchmarks_nothing_matches():
-    lookup = make_lookup(read_benchmarks([]), most_bits=7, most_colour=12)
-    assert lookup({"prompt": "a dog", "image": picture(fractal())}) is None
+    assert found_in([], {"prompt": "a dog", "image": picture(fractal())}) == []
+
+
+def test_each_benchmark_that_holds_a_row_is_named_once(tmp_path):
+    fractal().save(tmp_path / "x.png")
+    sources = []
+    for name, lines, columns in (
+        ("first", [{"t": "A cat"}, {"t": LONG}], {"prompt": "t"}),
+        ("second", [{"t": LONG, "p": "x.png"}], {"prompt": "t", "image": "p"}),
+        ("third", [{"t": "A kite"}], {"prompt": "t"}),
+        # Another file of the first: one benchmark.
+        ("first", [{"t": LONG}], {"prompt": "t"}),
+    ):
+        (tmp_path / str(len(sources))).mkdir()
+        source = benchmark(tmp_path / str(len(sources)), *lines, **columns)
+        root = {"name": name, "image_root": str(tmp_path)}
+        sources.append(source.model_copy(update=root))
+    matches = found_in(sources, {"prompt": LONG, "image": picture(fractal())})
+    assert [(m.benchmark, m.item, m.what) for m in matches] == [
+        ("first", "1", "prompt"),
+        ("second", "0", "prompt"),
+    ]
+
+
+def test_a_row_that_another_gate_rejects_is_looked_up_as_well(tmp_path):
+    gates = Gates(benchmarks=(benchmark(tmp_path, {"t": "A dog"}, prompt="t"),))
+    matches = []
+    gate = make_gate(NOTHING_NEAR, read_benchmarks(gates.benchmarks), gates, matches)
+    row = {
+        "row_id": "r0",
+        "axis": None,
+        "prompt": "A dog",
+        "checklist": [{"kind": "subject", "question": "Is there a dog?", "critical": True}],
+        "verdicts": [{"verdict": "yes"}],
+        "reasoning": "A dog stands on a lawn.",
+        "score": 5,
+        "vote_spread": 0.0,
+        "score_probs": None,
+    }
+    leaking = row | {"row_id": "r1", "reasoning": "A dog, as the checklist says."}
+    reasons = [gate(one)[0] for one in (row, leaking)]
+    assert reasons == ["gate:contamination", "gate:leak"]
+    assert [(match["row_id"], match["benchmark"]) for match in matches] == [
+        ("r0", "bench"),
+        ("r1", "bench"),
+    ]
 
 
 def test_a_benchmark_that_cannot_be_read_is_refused_by_row(tmp_path):

@@ -1,25 +1,28 @@
 """Gates over scored rows, each against cases worked by hand."""
 
+import hashlib
 import io
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from pipelines.dataset_settings import Gates
 from pipelines.gates.agreement import entropy_bits, find_disagreement
 from pipelines.gates.contradictions import find_contradiction, implied_scores
 from pipelines.gates.degenerate import find_degenerate
-from pipelines.gates.grounding import changed_share, find_ungrounded
+from pipelines.gates.grounding import are_one_picture, changed_share, find_ungrounded
 from pipelines.gates.row_gates import first_fault
+from pipelines.picture_hash import COLOUR_BYTES, colour_signature
 
 REPORT = (
     "At a glance:\n- colour: the car near the old stone bridge over the river: red -> blue\n"
     "On a closer look:\n- presence: a small bird on the fence: absent -> sitting there"
 )
 NO_CHANGE = "No differences were found."
+DARK, BRIGHT = "00" * COLOUR_BYTES, "ff" * COLOUR_BYTES
 
 
 def edit_row(**more):
@@ -31,8 +34,8 @@ def edit_row(**more):
         "score": 5,
         "vote_spread": 0.0,
         "score_probs": [0.0, 0.0, 0.0, 0.1, 0.9],
-        "source_image": {"seen_sha256": "a", "seen_path": "gone-a.png"},
-        "edited_image": {"seen_sha256": "b", "seen_path": "gone-b.png"},
+        "source_image": {"seen_sha256": "a", "seen_path": "gone-a.png", "colour": DARK},
+        "edited_image": {"seen_sha256": "b", "seen_path": "gone-b.png", "colour": BRIGHT},
     }
     return {**row, **more}
 
@@ -316,14 +319,21 @@ def test_the_share_that_changed_is_the_area_of_the_change():
     assert changed_share(grey, dark) == 1
 
 
+def picture(path):
+    with Image.open(path) as image:
+        colour = colour_signature(image)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"seen_sha256": sha256, "seen_path": str(path), "colour": colour}
+
+
 def pair(folder, edited, report):
     fractal().save(folder / "a.png")
     edited.save(folder / "b.png")
-    return edit_row(
-        report=report,
-        source_image={"seen_sha256": "a", "seen_path": str(folder / "a.png")},
-        edited_image={"seen_sha256": "b", "seen_path": str(folder / "b.png")},
-    )
+    return rows_of(folder / "a.png", folder / "b.png", report)
+
+
+def rows_of(source, edited, report=REPORT):
+    return edit_row(report=report, source_image=picture(source), edited_image=picture(edited))
 
 
 def test_no_change_is_not_reported_of_pictures_that_changed(tmp_path):
@@ -339,6 +349,97 @@ def test_no_change_is_there_to_be_reported_of_equal_pictures():
     equal = {"edited_image": edit_row()["source_image"]}
     assert find_ungrounded(edit_row(**equal), most_unreported=0.3)
     assert find_ungrounded(edit_row(report=NO_CHANGE, **equal), most_unreported=0.3) is None
+
+
+SAVED_ANEW = [
+    ("b.png", {"compress_level": 0}),
+    ("b.jpg", {"quality": 95}),
+    ("b.jpg", {"quality": 75}),
+    ("b.webp", {"quality": 80}),
+]
+
+
+def scene():
+    """Something like a photograph: textured, smooth, coloured."""
+    texture = Image.effect_mandelbrot((320, 240), (-2, -1, 1, 1), 60)
+    texture = texture.filter(ImageFilter.GaussianBlur(0.7))
+    ramps = (Image.linear_gradient("L"), Image.radial_gradient("L"))
+    return Image.merge("RGB", (texture, *(ramp.resize((320, 240)) for ramp in ramps)))
+
+
+@pytest.mark.parametrize(("name", "saved"), SAVED_ANEW)
+def test_no_change_is_there_to_be_reported_of_a_picture_that_was_saved_anew(tmp_path, name, saved):
+    scene().save(tmp_path / "a.png")
+    scene().save(tmp_path / name, **saved)
+    row = rows_of(tmp_path / "a.png", tmp_path / name)
+    assert row["source_image"]["seen_sha256"] != row["edited_image"]["seen_sha256"]
+    assert find_ungrounded(row, most_unreported=0.3)
+    assert find_ungrounded({**row, "report": NO_CHANGE}, most_unreported=0.3) is None
+
+
+def with_spot(side, levels):
+    image = scene()
+    colour = tuple(n - levels if n > 127 else n + levels for n in image.getpixel((203, 77)))
+    image.paste(colour, (203, 77, 203 + side, 77 + side))
+    return image
+
+
+def with_line():
+    image = scene()
+    ImageDraw.Draw(image).line((30, 45, 130, 52), fill=image.getpixel((200, 200)))
+    return image
+
+
+def recoloured():
+    """A part of it as light as it was, in another colour."""
+    light, *chroma = scene().convert("YCbCr").split()
+    for channel in chroma:
+        channel.paste(200, (160, 140, 172, 152))
+    return Image.merge("YCbCr", (light, *chroma)).convert("RGB")
+
+
+@pytest.mark.parametrize(("name", "saved"), SAVED_ANEW)
+@pytest.mark.parametrize(
+    "edited",
+    [
+        with_spot(3, 127),
+        with_spot(4, 64),
+        with_spot(6, 32),
+        with_line(),
+        recoloured(),
+        scene().filter(ImageFilter.GaussianBlur(1)),
+        scene().filter(ImageFilter.UnsharpMask(2, 60)),
+        ImageEnhance.Brightness(scene()).enhance(1.05),
+        scene().resize((310, 232)),
+    ],
+    ids=["small", "fainter", "faint", "line", "colour", "blurred", "sharpened", "light", "size"],
+)
+def test_a_small_change_may_be_reported(tmp_path, edited, name, saved):
+    scene().save(tmp_path / "a.png")
+    edited.save(tmp_path / name, **saved)
+    with Image.open(tmp_path / name) as opened:
+        assert not are_one_picture(scene(), opened)
+    row = rows_of(tmp_path / "a.png", tmp_path / name)
+    assert find_ungrounded(row, most_unreported=0.3) is None
+
+
+def test_the_faintest_change_may_be_reported_where_the_rest_is_equal():
+    assert not are_one_picture(scene(), with_spot(2, 64))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 5)])
+def test_the_smallest_pictures_can_be_compared(size):
+    grey, red = (Image.new("RGB", size, colour) for colour in ("grey", "red"))
+    assert are_one_picture(grey, grey.copy())
+    assert not are_one_picture(grey, red)
+
+
+def test_pictures_that_look_different_are_not_read_for_a_report_of_changes():
+    assert find_ungrounded(edit_row(), most_unreported=0.3) is None
+    alike = edit_row()
+    alike["edited_image"]["colour"] = DARK
+    with pytest.raises(FileNotFoundError, match=r"gone-a\.png"):
+        find_ungrounded(alike, most_unreported=0.3)
 
 
 def test_a_picture_that_is_gone_is_no_fault_of_the_report():

@@ -101,6 +101,17 @@ def test_groups_too_large_are_compared_in_part_and_counted():
     assert found(*rows[:3], most_compared=2).capped == 0
 
 
+def test_a_pair_too_far_apart_in_one_large_group_is_compared_in_another():
+    # All share their first piece and no other; the last is one bit off the 50th.
+    dice = random.Random(0)
+    hashes = [f"{'0' * 8}{dice.getrandbits(224):056x}" for _ in range(199)]
+    hashes.append(flip(hashes[49], [0]))
+    rows = [row(i, phash=phash) for i, phash in enumerate(hashes)]
+    assert near(*rows) == {"r49": ["r199"], "r199": ["r49"]}
+    result = found(*rows)
+    assert (result.capped, len(result.near)) == (1, 2)
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_to_compare(n):
     empty = pl.DataFrame([row(0)])[:n]
@@ -162,8 +173,8 @@ def scored(row_id, axis="execution", **more):
         "score": 4,
         "vote_spread": 0.0,
         "score_probs": None,
-        "source_image": {"seen_sha256": "a"},
-        "edited_image": {"seen_sha256": "b"},
+        "source_image": {"seen_sha256": "a", "colour": "00" * COLOUR_BYTES},
+        "edited_image": {"seen_sha256": "b", "colour": "ff" * COLOUR_BYTES},
     }
     return {**row, **more}
 

@@ -1,16 +1,21 @@
 """Measuring the gates: what is planted, what is found, and how it is counted."""
 
+import io
 import json
 from collections import Counter
 
 import pytest
+from PIL import Image
 from stub_server import stub_process
 
-from foundry.evals.planting import ANSWER_FAULTS, ROW_FAULTS, plant_in_rows
+from foundry.evals.planted_reports import AGAINST_PIXELS, AGAINST_SCORE, REPORT_FAULTS
+from foundry.evals.planting import ANSWER_FAULTS, INVENTED, ROW_FAULTS, UNEDITED, plant_in_rows
 from foundry.evals.quality import GATE_OF, Judged, measure, run_quality
 from foundry.evals.quality_tables import markdown
 from foundry.shapeworld.make import write_world
+from pipelines.build import PICTURES
 from pipelines.connecting import Servers
+from pipelines.gates.grounding import changed_share
 
 
 def judged(fault, reason, *, true=3, score=3, decidable=True):
@@ -68,7 +73,7 @@ def test_what_gets_worse_through_the_gates_is_said():
 
 
 def test_every_fault_names_the_gate_that_is_there_for_it():
-    assert set(GATE_OF) == {*ROW_FAULTS, *ANSWER_FAULTS}
+    assert set(GATE_OF) == {*ROW_FAULTS, *ANSWER_FAULTS, *REPORT_FAULTS}
 
 
 def test_planted_rows_are_added_or_shared_with_the_benchmark(tmp_path):
@@ -77,7 +82,7 @@ def test_planted_rows_are_added_or_shared_with_the_benchmark(tmp_path):
     lines = (tmp_path / "planted.jsonl").read_text().splitlines()
     rows = {row["id"]: row for row in map(json.loads, lines)}
     kinds = Counter(faults.values())
-    assert set(kinds) == set(ROW_FAULTS)
+    assert set(kinds) == set(ROW_FAULTS) - {INVENTED}
     assert len(rows) == 400 + kinds["duplicate"] + kinds["near duplicate"]
     benchmark = [
         json.loads(line) for line in (tmp_path / "benchmark.jsonl").read_text().splitlines()
@@ -92,6 +97,22 @@ def test_planted_rows_are_added_or_shared_with_the_benchmark(tmp_path):
             assert {**row, "id": row_id.removesuffix("-again")} == rows[
                 row_id.removesuffix("-again")
             ]
+
+
+def test_an_edit_that_was_not_made_is_its_source_saved_anew(tmp_path):
+    write_world("edit", 200, 5, tmp_path)
+    faults = plant_in_rows("edit", tmp_path)
+    lines = (tmp_path / "planted.jsonl").read_text().splitlines()
+    rows = {row["id"]: row for row in map(json.loads, lines)}
+    unedited = [row_id for row_id, fault in faults.items() if fault == INVENTED]
+    assert unedited
+    for row_id in unedited:
+        row, real = rows[row_id], rows[row_id.removesuffix(UNEDITED)]
+        assert {**row, "id": real["id"], "edited_image": real["edited_image"]} == real
+        pictures = [(tmp_path / row[side]).read_bytes() for side in PICTURES["edit"]]
+        assert pictures[0] != pictures[1]
+        before, after = (Image.open(io.BytesIO(picture)) for picture in pictures)
+        assert changed_share(before, after) < 0.05
 
 
 def test_planted_faults_go_through_the_factory_and_a_second_run_finds_the_same(tmp_path):
@@ -118,3 +139,12 @@ def test_planted_faults_go_through_the_factory_and_a_second_run_finds_the_same(t
         assert duplicate["by_its_gate"] == duplicate["planted"] > 0
     text = faults["gen", "contaminated text"]
     assert text["by_any"] == text["planted"] > 0
+    for fault in ("votes apart", AGAINST_SCORE, INVENTED):
+        planted = faults["edit", fault]
+        assert planted["decidable"]
+        assert planted["by_its_gate"] == planted["planted"] > 0
+    # A report is one for both axes, and a row has one fault.
+    reported = [one for one in found[0] if one.fault in {*REPORT_FAULTS, INVENTED}]
+    axes = Counter(one.axis for one in reported)
+    assert axes["execution"] == axes["consistency"]
+    assert faults["edit", AGAINST_PIXELS]["planted"] > 0

@@ -37,8 +37,13 @@ from pipelines.stages import edit_stages
 _AXIS = "execution"
 _FIVES = 0.8
 _UNIFORM = (0.2,) * len(SCORES)
-# Rewritten rows by kind, aimed at the scores 1 to 4 alike.
-PER_ROW = {"other_attribute": 1.0, "opposite_action": 0.3}
+# Rewritten rows by kind, all of them, aimed at the scores 1 to 4 alike.
+PER_ROW = {
+    "other_attribute": 0.6,
+    "extra_demand": 0.4,
+    "opposite_action": 0.2,
+    "other_object": 0.2,
+}
 _OF_BALANCE = ("kept_share", "largest_deviation", "effective_before", "effective_after")
 # So many times the rows are drawn at first, to have enough that score 5.
 _DRAWN = 6

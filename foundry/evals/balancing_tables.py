@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from foundry.evals.markdown import table_row, table_rule
@@ -33,8 +34,16 @@ def _balance(found: dict[str, Any]) -> list[str]:
         f"size {found['effective_before']:.0f} before, {found['effective_after']:.0f} after. "
         f"Without rewritten rows the same balance keeps {without['kept_share']:.1%} "
         f"({without['kept']}).",
+        "",
+        "The shares are equal by the judge's scores alone. By the truth the kept rows are "
+        f"{_histogram(counts['kept, true'])} of the scores 1 to 5: where a judge errs more on one "
+        "score than on another, balance does not make the truth uniform.",
     ]
     return lines
+
+
+def _histogram(counts: Sequence[int]) -> str:
+    return " / ".join(map(str, counts))
 
 
 def _kinds(found: dict[str, Any]) -> list[str]:
@@ -47,7 +56,7 @@ def _kinds(found: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
     for one in found["kinds"]:
         errors = ("" if one["mae"][axis] is None else f"{one['mae'][axis]:.3f}" for axis in AXES)
-        histograms = (" / ".join(map(str, one[name])) for name in ("true", "judged"))
+        histograms = (_histogram(one[name]) for name in ("true", "judged"))
         lines.append(
             table_row(one["kind"] or "as it came", one["rows"], one["read"], *histograms, *errors)
         )

@@ -1,8 +1,8 @@
 """How good the gates are: ShapeWorld rows with planted faults, through the real factory.
 
 Rows whose truth is known, faults at known rates (planting.py), a real judge, and the gates as they
-are by default. What is measured: which faults are found, what is rejected without one, and how near
-the kept scores are to the truth.
+are by default, but that votes may not spread as they like. What is measured: which faults are
+found, what is rejected without one, and how near the kept scores are to the truth.
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from foundry.evals.metrics import mae
-from foundry.evals.planting import plant_in_answers, plant_in_rows
+from foundry.evals.planted_reports import (
+    AGAINST_PIXELS,
+    AGAINST_SCORE,
+    Planted,
+    plant_in_reports,
+)
+from foundry.evals.planting import INVENTED, UNEDITED, plant_in_answers, plant_in_rows
 from foundry.evals.stages import AnyRecipe, run_teacher
+from foundry.shapeworld.edits import Edit
+from foundry.shapeworld.instructions import read_demands, requests_of
 from foundry.shapeworld.make import write_world
-from foundry.shapeworld.rows import MEASURED_BY_QUALITY, Kind
+from foundry.shapeworld.rows import MEASURED_BY_QUALITY, Kind, read_scene, truth_of_edit
 from pipelines.connecting import Servers
 from pipelines.dataset import write_dataset
 from pipelines.gates.contamination import read_benchmarks
@@ -45,7 +53,12 @@ GATE_OF = {
     "moved by 1": "gate:contradiction",
     "moved by 2": "gate:contradiction",
     "moved by 3": "gate:contradiction",
+    "votes apart": "gate:agreement",
+    AGAINST_SCORE: "gate:contradiction",
+    AGAINST_PIXELS: "gate:grounding",
+    INVENTED: "gate:grounding",
 }
+MOST_VOTE_SPREAD = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +111,9 @@ def _one_kind(
     build = folder / f"{kind}-planted"
     shutil.rmtree(build, ignore_errors=True)
     shutil.copytree(recipe.output, build)
-    in_answers = plant_in_answers(kind, build, outcomes, in_rows)
+    in_answers: Planted = plant_in_reports(build, outcomes, in_rows) if kind == "edit" else {}
+    faulty = in_rows.keys() | {source_id for source_id, _ in in_answers}
+    in_answers |= plant_in_answers(kind, build, outcomes, faulty)
     stages = gen_stages(recipe) if isinstance(recipe, GenRecipe) else edit_stages(recipe)
     write_dataset(
         build, recipe, stages, benchmarks=read_benchmarks(recipe.gates.benchmarks), n_buckets=1
@@ -108,10 +123,13 @@ def _one_kind(
     became = _what_became(build)
     judged = []
     for source_id, row in rows_of.items():
-        original = source_id.removesuffix("-again").removesuffix("-near")
+        original = source_id.removesuffix("-again").removesuffix("-near").removesuffix(UNEDITED)
+        true = truth[original]
+        if source_id.endswith(UNEDITED):
+            true = _if_not_edited(true, row["instruction"])
         for axis in AXES if kind == "edit" else (None,):
-            fault, decidable = in_answers.get((source_id, axis), (None, True))
-            fault = in_rows.get(source_id, fault)
+            in_row = in_rows.get(source_id), True
+            fault, decidable = in_answers.get((source_id, axis), in_row)
             reason, score = became.get((row["row_id"], axis), (row["reason"], None))
             if fault == "near duplicate":
                 twin = became.get((rows_of[original]["row_id"], axis))
@@ -124,11 +142,18 @@ def _one_kind(
                     fault=fault,
                     decidable=decidable,
                     reason=reason,
-                    true=truth[original][axis or "score"],
+                    true=true[axis or "score"],
                     score=score,
                 )
             )
     return judged
+
+
+def _if_not_edited(known: dict[str, Any], instruction: str) -> dict[str, int]:
+    """The true scores of a row of `truth.parquet` if its edit had not been made."""
+    source = read_scene(known["source_scene"])
+    requests = requests_of(source, source, read_demands(instruction))
+    return truth_of_edit(Edit(source=source, requests=requests, edited=source))["scores"]
 
 
 def _recipe(kind: Kind, folder: Path, world: Path, endpoint: dict[str, Any]) -> AnyRecipe:
@@ -142,7 +167,7 @@ def _recipe(kind: Kind, folder: Path, world: Path, endpoint: dict[str, Any]) -> 
         "shard_rows": 20_000,
         "reject_share": 1.0,
         "control_share": 0.0,
-        "gates": {"benchmarks": [benchmark]},
+        "gates": {"benchmarks": [benchmark], "most_vote_spread": MOST_VOTE_SPREAD},
     }
     if kind == "edit":
         return EditRecipe.model_validate(common | {"endpoints": {"judge": endpoint}})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from foundry.evals.markdown import table_row, table_rule
+from foundry.evals.quality import MOST_VOTE_SPREAD
+from pipelines.dataset_settings import Gates
 
 # Recall where a fault can be told from its row, and precision, that were asked of every gate.
 ASKED = 0.95
@@ -49,7 +51,12 @@ def _faults(found: dict[str, Any]) -> list[str]:
         "of the contradiction gate itself says so, and that it finds those shows that it works, "
         "not that the ladder is right. An edit is two rows, one an axis. A leak, a praise or a "
         "damnation is a sentence that nobody had seen who wrote the gates; some leaks are worded "
-        "so that a reader could miss them too.",
+        "so that a reader could miss them too. A report of no change is against the score where "
+        "execution is 4 or 5 or consistency 1 or 2, else against the pixels, and told where more "
+        f"than {Gates().most_unreported:.0%} of the picture changed; an invented report tells of "
+        "the changes of the real edit beside the source saved as a JPEG of quality 80. Votes apart "
+        "are three ones and two fives or the other way round, where the gate allows a spread of "
+        f"{MOST_VOTE_SPREAD}.",
     ]
 
 

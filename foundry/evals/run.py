@@ -151,8 +151,8 @@ def quality(*, judge: Judge, rows: Rows = 2000, out: Path = Path("builds/quality
     gates, balance = measure_gates(judged), measure_balance(*balanced)
     title = (
         "# Gates on planted faults, and balance\n\nShapeWorld rows with faults at known rates, "
-        "judged by a real model, through the gates as they are by default "
-        "([docs/gates.md](../gates.md)); at the end, a skewed build balanced."
+        "judged by a real model, through the gates as they are by default, but that votes may not "
+        "spread as they like ([docs/gates.md](../gates.md)); at the end, a skewed build balanced."
     )
     how = ("quality", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"quality-{rows}.md"

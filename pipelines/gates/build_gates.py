@@ -26,19 +26,21 @@ def make_gate(
     """A function that tells of a dataset row why it may not stand, as reason and detail, or None.
 
     It must be given all rows in the order of the dataset: of rows that are near to each other and
-    have one score on one axis, the first that passes the other gates stands. Rows that match a
-    benchmark are added to `matches`, with what of it they match.
+    have one score on one axis, the first that passes the other gates stands. What a row matches of
+    each benchmark is added to `matches`, also where another gate rejects it first.
     """
     lookup = make_lookup(benchmarks, most_bits=gates.most_bits, most_colour=gates.most_colour)
     standing: dict[tuple[int, str | None, int, str | None], str] = {}
 
     def gate(row: dict[str, Any]) -> tuple[str, str] | None:
+        found = lookup(row)
+        about = {"row_id": row["row_id"], "axis": row["axis"]}
+        matches.extend(about | asdict(match) for match in found)
         fault = first_fault(row, gates)
         if fault is not None:
             return fault
-        match = lookup(row)
-        if match is not None:
-            matches.append({"row_id": row["row_id"], "axis": row["axis"], **asdict(match)})
+        if found:
+            match = found[0]
             return "gate:contamination", f"{match.what} of item {match.item} of {match.benchmark}"
         ours = near.sets.get(row["row_id"])
         if ours is None:

@@ -80,6 +80,8 @@ def _near_sets(
     pieces = hashes[roles[-1]].view(np.uint32)
     found = [np.empty((0, 2), np.int64)]
     capped = 0
+    # For a band with groups not wholly compared, where each set stands in its order.
+    places: dict[int, NDArray[np.int32]] = {}
     for band in range(_BANDS):
         key = (texts << np.uint64(32)) | pieces[:, band]
         order = np.argsort(key, kind="stable")
@@ -90,12 +92,27 @@ def _near_sets(
                 break
             if step > most_compared:
                 capped += len(np.unique(key[same]))
+                places[band] = np.empty(len(order), np.int32)
+                places[band][order] = np.arange(len(order), dtype=np.int32)
                 break
             pairs = np.stack([order[same], order[same + step]], axis=1)
-            # Those that share an earlier piece were compared for it.
-            new = ~(pieces[pairs[:, 0], :band] == pieces[pairs[:, 1], :band]).any(axis=1)
+            new = ~_compared(pairs, pieces[:, :band], places, most_compared)
             found.append(_near(pairs[new], hashes, colours, most_bits, most_colour))
     return np.concatenate(found), capped
+
+
+def _compared(
+    pairs: NDArray[np.int64],
+    pieces: NDArray[np.uint32],
+    places: dict[int, NDArray[np.int32]],
+    most_compared: int,
+) -> NDArray[np.bool_]:
+    """Which of the pairs were compared for one of the earlier pieces, given those of each set."""
+    first, second = pairs.T
+    compared = pieces[first] == pieces[second]
+    for band, place in places.items():
+        compared[:, band] &= np.abs(place[first] - place[second]) <= most_compared
+    return compared.any(axis=1)
 
 
 def _unpack(digits: pl.Series, width: int) -> NDArray[np.uint8]:
