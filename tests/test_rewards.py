@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gc
 import io
 import json
 import signal
@@ -17,10 +18,12 @@ from stub_process import stub_process
 
 from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_item, score
 from foundry.rewards.formulas import group_advantages
+from foundry.rewards.serve import settle
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
 from foundry.rewards.verl import Unscored, compute_score
 from pipelines.recipe_files import load_recipe
+from pipelines.version import code_version
 
 
 @pytest.fixture(scope="module")
@@ -371,3 +374,15 @@ def test_a_body_that_comes_too_slowly_is_given_up(start):
         client.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
         assert b" 408 " in client.recv(1000).split(b"\r\n")[0]
     assert score(rewards.url, [GOOD])[0]["valid"]
+
+
+def test_a_server_that_serves_searches_no_more_through_what_stays():
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        settle()
+        assert gc.get_freeze_count() > frozen + 10_000
+        assert gc.get_threshold()[0] >= 50_000
+        assert code_version.cache_info().currsize == 1
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
