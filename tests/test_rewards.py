@@ -8,6 +8,7 @@ import io
 import json
 import signal
 import socket
+import sys
 import urllib.request
 
 import numpy as np
@@ -22,6 +23,7 @@ from foundry.rewards.serve import settle
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
 from foundry.rewards.verl import Unscored, compute_score
+from pipelines.questions import Question, SeenPicture, request_body
 from pipelines.recipe_files import load_recipe
 from pipelines.version import code_version
 
@@ -378,11 +380,25 @@ def test_a_body_that_comes_too_slowly_is_given_up(start):
 
 def test_a_server_that_serves_searches_no_more_through_what_stays():
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    interval = sys.getswitchinterval()
     try:
         settle()
         assert gc.get_freeze_count() > frozen + 10_000
         assert gc.get_threshold()[0] >= 50_000
+        assert sys.getswitchinterval() < 0.001
         assert code_version.cache_info().currsize == 1
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval)
+
+
+def test_a_picture_in_memory_goes_into_a_request_without_a_thread():
+    picture = SeenPicture(sha256="a" * 64, path="", format="PNG", data=PNG.getvalue())
+    question = Question(
+        text="How good?", schema_id="judge_score_only.v1", max_tokens=9, pictures=(picture,)
+    )
+    asked = {"known": frozenset[str](), "by_file": False, "model": "m", "extra_body": "{}"}
+    with pytest.raises(StopIteration) as done:
+        request_body(question, **asked).send(None)
+    assert base64.b64encode(PNG.getvalue()) in done.value.value

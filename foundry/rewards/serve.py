@@ -36,6 +36,8 @@ app = App(name="python -m foundry.rewards.serve", help_flags=["--help", "-h"], v
 _PICTURES = 2
 # Of one address; more are answered with a 503.
 _CONNECTIONS = 4096
+# How long a thread that decodes a picture may keep the loop from going on.
+_SWITCH_S = 0.0005
 
 
 @app.default
@@ -113,6 +115,7 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
+    sys.setswitchinterval(_SWITCH_S)
 
 
 class Listener(uvicorn.Server):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +71,8 @@ class Service:
 
     def __post_init__(self) -> None:
         self.stages = make_stages(self.settings)
+        # More threads than cores would only hold more pictures at once.
+        self._readers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "reader")
         named = partial(prometheus.Counter, registry=self.registry)
         self.items = named("reward_items", "Items answered", ["task", "outcome"])
         self.refused = named("reward_requests_refused", "Requests refused", ["status"])
@@ -121,8 +125,12 @@ class Service:
         return JUDGE_DOWN if failing else "deadline"
 
     async def _candidates(self, group: Group) -> list[Item | BadItem]:
-        limits = self.settings.images
-        return await asyncio.to_thread(candidates, group, limits=limits, files=self.files)
+        return await self.read(candidates, group)
+
+    async def read(self, reader: Callable[..., T], value: Any) -> T:
+        """What a reader of items makes of a value, in a thread: pictures are decoded there."""
+        work = partial(reader, value, limits=self.settings.images, files=self.files)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -199,9 +207,7 @@ class Service:
                     raise value
                 item = value
                 if not isinstance(item, Item):
-                    item = await asyncio.to_thread(
-                        read_item, value, limits=self.settings.images, files=self.files
-                    )
+                    item = await self.read(read_item, value)
                 answer = await score_item(
                     item, chat=self.chat, stages=self.stages, settings=self.settings
                 )
