@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from foundry.rewards.client import gen_item
-from foundry.rewards.items import Item, read_item
+from foundry.rewards.items import raw_item, read_item
 from foundry.rewards.scoring import make_stages
 from foundry.rewards.settings import RewardSettings
 from pipelines.questions import request_body
@@ -119,7 +119,7 @@ def _body(item: dict[str, str]) -> bytes:
 
 async def direct_body(item: dict[str, str], settings: RewardSettings) -> bytes:
     """What the server sends to the judge for an item."""
-    made: Item = read_item(item, limits=settings.images, files=None)
+    made = read_item(raw_item(item), limits=settings.images)
     stage = make_stages(settings)[made.kind]
     _, text = student_prompt({"prompt": made.text}, None, score_only=True)
     question = stage_question(stage, text, made.pictures, logprobs=True)

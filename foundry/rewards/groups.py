@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from foundry.rewards.formulas import Array, group_advantages, win_rates
-from foundry.rewards.items import BadItem, BadRequest, Item, check_text, read_picture
+from foundry.rewards.items import BadItem, BadRequest, Item, RawItem, check_text, read_picture
 from foundry.rewards.scoring import ask_judge
 from pipelines.build import Kind
 from pipelines.chat import Chat
@@ -73,25 +73,19 @@ def read_group(value: Any, *, most: int) -> Group:
     )
 
 
-def candidates(group: Group, *, limits: ImageLimits, files: str | None) -> list[Item | BadItem]:
-    """The candidates with their pictures prepared, the source's once."""
-    try:
-        check_text(group.kind, group.text)
-        before = ()
-        if group.kind == "edit":
-            before = (read_picture("source_image", group.source, limits=limits, files=files),)
-    except BadItem as bad:
-        return [bad] * len(group.images)
+def read_source(group: Group, *, limits: ImageLimits, files: str | None) -> Mapping[str, Any]:
+    """The prepared source picture of an edit's group. Raises BadItem."""
+    check_text(group.kind, group.text)
+    return read_picture("source_image", group.source, limits=limits, files=files)
 
-    def candidate(image: Any) -> Item | BadItem:
-        try:
-            picture = read_picture("image", image, limits=limits, files=files)
-        except BadItem as bad:
-            return bad
-        axes = AXES if before else (None,)
-        return Item(kind=group.kind, axes=axes, text=group.text, pictures=(*before, picture))
 
-    return [candidate(image) for image in group.images]
+def candidates(group: Group, before: tuple[Mapping[str, Any], ...]) -> list[RawItem]:
+    """The candidates, not looked at yet; `before` is the prepared source of an edit's."""
+    axes = AXES if before else (None,)
+    return [
+        RawItem(kind=group.kind, axes=axes, text=group.text, pictures=(image,), before=before)
+        for image in group.images
+    ]
 
 
 async def compare(

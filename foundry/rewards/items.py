@@ -6,7 +6,7 @@ alone. No detail tells a path of this machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,20 @@ class BadItem(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RawItem:
+    """What a request says is to be scored, its text and its `pictures` not looked at yet.
+
+    `before` are pictures that need no look any more, those that come first.
+    """
+
+    kind: Kind
+    axes: tuple[str | None, ...]
+    text: Any
+    pictures: tuple[Any, ...] = field(repr=False)
+    before: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """What is to be scored: `text` is the prompt or the instruction, `pictures` as `stage_question`
     takes them.
@@ -73,11 +87,8 @@ def deadline_of(request: Mapping[str, Any], longest: float) -> float:
     return float(min(wanted, longest))
 
 
-def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
-    """Check an item and prepare its pictures, which takes some milliseconds.
-
-    `files` is the real path of the folder whose pictures may be named by path. Raises BadItem.
-    """
+def raw_item(value: Any) -> RawItem:
+    """An item of its JSON, looked at from outside alone. Raises BadItem."""
     if not isinstance(value, dict):
         raise BadItem("item:not_an_object", "an item is an object with 'task', text and pictures")
     task = value.get("task")
@@ -89,30 +100,22 @@ def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
         raise BadItem(
             "item:fields", f"{task} has {', '.join(sorted(wanted))}; not: {wrong[0][:80]}"
         )
-    return make_item(
-        kind,
-        axes,
-        value[_TEXT[kind]],
-        [value[name] for name in PICTURES[kind]],
-        limits=limits,
-        files=files,
-    )
+    pictures = tuple(value[name] for name in PICTURES[kind])
+    return RawItem(kind=kind, axes=axes, text=value[_TEXT[kind]], pictures=pictures)
 
 
-def make_item(
-    kind: Kind,
-    axes: Sequence[str | None],
-    text: Any,
-    pictures: Sequence[Any],
-    *,
-    limits: ImageLimits,
-    files: str | None = None,
-) -> Item:
-    """An item of its text and its pictures, each as `read_picture` takes it. Raises BadItem."""
-    check_text(kind, text)
-    named = zip(PICTURES[kind], pictures, strict=True)
-    seen = tuple(read_picture(name, value, limits=limits, files=files) for name, value in named)
-    return Item(kind=kind, axes=tuple(axes), text=text, pictures=seen)
+def read_item(raw: RawItem, *, limits: ImageLimits, files: str | None = None) -> Item:
+    """Check an item and prepare its pictures, which takes some milliseconds.
+
+    `files` is the real path of the folder whose pictures may be named by path. Raises BadItem.
+    """
+    check_text(raw.kind, raw.text)
+    names = PICTURES[raw.kind][len(raw.before) :]
+    seen = [
+        read_picture(name, value, limits=limits, files=files)
+        for name, value in zip(names, raw.pictures, strict=True)
+    ]
+    return Item(kind=raw.kind, axes=raw.axes, text=raw.text, pictures=(*raw.before, *seen))
 
 
 def check_text(kind: Kind, text: Any) -> None:

@@ -27,9 +27,19 @@ from foundry.rewards.groups import (
     compare,
     point_answer,
     read_group,
+    read_source,
     win_rate_answer,
 )
-from foundry.rewards.items import TASKS, BadItem, BadRequest, Item, deadline_of, items_of, read_item
+from foundry.rewards.items import (
+    BadItem,
+    BadRequest,
+    Item,
+    RawItem,
+    deadline_of,
+    items_of,
+    raw_item,
+    read_item,
+)
 from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
 from foundry.rewards.settings import RewardSettings
 from pipelines.chat import Chat
@@ -37,6 +47,7 @@ from pipelines.fast_json import load_json
 from pipelines.shard_run import gather_or_cancel
 
 T = TypeVar("T")
+Answers = list[dict[str, Any]]
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _MOST_VALUES = 1_000_000
 # Bodies of the largest size that are held at once.
@@ -91,7 +102,7 @@ class Service:
         """The answers for a request's items. Raises Refused, BadRequest."""
         async with self.body(request) as body:
             asked = read_json(body)
-            items = items_of(asked, most=self.settings.max_items)
+            items = [_raw(item) for item in items_of(asked, most=self.settings.max_items)]
             deadline_s = deadline_of(asked, self.settings.deadline_s)
             return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
 
@@ -105,10 +116,11 @@ class Service:
             return await self.work_on(request, group.questions, lambda: work(group, until))
 
     async def _score_each(self, group: Group, until: float) -> dict[str, Any]:
-        return point_answer(await self._answers(await self._candidates(group), until))
+        return point_answer(await self._answers(await self._candidates(group, until), until))
 
     async def _compare(self, group: Group, until: float) -> dict[str, Any]:
-        items = await self._candidates(group)
+        raw = await self._candidates(group, until)
+        items = await gather_or_cancel([self._read_item(one, until) for one in raw])
         stage = self.stages["judge_pair"]
         try:
             async with asyncio.timeout(until - time.monotonic()):
@@ -124,13 +136,31 @@ class Service:
         failing = all(server.in_trouble for server in self.chat.pool.servers)
         return JUDGE_DOWN if failing else "deadline"
 
-    async def _candidates(self, group: Group) -> list[Item | BadItem]:
-        return await self.read(candidates, group)
+    async def _candidates(self, group: Group, until: float) -> list[RawItem | BadItem]:
+        """The candidates of a group, not looked at yet, with their source, which is prepared once.
 
-    async def read(self, reader: Callable[..., T], value: Any) -> T:
-        """What a reader of items makes of a value, in a thread: pictures are decoded there."""
+        One that cannot be read is the fault of each.
+        """
+        if group.kind == "gen":
+            return [*candidates(group, ())]
+        source = await self._read(read_source, group, until)
+        if isinstance(source, BadItem):
+            return [source] * len(group.images)
+        return [*candidates(group, (source,))]
+
+    async def _read(self, reader: Callable[..., T], value: Any, until: float) -> T | BadItem:
+        """What a reader makes of a value, in a thread: pictures are decoded there."""
         work = partial(reader, value, limits=self.settings.images, files=self.files)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        except BadItem as bad:
+            return bad
+        except TimeoutError:
+            return BadItem("deadline", "no answer in time")
+
+    async def _read_item(self, raw: RawItem | BadItem, until: float) -> Item | BadItem:
+        return raw if isinstance(raw, BadItem) else await self._read(read_item, raw, until)
 
     @asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
@@ -174,12 +204,12 @@ class Service:
             self.held -= kept
 
     async def answer(
-        self, request: Request, items: Sequence[Any], until: float
-    ) -> list[dict[str, Any]]:
-        """Answers for items: made ones, ones that cannot be (BadItem), or JSON. Raises Refused."""
+        self, request: Request, items: Sequence[RawItem | BadItem], until: float
+    ) -> Answers:
+        """Answers for items, in order. Raises Refused."""
         return await self.work_on(request, len(items), lambda: self._answers(items, until))
 
-    async def _answers(self, items: Sequence[Any], until: float) -> list[dict[str, Any]]:
+    async def _answers(self, items: Sequence[RawItem | BadItem], until: float) -> Answers:
         answers = await gather_or_cancel([self._answer(item, until) for item in items])
         if answers and all(answer["reason"] == JUDGE_DOWN for answer in answers):
             raise Refused(503, "no judge answers; come again")
@@ -199,34 +229,31 @@ class Service:
         finally:
             self.at_work -= items
 
-    async def _answer(self, value: Any, until: float) -> dict[str, Any]:
+    async def _answer(self, raw: RawItem | BadItem, until: float) -> dict[str, Any]:
         """An item's answer, whatever it is, by its deadline."""
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                if isinstance(value, BadItem):
-                    raise value
-                item = value
-                if not isinstance(item, Item):
-                    item = await self.read(read_item, value)
-                answer = await score_item(
-                    item, chat=self.chat, stages=self.stages, settings=self.settings
-                )
-        except BadItem as bad:
-            answer = invalid(bad.reason, bad.detail)
-        except TimeoutError:
-            answer = invalid(self._why_late(), "no answer in time")
-        self.items.labels(_kind_of(value), answer["reason"] or "ok").inc()
+        kind = "unknown" if isinstance(raw, BadItem) else raw.kind
+        item = await self._read_item(raw, until)
+        if isinstance(item, BadItem):
+            answer = invalid(item.reason, item.detail)
+        else:
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    answer = await score_item(
+                        item, chat=self.chat, stages=self.stages, settings=self.settings
+                    )
+            except TimeoutError:
+                answer = invalid(self._why_late(), "no answer in time")
+        self.items.labels(kind, answer["reason"] or "ok").inc()
         if answer["valid"]:
             self.scores.observe(answer["reward"])
         return answer
 
 
-def _kind_of(value: Any) -> str:
-    """What an item is, for counting; no words of a client become a label."""
-    if isinstance(value, Item):
-        return value.kind
-    task = value.get("task") if isinstance(value, dict) else None
-    return TASKS[task][0] if isinstance(task, str) and task in TASKS else "unknown"
+def _raw(value: Any) -> RawItem | BadItem:
+    try:
+        return raw_item(value)
+    except BadItem as bad:
+        return bad
 
 
 def read_json(body: bytes) -> Any:

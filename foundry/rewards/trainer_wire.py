@@ -21,12 +21,14 @@ from fastapi import FastAPI, Request, Response
 
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
 from foundry.rewards.formulas import normalise
-from foundry.rewards.items import BadItem, BadRequest, Item, make_item
+from foundry.rewards.items import BadRequest, RawItem
 from foundry.rewards.scoring import QUALITY, QUALITY_PARTS
 from foundry.rewards.service import Refused, Service, read_json
 from pipelines.rendering import AXES, GEN_AXIS
 
 Answers = list[dict[str, Any]]
+# Items, and what each is a candidate for.
+Asked = tuple[list[RawItem], list[Any]]
 _PICKLE = "application/octet-stream"
 _COMPUTED = {"rewards": "reward", "valid": "valid"}
 
@@ -39,38 +41,34 @@ def make_wire(service: Service) -> FastAPI:
     """The routes: FIRM's edit and gen modes, and Flow-Factory's."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    def pickled(read: Callable[[Any], tuple[list[Item | BadItem], list[Any]]], write: Any) -> Any:
+    def pickled(read: Callable[[Any], Asked], write: Any) -> Any:
         async def route(request: Request) -> Response:
             try:
                 check_address(request, service)
                 async with service.body(request) as body:
                     value = await asyncio.to_thread(load_builtins, body)
-                    items, groups = await asyncio.to_thread(read, value)
-                    answers = await answer_all(service, request, items, groups)
+                    answers = await answer_all(service, request, read(value))
                 return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
             except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
                 return Response(_fault(service, error), 500, media_type="text/plain")
 
         return route
 
-    limits, most = service.settings.images, service.settings.max_items
+    most = service.settings.max_items
     for axis in AXES:
-        read = partial(read_edits, axes=(axis,), limits=limits, most=most)
+        read = partial(read_edits, axes=(axis,), most=most)
         app.post(f"/mode/score_{axis}")(pickled(read, partial(write_scores, axis=axis)))
-    read = partial(read_edits, axes=AXES, limits=limits, most=most)
+    read = partial(read_edits, axes=AXES, most=most)
     app.post("/mode/logits_non_cot")(pickled(read, write_rewards))
-    app.post("/mode/score")(pickled(partial(read_pictures, limits=limits, most=most), write_gen))
+    app.post("/mode/score")(pickled(partial(read_pictures, most=most), write_gen))
 
     @app.post("/compute")
     async def compute(request: Request) -> Response:
         try:
             check_address(request, service)
             async with service.body(request) as body:
-                value = read_json(body)
-                items, groups = await asyncio.to_thread(
-                    read_flow_factory, value, limits=limits, most=most
-                )
-                answers = await answer_all(service, request, items, groups)
+                asked = read_flow_factory(read_json(body), most=most)
+                answers = await answer_all(service, request, asked)
         except (BadRequest, Refused, Unscored) as error:
             status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
             told = _fault(service, error).decode()
@@ -85,14 +83,13 @@ def make_wire(service: Service) -> FastAPI:
     return app
 
 
-async def answer_all(
-    service: Service, request: Request, items: Sequence[Item | BadItem], groups: Sequence[Any]
-) -> Answers:
+async def answer_all(service: Service, request: Request, asked: Asked) -> Answers:
     """An answer with a reward for each item, in order.
 
     Those that stay invalid get the mean of the valid ones of their group where the settings ask
     for that, with `valid` false. Raises Unscored, Refused.
     """
+    items, groups = asked
     answers = await service.answer(request, items, time.monotonic() + service.settings.deadline_s)
     bad = [answer for answer in answers if not answer["valid"]]
     wire = service.settings.trainer_wire
@@ -155,33 +152,18 @@ def _columns(value: Any, *names: str, most: int) -> list[list[Any]]:
     return lists
 
 
-def _made(*given: Any, **more: Any) -> Item | BadItem:
-    try:
-        return make_item(*given, **more)
-    except BadItem as bad:
-        return bad
+def read_edits(value: Any, *, axes: Sequence[str], most: int) -> Asked:
+    """Items of `{ref_images, images, prompts, metadatas}`. Raises BadRequest."""
+    columns = _columns(value, "prompts", "ref_images", "images", most=most)
+    return _edits(axes, *columns)
 
 
-def read_edits(
-    value: Any, *, axes: Sequence[str], limits: Any, most: int
-) -> tuple[list[Item | BadItem], list[Any]]:
-    """Items of `{ref_images, images, prompts, metadatas}`, and what each is a candidate for."""
-    sources, edited, prompts = _columns(value, "ref_images", "images", "prompts", most=most)
-    rows = list(zip(prompts, sources, edited, strict=True))
-    items = [_made("edit", axes, text, (one, two), limits=limits) for text, one, two in rows]
-    return items, [(text, one) for text, one, _ in rows]
+def read_pictures(value: Any, *, most: int) -> Asked:
+    """Items of `{images, prompts, ...}`. Raises BadRequest."""
+    return _pictures(*_columns(value, "prompts", "images", most=most))
 
 
-def read_pictures(value: Any, *, limits: Any, most: int) -> tuple[list[Item | BadItem], list[Any]]:
-    """Items of `{images, prompts, ...}`."""
-    pictures, prompts = _columns(value, "images", "prompts", most=most)
-    rows = list(zip(prompts, pictures, strict=True))
-    return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
-
-
-def read_flow_factory(
-    value: Any, *, limits: Any, most: int
-) -> tuple[list[Item | BadItem], list[Any]]:
+def read_flow_factory(value: Any, *, most: int) -> Asked:
     """Items of Flow-Factory's request: edits where there are condition pictures, one an item.
 
     Raises BadRequest.
@@ -190,15 +172,26 @@ def read_flow_factory(
         raise BadRequest("videos are not scored")
     prompts, pictures = _columns(value, "prompt", "image", most=most)
     if not value.get("condition_images"):
-        rows = list(zip(prompts, pictures, strict=True))
-        return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
+        return _pictures(prompts, pictures)
     _, sources = _columns(value, "prompt", "condition_images", most=most)
     if any(not isinstance(source, list) or len(source) != 1 for source in sources):
         raise BadRequest("an edit has one condition picture, its source")
-    firsts = [source[0] for source in sources]
-    triples = list(zip(prompts, firsts, pictures, strict=True))
-    items = [_made("edit", AXES, text, (one, two), limits=limits) for text, one, two in triples]
-    return items, [(text, one) for text, one, _ in triples]
+    return _edits(AXES, prompts, [source[0] for source in sources], pictures)
+
+
+def _edits(axes: Sequence[str], prompts: list[Any], sources: list[Any], edited: list[Any]) -> Asked:
+    rows = list(zip(prompts, sources, edited, strict=True))
+    items = [
+        RawItem(kind="edit", axes=tuple(axes), text=text, pictures=(one, two))
+        for text, one, two in rows
+    ]
+    return items, [(text, one) for text, one, _ in rows]
+
+
+def _pictures(prompts: list[Any], pictures: list[Any]) -> Asked:
+    rows = zip(prompts, pictures, strict=True)
+    items = [RawItem(kind="gen", axes=(None,), text=text, pictures=(one,)) for text, one in rows]
+    return items, prompts
 
 
 def write_scores(answers: Answers, *, axis: str) -> dict[str, Any]:
