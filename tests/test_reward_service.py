@@ -1,6 +1,7 @@
 """The reward server's work on a request, without a process and without a judge."""
 
 import asyncio
+import threading
 import time
 from types import SimpleNamespace
 
@@ -42,3 +43,12 @@ def test_a_groups_pictures_are_looked_at_within_the_deadline(slow_pictures):
     found = asyncio.run(make_service()._compare(group, time.monotonic() + 0.1))
     assert {one["reason"] for one in found["reasons"]} == {"deadline"}
     assert set(found["rewards"]) == {None}
+
+
+def test_a_large_body_is_parsed_beside_the_loop_and_a_small_one_at_once():
+    def where(body):
+        return threading.current_thread() is threading.main_thread()
+
+    service = make_service()
+    assert asyncio.run(service.parse(where, b"x" * 1000))
+    assert not asyncio.run(service.parse(where, b"x" * 1_000_000))

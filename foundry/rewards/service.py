@@ -52,6 +52,8 @@ _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _MOST_VALUES = 1_000_000
 # Bodies of the largest size that are held at once.
 _BODIES_HELD = 4
+# Bytes; a larger body is parsed in a thread, because the loop would stand still meanwhile.
+_PARSED_AT_ONCE = 200_000
 
 
 class Refused(Exception):
@@ -101,7 +103,7 @@ class Service:
     async def score(self, request: Request) -> dict[str, Any]:
         """The answers for a request's items. Raises Refused, BadRequest."""
         async with self.body(request) as body:
-            asked = read_json(body)
+            asked = await self.parse(read_json, body)
             items = [_raw(item) for item in items_of(asked, most=self.settings.max_items)]
             deadline_s = deadline_of(asked, self.settings.deadline_s)
             return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
@@ -109,7 +111,7 @@ class Service:
     async def score_group(self, request: Request) -> dict[str, Any]:
         """Rewards and advantages of a group's candidates. Raises Refused, BadRequest."""
         async with self.body(request) as body:
-            asked = read_json(body)
+            asked = await self.parse(read_json, body)
             group = read_group(asked, most=self.settings.max_items)
             until = time.monotonic() + deadline_of(asked, self.settings.deadline_s)
             work = self._compare if group.mode == "win_rate" else self._score_each
@@ -202,6 +204,17 @@ class Service:
             yield body
         finally:
             self.held -= kept
+
+    async def parse(
+        self, parser: Callable[[bytes], T], body: bytes, at_once: int = _PARSED_AT_ONCE
+    ) -> T:
+        """What a parser makes of a body, in a thread if it is over `at_once` bytes.
+
+        Raises what the parser raises.
+        """
+        if len(body) <= at_once:
+            return parser(body)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, parser, body)
 
     async def answer(
         self, request: Request, items: Sequence[RawItem | BadItem], until: float

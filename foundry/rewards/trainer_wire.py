@@ -7,7 +7,6 @@ status from 400 up is a failure. Facts: FIRM-Reward at ba41493.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pickle
 import time
@@ -46,7 +45,7 @@ def make_wire(service: Service) -> FastAPI:
             try:
                 check_address(request, service)
                 async with service.body(request) as body:
-                    value = await asyncio.to_thread(load_builtins, body)
+                    value = await service.parse(load_builtins, body, at_once=0)
                     answers = await answer_all(service, request, read(value))
                 return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
             except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
@@ -67,7 +66,8 @@ def make_wire(service: Service) -> FastAPI:
         try:
             check_address(request, service)
             async with service.body(request) as body:
-                asked = read_flow_factory(read_json(body), most=most)
+                value = await service.parse(read_json, body)
+                asked = read_flow_factory(value, most=most)
                 answers = await answer_all(service, request, asked)
         except (BadRequest, Refused, Unscored) as error:
             status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
