@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import uvicorn
+import uvloop
 from cyclopts import App, Parameter
 from fastapi import FastAPI
 
@@ -64,7 +65,8 @@ def main(
         return _fail(error, 2)
     servers = Servers()
     try:
-        return asyncio.run(_serve(checked, token, files, servers))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(checked, token, files, servers))
     except (LaunchFailed, EndpointUnfit, EndpointDown, BuildRefused, OSError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
