@@ -88,6 +88,8 @@ async def _serve(
         outage_timeout_s=settings.deadline_s / 2,
         say=_say,
     )
+    for server in chat.pool.servers:
+        server.open_wide()
     service = Service(settings=settings, chat=chat, token=token, files=files)
     listeners = [Listener("rewards", make_app(service), settings.host, settings.port, service)]
     if (wire := settings.trainer_wire) is not None:
