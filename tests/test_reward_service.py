@@ -6,13 +6,17 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 
+from foundry.rewards.admission import Refused
 from foundry.rewards.groups import read_group
-from foundry.rewards.items import BadItem, RawItem
+from foundry.rewards.items import BadItem, BadRequest, RawItem
+from foundry.rewards.scoring import questions_of
 from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
 
 JUDGE = {"url": "http://127.0.0.1:1/v1", "model": "m"}
+EDIT = ("execution", "consistency")
 GEN = RawItem(kind="gen", axes=(None,), text="A hat.", pictures=("bm8=",))
 
 
@@ -50,5 +54,90 @@ def test_a_large_body_is_parsed_beside_the_loop_and_a_small_one_at_once():
         return threading.current_thread() is threading.main_thread()
 
     service = make_service()
-    assert asyncio.run(service.parse(where, b"x" * 1000))
-    assert not asyncio.run(service.parse(where, b"x" * 1_000_000))
+    for n, at_once in ((1000, True), (1_000_000, False)):
+        assert asyncio.run(bodied(service, where, b"x" * n)) is at_once
+
+
+class Sent:
+    """A request whose body comes in parts, and says beforehand how long it is."""
+
+    def __init__(self, *parts, announced=None):
+        self.parts, self.read = parts, 0
+        n = sum(map(len, parts)) if announced is None else announced
+        self.headers = {"content-length": str(n)} if n else {}
+
+    async def stream(self):
+        for part in self.parts:
+            self.read += 1
+            yield part
+
+
+async def bodied(service, parser, *parts, **more):
+    async with service.body(Sent(*parts, **more), parser) as found:
+        return found
+
+
+def test_nothing_is_read_of_a_body_that_is_not_let_in():
+    service = make_service(max_waiting=2, max_items=2)
+    sent = Sent(b"{}")
+
+    async def ask():
+        async with service.body(sent, len):
+            pass
+
+    with service.room.work(2), pytest.raises(Refused, match="come again"):
+        asyncio.run(ask())
+    service.room.draining = True
+    with pytest.raises(Refused, match="going down"):
+        asyncio.run(ask())
+    assert sent.read == 0
+    service.room.draining = False
+    asyncio.run(ask())
+    assert sent.read == 1
+
+
+def test_room_for_a_body_is_taken_before_it_comes_and_given_back():
+    service = make_service(max_body_mb=1)
+    room, seen = service.room, []
+
+    async def slow():
+        async with service.body(Sent(b"x" * 500_000, announced=900_000), len):
+            seen.append(room.held)
+            await asyncio.sleep(0.2)
+
+    async def run():
+        many = await asyncio.gather(*(slow() for _ in range(5)), return_exceptions=True)
+        assert [type(one) for one in many] == [type(None)] * 4 + [Refused]
+        # Without a length room is taken by part.
+        async with service.body(Sent(b"x" * 700_000, b"x" * 100_000, announced=0), len) as n:
+            assert (n, room.held) == (800_000, 800_000)
+        with pytest.raises(Refused, match="max_body_mb"):
+            await bodied(service, len, b"x" * 1_500_000)
+
+    asyncio.run(run())
+    assert max(seen) == 3_600_000
+    assert room.held == 0
+
+
+def test_a_request_is_counted_by_its_questions():
+    plain, qma = make_service().settings, make_service(gen_reward="qma").settings
+    votes = make_service(mode="average", k=4).settings
+    assert [questions_of("edit", EDIT, one) for one in (plain, qma, votes)] == [2, 2, 8]
+    assert [questions_of("gen", (None,), one) for one in (plain, qma, votes)] == [1, 2, 4]
+    room = make_service(max_waiting=4, max_items=4).room
+    with pytest.raises(BadRequest, match="max_waiting"), room.work(5):
+        pass
+    with room.work(3):
+        with pytest.raises(Refused, match="3 questions"), room.work(2):
+            pass
+        with room.work(1):
+            assert room.questions == 4
+    assert room.questions == 0
+    with pytest.raises(ValidationError, match="never be let in"):
+        make_service(max_items=5, max_waiting=4)
+
+
+def test_what_was_sent_goes_when_it_was_read(slow_pictures):
+    sent = [GEN] * 3
+    asyncio.run(make_service()._answers(sent, time.monotonic() + 0.1))
+    assert sent == []

@@ -43,10 +43,9 @@ class Group:
     images: Sequence[Any] = field(repr=False)
 
     @property
-    def questions(self) -> int:
-        """How many items, or comparisons, it asks for."""
-        n = len(self.images)
-        return n * (n - 1) if self.mode == "win_rate" else n
+    def axes(self) -> tuple[str | None, ...]:
+        """What each candidate is scored on."""
+        return AXES if self.kind == "edit" else (None,)
 
 
 def read_group(value: Any, *, most: int) -> Group:
@@ -81,9 +80,8 @@ def read_source(group: Group, *, limits: ImageLimits, files: str | None) -> Mapp
 
 def candidates(group: Group, before: tuple[Mapping[str, Any], ...]) -> list[RawItem]:
     """The candidates, not looked at yet; `before` is the prepared source of an edit's."""
-    axes = AXES if before else (None,)
     return [
-        RawItem(kind=group.kind, axes=axes, text=group.text, pictures=(image,), before=before)
+        RawItem(kind=group.kind, axes=group.axes, text=group.text, pictures=(image,), before=before)
         for image in group.images
     ]
 

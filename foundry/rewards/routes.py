@@ -11,8 +11,9 @@ from typing import Any
 import prometheus_client as prometheus
 from fastapi import FastAPI, Request, Response
 
+from foundry.rewards.admission import Refused
 from foundry.rewards.items import BadRequest
-from foundry.rewards.service import Refused, Service
+from foundry.rewards.service import Service
 from pipelines.fast_json import dump_json
 from pipelines.version import code_version
 
@@ -61,7 +62,7 @@ def make_app(service: Service) -> FastAPI:
         now = time.monotonic()
         servers = service.chat.pool.servers
         able = any(not one.in_trouble or now >= one.not_before_s for one in servers)
-        ready = able and not service.draining
+        ready = able and not service.room.draining
         return _json(200 if ready else 503, {"ready": ready})
 
     @app.get("/metrics")

@@ -89,6 +89,12 @@ def make_stages(settings: RewardSettings) -> Mapping[str, Stage]:
     return stages
 
 
+def questions_of(kind: Kind, axes: Sequence[str | None], settings: RewardSettings) -> int:
+    """How many replies of the judge an item takes."""
+    votes = settings.k if settings.mode == "average" else 1
+    return len(axes) * votes + (kind == "gen" and settings.gen_reward == "qma")
+
+
 async def score_item(
     item: Item, *, chat: Chat, stages: Mapping[str, Stage], settings: RewardSettings
 ) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class Listener(uvicorn.Server):
     def end(self) -> None:
         """Finish what is at work; told twice, do not."""
         self.force_exit = self.should_exit
-        self.service.draining = self.should_exit = True
+        self.service.room.draining = self.should_exit = True
 
 
 def _token(settings: RewardSettings) -> str | None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 import prometheus_client as prometheus
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
+from foundry.rewards.admission import Refused, Room
 from foundry.rewards.groups import (
     Group,
     candidates,
@@ -40,7 +40,13 @@ from foundry.rewards.items import (
     raw_item,
     read_item,
 )
-from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
+from foundry.rewards.scoring import (
+    JUDGE_DOWN,
+    invalid,
+    make_stages,
+    questions_of,
+    score_item,
+)
 from foundry.rewards.settings import RewardSettings
 from pipelines.chat import Chat
 from pipelines.fast_json import load_json
@@ -50,39 +56,22 @@ T = TypeVar("T")
 Answers = list[dict[str, Any]]
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _MOST_VALUES = 1_000_000
-# Bodies of the largest size that are held at once.
-_BODIES_HELD = 4
 # Bytes; a larger body is parsed in a thread, because the loop would stand still meanwhile.
 _PARSED_AT_ONCE = 200_000
 
 
-class Refused(Exception):
-    """A request that gets no scores: the HTTP status and a sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
 @dataclass(kw_only=True)
 class Service:
-    """What the server holds while it runs. `files` is a real path, `token` the bearer token.
-
-    `draining`: no new requests are taken, those at work are finished. `at_work` are items, `held`
-    bytes of bodies.
-    """
+    """What the server holds while it runs. `files` is a real path, `token` the bearer token."""
 
     settings: RewardSettings
     chat: Chat
     token: str | None
     files: str | None
-    draining: bool = False
-    at_work: int = 0
-    held: int = 0
     registry: prometheus.CollectorRegistry = field(default_factory=prometheus.CollectorRegistry)
 
     def __post_init__(self) -> None:
+        self.room = Room(self.settings)
         self.stages = make_stages(self.settings)
         # More threads than cores would only hold more pictures at once.
         self._readers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "reader")
@@ -96,26 +85,29 @@ class Service:
             "reward_value", "Rewards", buckets=[n / 10 for n in range(11)], registry=self.registry
         )
         waiting = prometheus.Gauge(
-            "reward_items_at_work", "Items without an answer", registry=self.registry
+            "reward_questions_at_work", "Without an answer", registry=self.registry
         )
-        waiting.set_function(lambda: self.at_work)
+        waiting.set_function(lambda: self.room.questions)
 
     async def score(self, request: Request) -> dict[str, Any]:
         """The answers for a request's items. Raises Refused, BadRequest."""
-        async with self.body(request) as body:
-            asked = await self.parse(read_json, body)
-            items = [_raw(item) for item in items_of(asked, most=self.settings.max_items)]
+        async with self.body(request, read_json) as asked:
             deadline_s = deadline_of(asked, self.settings.deadline_s)
+            items = [_raw(item) for item in items_of(asked, most=self.settings.max_items)]
+            asked.clear()
             return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
 
     async def score_group(self, request: Request) -> dict[str, Any]:
         """Rewards and advantages of a group's candidates. Raises Refused, BadRequest."""
-        async with self.body(request) as body:
-            asked = await self.parse(read_json, body)
+        async with self.body(request, read_json) as asked:
             group = read_group(asked, most=self.settings.max_items)
             until = time.monotonic() + deadline_of(asked, self.settings.deadline_s)
-            work = self._compare if group.mode == "win_rate" else self._score_each
-            return await self.work_on(request, group.questions, lambda: work(group, until))
+            asked.clear()
+            n = len(group.images)
+            if group.mode == "win_rate":
+                return await self.work_on(request, n * (n - 1), self._compare(group, until))
+            questions = n * questions_of(group.kind, group.axes, self.settings)
+            return await self.work_on(request, questions, self._score_each(group, until))
 
     async def _score_each(self, group: Group, until: float) -> dict[str, Any]:
         return point_answer(await self._answers(await self._candidates(group, until), until))
@@ -165,49 +157,19 @@ class Service:
         return raw if isinstance(raw, BadItem) else await self._read(read_item, raw, until)
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """A request's whole body, held until its answer is there.
+    async def body(
+        self, request: Request, parser: Callable[[bytes], T], at_once: int = _PARSED_AT_ONCE
+    ) -> AsyncIterator[T]:
+        """What a parser makes of a request's body; the room that it takes is held meanwhile.
 
-        Raises Refused for one that is too large or comes too slowly, and where all that are held
-        are too much. One that is little too large is read to its end, because a sender cut short
-        hears no answer.
+        Raises Refused, and what the parser raises.
         """
-        most = round(self.settings.max_body_mb * 1e6)
-        too_large = Refused(413, f"the body is over max_body_mb {self.settings.max_body_mb:g}")
-        length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > 2 * most:
-            raise too_large
-        parts: list[bytes] = []
-        size = kept = 0
-        try:
-            try:
-                async with asyncio.timeout(self.settings.body_timeout_s):
-                    async for part in request.stream():
-                        size += len(part)
-                        if size > 2 * most:
-                            raise too_large
-                        if size > most:
-                            continue
-                        if self.held + len(part) > _BODIES_HELD * most:
-                            raise Refused(429, "too much is at work already; come again")
-                        self.held += len(part)
-                        kept += len(part)
-                        parts.append(part)
-            except TimeoutError as error:
-                raise Refused(408, "the body did not come in time") from error
-            except ClientDisconnect as error:
-                raise Refused(499, "the client left") from error
-            if size > most:
-                raise too_large
-            body = b"".join(parts)
-            parts.clear()
-            yield body
-        finally:
-            self.held -= kept
+        self.room.check()
+        with self.room.bytes_held() as take:
+            # Not named: the bytes go when they have been read.
+            yield await self.parse(parser, await self.room.read_body(request, take), at_once)
 
-    async def parse(
-        self, parser: Callable[[bytes], T], body: bytes, at_once: int = _PARSED_AT_ONCE
-    ) -> T:
+    async def parse(self, parser: Callable[[bytes], T], body: bytes, at_once: int) -> T:
         """What a parser makes of a body, in a thread if it is over `at_once` bytes.
 
         Raises what the parser raises.
@@ -217,35 +179,41 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._readers, parser, body)
 
     async def answer(
-        self, request: Request, items: Sequence[RawItem | BadItem], until: float
+        self, request: Request, items: list[RawItem | BadItem], until: float
     ) -> Answers:
-        """Answers for items, in order. Raises Refused."""
-        return await self.work_on(request, len(items), lambda: self._answers(items, until))
+        """Answers for items, in order. Empties the list. Raises Refused, BadRequest."""
+        questions = sum(
+            questions_of(item.kind, item.axes, self.settings)
+            for item in items
+            if isinstance(item, RawItem)
+        )
+        return await self.work_on(request, questions, self._answers(items, until))
 
-    async def _answers(self, items: Sequence[RawItem | BadItem], until: float) -> Answers:
-        answers = await gather_or_cancel([self._answer(item, until) for item in items])
+    async def _answers(self, items: list[RawItem | BadItem], until: float) -> Answers:
+        asked = [self._answer(item, until) for item in items]
+        # What a client sent goes picture by picture, when it has been read.
+        items.clear()
+        answers = await gather_or_cancel(asked)
         if answers and all(answer["reason"] == JUDGE_DOWN for answer in answers):
             raise Refused(503, "no judge answers; come again")
         return answers
 
-    async def work_on(
-        self, request: Request, items: int, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
-        """The result of some work on so many items, if there is room for them. Raises Refused."""
-        if self.draining:
-            raise Refused(503, "the server is going down")
-        if self.at_work + items > self.settings.max_waiting:
-            raise Refused(429, f"{self.at_work} items are at work already; come again")
-        self.at_work += items
+    async def work_on(self, request: Request, questions: int, work: Coroutine[Any, Any, T]) -> T:
+        """The result of some work that asks so many questions, if there is room for them.
+
+        Raises Refused, BadRequest.
+        """
         try:
-            return await or_gone(request, asyncio.ensure_future(work()))
+            with self.room.work(questions):
+                return await or_gone(request, asyncio.ensure_future(work))
         finally:
-            self.at_work -= items
+            work.close()
 
     async def _answer(self, raw: RawItem | BadItem, until: float) -> dict[str, Any]:
         """An item's answer, whatever it is, by its deadline."""
         kind = "unknown" if isinstance(raw, BadItem) else raw.kind
         item = await self._read_item(raw, until)
+        del raw
         if isinstance(item, BadItem):
             answer = invalid(item.reason, item.detail)
         else:

@@ -46,9 +46,9 @@ class RewardSettings(Settings):
     `token_env` names the variable with the bearer token, which clients must send; without one the
     server listens on a loopback address alone. `files` is a folder whose pictures may be named by
     path. A request has at most `max_items` items and `max_body_mb` (10^6 bytes), and its body must
-    come within `body_timeout_s`. When `max_waiting` items are at work, more are told to come
-    later. An item without an answer after `deadline_s`, or after what its request says where that
-    is less, is invalid.
+    come within `body_timeout_s`. When `max_waiting` questions to the judge are at work (an edit
+    asks two, `qma` two, `average` k times as many), more are told to come later. An item without an
+    answer after `deadline_s`, or after what its request says where that is less, is invalid.
     """
 
     endpoint: Pool
@@ -79,6 +79,11 @@ class RewardSettings(Settings):
             )
         if any(endpoint.pictures == "file" for endpoint in self.endpoint):
             raise ValueError("endpoint.pictures: file: this server has pictures in memory alone")
+        if self.max_items > self.max_waiting:
+            raise ValueError(
+                f"max_items {self.max_items} is over max_waiting {self.max_waiting}: a request of "
+                "so many items could never be let in"
+            )
         if self.images.allow_http:
             raise ValueError("images.allow_http: this server fetches no pictures")
         return self

@@ -18,16 +18,17 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
+from foundry.rewards.admission import Refused
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
 from foundry.rewards.formulas import normalise
-from foundry.rewards.items import BadRequest, RawItem
+from foundry.rewards.items import BadItem, BadRequest, RawItem
 from foundry.rewards.scoring import QUALITY, QUALITY_PARTS
-from foundry.rewards.service import Refused, Service, read_json
+from foundry.rewards.service import Service, read_json
 from pipelines.rendering import AXES, GEN_AXIS
 
 Answers = list[dict[str, Any]]
 # Items, and what each is a candidate for.
-Asked = tuple[list[RawItem], list[Any]]
+Asked = tuple[list[RawItem | BadItem], list[Any]]
 _PICKLE = "application/octet-stream"
 _COMPUTED = {"rewards": "reward", "valid": "valid"}
 
@@ -44,9 +45,10 @@ def make_wire(service: Service) -> FastAPI:
         async def route(request: Request) -> Response:
             try:
                 check_address(request, service)
-                async with service.body(request) as body:
-                    value = await service.parse(load_builtins, body, at_once=0)
-                    answers = await answer_all(service, request, read(value))
+                async with service.body(request, load_builtins, at_once=0) as value:
+                    asked = read(value)
+                    value.clear()
+                    answers = await answer_all(service, request, asked)
                 return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
             except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
                 return Response(_fault(service, error), 500, media_type="text/plain")
@@ -65,9 +67,9 @@ def make_wire(service: Service) -> FastAPI:
     async def compute(request: Request) -> Response:
         try:
             check_address(request, service)
-            async with service.body(request) as body:
-                value = await service.parse(read_json, body)
+            async with service.body(request, read_json) as value:
                 asked = read_flow_factory(value, most=most)
+                value.clear()
                 answers = await answer_all(service, request, asked)
         except (BadRequest, Refused, Unscored) as error:
             status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
@@ -181,7 +183,7 @@ def read_flow_factory(value: Any, *, most: int) -> Asked:
 
 def _edits(axes: Sequence[str], prompts: list[Any], sources: list[Any], edited: list[Any]) -> Asked:
     rows = list(zip(prompts, sources, edited, strict=True))
-    items = [
+    items: list[RawItem | BadItem] = [
         RawItem(kind="edit", axes=tuple(axes), text=text, pictures=(one, two))
         for text, one, two in rows
     ]
@@ -190,7 +192,9 @@ def _edits(axes: Sequence[str], prompts: list[Any], sources: list[Any], edited: 
 
 def _pictures(prompts: list[Any], pictures: list[Any]) -> Asked:
     rows = zip(prompts, pictures, strict=True)
-    items = [RawItem(kind="gen", axes=(None,), text=text, pictures=(one,)) for text, one in rows]
+    items: list[RawItem | BadItem] = [
+        RawItem(kind="gen", axes=(None,), text=text, pictures=(one,)) for text, one in rows
+    ]
     return items, prompts
 
 

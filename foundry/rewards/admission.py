@@ -1,0 +1,119 @@
+"""Who is let in, and how much of what they send is held at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from foundry.rewards.items import BadRequest
+from foundry.rewards.settings import RewardSettings
+
+# Bodies of the largest size that are held at once. One takes up to four times its bytes: as it
+# came, as it was read, as pictures, and as it goes to the judge.
+_BODIES_HELD = 4
+
+
+class Refused(Exception):
+    """A request that gets no scores: the HTTP status and a sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Room:
+    """How much a server has taken on: `questions` to the judge without an answer, `held` bytes.
+
+    `draining`: nothing new is taken, what is at work is finished.
+    """
+
+    def __init__(self, settings: RewardSettings) -> None:
+        self.most_questions = settings.max_waiting
+        self.most_bytes = round(settings.max_body_mb * 1e6)
+        self.body_timeout_s = settings.body_timeout_s
+        self.draining = False
+        self.questions = self.held = 0
+
+    def check(self) -> None:
+        """Raises Refused when nothing is let in."""
+        if self.draining:
+            raise Refused(503, "the server is going down")
+        if self.questions >= self.most_questions:
+            raise Refused(429, f"{self.questions} questions are at work already; come again")
+
+    @contextmanager
+    def work(self, questions: int) -> Iterator[None]:
+        """Room for so many questions. Raises Refused, or BadRequest where there never is."""
+        if questions > self.most_questions:
+            raise BadRequest(
+                f"{questions} questions to the judge; at most {self.most_questions} are asked at "
+                "once (max_waiting)"
+            )
+        self.check()
+        if self.questions + questions > self.most_questions:
+            raise Refused(429, f"{self.questions} questions are at work already; come again")
+        self.questions += questions
+        try:
+            yield
+        finally:
+            self.questions -= questions
+
+    @contextmanager
+    def bytes_held(self) -> Iterator[Callable[[int], None]]:
+        """What takes room for so many bytes more, or raises Refused; all of it is given back."""
+        taken = 0
+
+        def take(n: int) -> None:
+            nonlocal taken
+            if self.held + n > _BODIES_HELD * self.most_bytes:
+                raise Refused(429, "too much is at work already; come again")
+            self.held += n
+            taken += n
+
+        try:
+            yield take
+        finally:
+            self.held -= taken
+
+    async def read_body(self, request: Request, take: Callable[[int], None]) -> bytes:
+        """A request's whole body, for whose announced length room is taken before it comes.
+
+        Raises Refused for one that is too large or comes too slowly, and where there is no room.
+        One that is little too large is read to its end, because a sender cut short hears no answer.
+        """
+        most = self.most_bytes
+        too_large = Refused(413, f"the body is over max_body_mb {most / 1e6:g}")
+        length = request.headers.get("content-length", "")
+        announced = int(length) if length.isdecimal() else 0
+        if announced > 2 * most:
+            raise too_large
+        size = taken = 0
+        if announced <= most:
+            take(announced)
+            taken = announced
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(self.body_timeout_s):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > 2 * most:
+                        raise too_large
+                    if max(size, announced) > most:
+                        parts.clear()
+                        continue
+                    if size > taken:
+                        take(size - taken)
+                        taken = size
+                    parts.append(part)
+        except TimeoutError as error:
+            raise Refused(408, "the body did not come in time") from error
+        except ClientDisconnect as error:
+            raise Refused(499, "the client left") from error
+        if size > most:
+            raise too_large
+        return b"".join(parts)
