@@ -1,16 +1,18 @@
 """The reward server's work on a request, without a process and without a judge."""
 
 import asyncio
+import io
 import threading
 import time
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from foundry.rewards.admission import Refused
 from foundry.rewards.groups import read_group
-from foundry.rewards.items import BadItem, BadRequest, RawItem
+from foundry.rewards.items import BadItem, BadRequest, RawItem, read_picture
 from foundry.rewards.scoring import questions_of
 from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
@@ -141,3 +143,15 @@ def test_what_was_sent_goes_when_it_was_read(slow_pictures):
     sent = [GEN] * 3
     asyncio.run(make_service()._answers(sent, time.monotonic() + 0.1))
     assert sent == []
+
+
+def test_pictures_of_strangers_have_tighter_limits():
+    limits = make_service(images={"max_side_px": 512}).settings.images
+    assert limits.max_source_pixels == 25_000_000
+    huge = io.BytesIO()
+    Image.new("1", (6000, 5000)).save(huge, "PNG")
+    with pytest.raises(BadItem, match="picture:bomb"):
+        read_picture("image", huge.getvalue(), limits=limits)
+    for field in ({"workers": 2}, {"originals": "reference"}, {"allow_http": True}):
+        with pytest.raises(ValidationError, match=next(iter(field))):
+            make_service(images=field)

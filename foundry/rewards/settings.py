@@ -34,6 +34,22 @@ class TrainerWire(Settings):
         return self
 
 
+class RewardImages(ImageLimits):
+    """Limits of pictures that strangers send: a picture takes up to some ten bytes a source pixel
+    while it is decoded, so those over `max_source_pixels` are refused sooner than a build does.
+    """
+
+    max_source_pixels: int = Field(default=25_000_000, ge=256)
+
+    @model_validator(mode="after")
+    def _nothing_that_has_no_meaning_here(self) -> RewardImages:
+        if self.allow_http:
+            raise ValueError("allow_http: this server fetches no pictures")
+        for name in {"originals", "workers"} & self.model_fields_set:
+            raise ValueError(f"{name} is of builds: this server has no use for it")
+        return self
+
+
 class RewardSettings(Settings):
     """Who scores, how, for whom, and how much at once.
 
@@ -57,7 +73,7 @@ class RewardSettings(Settings):
     attempts: int = Field(default=2, ge=1, le=20)
     edit_reward: Literal["cme", "sum"] = "cme"
     gen_reward: Literal["alignment", "qma"] = "alignment"
-    images: ImageLimits = ImageLimits()
+    images: RewardImages = RewardImages()
     files: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
@@ -84,8 +100,6 @@ class RewardSettings(Settings):
                 f"max_items {self.max_items} is over max_waiting {self.max_waiting}: a request of "
                 "so many items could never be let in"
             )
-        if self.images.allow_http:
-            raise ValueError("images.allow_http: this server fetches no pictures")
         return self
 
 
