@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -18,6 +19,9 @@ from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
 
 JUDGE = {"url": "http://127.0.0.1:1/v1", "model": "m"}
+_OUT = io.BytesIO()
+Image.new("RGB", (64, 48)).save(_OUT, "PNG")
+PNG = _OUT.getvalue()
 EDIT = ("execution", "consistency")
 GEN = RawItem(kind="gen", axes=(None,), text="A hat.", pictures=("bm8=",))
 
@@ -155,3 +159,30 @@ def test_pictures_of_strangers_have_tighter_limits():
     for field in ({"workers": 2}, {"originals": "reference"}, {"allow_http": True}):
         with pytest.raises(ValidationError, match=next(iter(field))):
             make_service(images=field)
+
+
+def test_only_a_file_that_is_one_and_not_too_large_is_read(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a b.png").write_bytes(PNG)
+    (tmp_path / "outside.png").write_bytes(PNG)
+    os.mkfifo(tmp_path / "in/pipe")
+    with open(tmp_path / "in/large", "wb") as file:
+        file.truncate(1 << 40)
+    files = os.path.realpath(tmp_path / "in")
+    named = {"limits": make_service().settings.images, "files": files}
+    for value in ("a b.png", f"file://{files}/a%20b.png", f"FILE://localhost{files}/a%20b.png"):
+        assert read_picture("image", value, **named)["seen_data"] == PNG
+    for value, reason in {
+        "pipe": "picture:missing",
+        ".": "picture:outside_root",
+        "large": "picture:too_large",
+        f"file://{tmp_path}/outside.png": "picture:outside_root",
+        f"file://{files}/../outside.png": "picture:outside_root",
+        f"file://{files}/a%00b": "picture:missing",
+        "file://elsewhere/a b.png": "picture:remote_not_allowed",
+        "file:///etc/passwd": "picture:outside_root",
+    }.items():
+        with pytest.raises(BadItem) as bad:
+            read_picture("image", value, **named)
+        assert bad.value.reason == reason
+        assert str(tmp_path) not in bad.value.detail
