@@ -96,8 +96,12 @@ def test_nothing_is_read_of_a_body_that_is_not_let_in():
     service.room.draining = True
     with pytest.raises(Refused, match="going down"):
         asyncio.run(ask())
-    assert sent.read == 0
     service.room.draining = False
+    service.room.requests = 4096
+    with pytest.raises(Refused, match="4096 requests"):
+        asyncio.run(ask())
+    assert sent.read == 0
+    service.room.requests = 0
     asyncio.run(ask())
     assert sent.read == 1
 

@@ -6,11 +6,14 @@ import contextlib
 import gc
 import io
 import json
+import re
 import signal
 import socket
 import sys
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -406,3 +409,32 @@ def test_a_picture_in_memory_goes_into_a_request_without_a_thread():
     with pytest.raises(StopIteration) as done:
         request_body(question, **asked).send(None)
     assert base64.b64encode(PNG.getvalue()) in done.value.value
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/sc", b"BEFORE"])
+def test_a_connection_without_a_whole_request_is_closed(start, sent):
+    rewards = start(body_timeout_s=0.5)
+    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+        client.settimeout(20)
+        if sent == b"BEFORE":
+            # After an answer as well.
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in client.recv(1000)
+            sent = b"GET /heal"
+        client.sendall(sent)
+        assert client.recv(1000) == b""
+
+
+def test_a_connection_is_kept_for_longer_than_a_client_keeps_it(start):
+    rewards = start(body_timeout_s=0.5)
+    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+        for pause_s in (6, 0):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in client.recv(1000)
+            time.sleep(pause_s)
+
+
+def test_as_many_files_as_may_be_are_open(rewards):
+    limits = Path(f"/proc/{rewards.process.pid}/limits").read_text()
+    (soft, hard) = re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups()
+    assert soft == hard

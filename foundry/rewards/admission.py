@@ -15,6 +15,8 @@ from foundry.rewards.settings import RewardSettings
 # Bodies of the largest size that are held at once. One takes up to four times its bytes: as it
 # came, as it was read, as pictures, and as it goes to the judge.
 _BODIES_HELD = 4
+# Requests that are read or at work at once, so that there is an end to them however small.
+_MOST_REQUESTS = 4096
 
 
 class Refused(Exception):
@@ -27,8 +29,9 @@ class Refused(Exception):
 
 
 class Room:
-    """How much a server has taken on: `questions` to the judge without an answer, `held` bytes.
+    """How much a server has taken on.
 
+    `questions` to the judge without an answer, `held` bytes of bodies, `requests` with one.
     `draining`: nothing new is taken, what is at work is finished.
     """
 
@@ -37,7 +40,7 @@ class Room:
         self.most_bytes = round(settings.max_body_mb * 1e6)
         self.body_timeout_s = settings.body_timeout_s
         self.draining = False
-        self.questions = self.held = 0
+        self.questions = self.held = self.requests = 0
 
     def check(self) -> None:
         """Raises Refused when nothing is let in."""
@@ -45,6 +48,8 @@ class Room:
             raise Refused(503, "the server is going down")
         if self.questions >= self.most_questions:
             raise Refused(429, f"{self.questions} questions are at work already; come again")
+        if self.requests >= _MOST_REQUESTS:
+            raise Refused(429, f"{self.requests} requests are at work already; come again")
 
     @contextmanager
     def work(self, questions: int) -> Iterator[None]:
@@ -75,9 +80,11 @@ class Room:
             self.held += n
             taken += n
 
+        self.requests += 1
         try:
             yield take
         finally:
+            self.requests -= 1
             self.held -= taken
 
     async def read_body(self, request: Request, take: Callable[[int], None]) -> bytes:

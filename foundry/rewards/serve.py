@@ -6,18 +6,14 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import uvicorn
 import uvloop
 from cyclopts import App, Parameter
-from fastapi import FastAPI
 
+from foundry.rewards.listening import Listener, allow_many_files
 from foundry.rewards.routes import make_app
 from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
@@ -35,8 +31,6 @@ from pipelines.version import code_version
 app = App(name="python -m foundry.rewards.serve", help_flags=["--help", "-h"], version_flags=[])
 # For a source and an edited picture.
 _PICTURES = 2
-# Of one address; more are answered with a 503.
-_CONNECTIONS = 4096
 # How long a thread that decodes a picture may keep the loop from going on.
 _SWITCH_S = 0.0005
 
@@ -64,6 +58,7 @@ def main(
     except RecipeRefused as error:
         return _fail(error, 2)
     servers = Servers()
+    allow_many_files()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(checked, token, files, servers))
@@ -91,11 +86,10 @@ async def _serve(
     for server in chat.pool.servers:
         server.open_wide()
     service = Service(settings=settings, chat=chat, token=token, files=files)
-    listeners = [Listener("rewards", make_app(service), settings.host, settings.port, service)]
+    apps = [("rewards", make_app(service), settings.host, settings.port)]
     if (wire := settings.trainer_wire) is not None:
-        listeners.append(
-            Listener("trainers' formats", make_wire(service), wire.host, wire.port, service)
-        )
+        apps.append(("trainers' formats", make_wire(service), wire.host, wire.port))
+    listeners = [Listener(*about, service, _say) for about in apps]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # They end the serving, not the process: a judge may have to be stopped.
@@ -120,45 +114,6 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
     sys.setswitchinterval(_SWITCH_S)
-
-
-class Listener(uvicorn.Server):
-    """An app on an address: says where it listens, and finishes what is at work when it ends."""
-
-    def __init__(self, name: str, app: FastAPI, host: str, port: int, service: Service) -> None:
-        shutdown_s = round(service.settings.shutdown_s)
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=shutdown_s,
-            limit_concurrency=_CONNECTIONS,
-            # Who is local is for the socket to say, not for a header.
-            proxy_headers=False,
-        )
-        super().__init__(config)
-        self.name, self.service = name, service
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        for listener in self.servers:
-            for one in listener.sockets:
-                host, port = one.getsockname()[:2]
-                _say(f"{self.name} at http://{host}:{port}, mode {self.service.settings.mode}")
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Whoever runs the listeners hears the signals."""
-        yield
-
-    def end(self) -> None:
-        """Finish what is at work; told twice, do not."""
-        self.force_exit = self.should_exit
-        self.service.room.draining = self.should_exit = True
 
 
 def _token(settings: RewardSettings) -> str | None:

@@ -1,0 +1,115 @@
+"""An address that is listened at: no connection waits for ever, what is at work is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from foundry.rewards.service import Service
+
+# Clients keep connections too, aiohttp's for 15 s: one must not close as the next request comes.
+_KEEP_ALIVE_S = 75
+
+
+class Listener(uvicorn.Server):
+    """An app on an address: says where it listens, and finishes what is at work when it ends."""
+
+    def __init__(
+        self,
+        name: str,
+        app: FastAPI,
+        host: str,
+        port: int,
+        service: Service,
+        say: Callable[[str], None],
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=timed_protocol(service.settings.body_timeout_s),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=round(service.settings.shutdown_s),
+            # Who is local is for the socket to say, not for a header.
+            proxy_headers=False,
+        )
+        super().__init__(config)
+        self.name, self.service, self.say = name, service, say
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        for listener in self.servers:
+            for one in listener.sockets:
+                host, port = one.getsockname()[:2]
+                self.say(f"{self.name} at http://{host}:{port}, mode {self.service.settings.mode}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Whoever runs the listeners hears the signals."""
+        yield
+
+    def end(self) -> None:
+        """Finish what is at work; told twice, do not."""
+        self.force_exit = self.should_exit
+        self.service.room.draining = self.should_exit = True
+
+
+def timed_protocol(header_s: float) -> type[asyncio.Protocol]:
+    """HTTP whose connections are closed when a request's head takes longer than so many seconds.
+
+    uvicorn itself waits for ever for one that was begun, or never was.
+    """
+
+    class TimedProtocol(H11Protocol):
+        _closing: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._unwatch()
+            super().connection_lost(exc)
+
+        def _watch(self) -> None:
+            if self._is_at_work():
+                self._unwatch()
+            elif self._closing is None:
+                self._closing = self.loop.call_later(header_s, self._close)
+
+        def _unwatch(self) -> None:
+            if self._closing is not None:
+                self._closing.cancel()
+                self._closing = None
+
+        def _close(self) -> None:
+            if not self._is_at_work():
+                self.transport.close()
+
+        def _is_at_work(self) -> bool:
+            cycle: Any = self.cycle
+            return cycle is not None and not cycle.response_complete
+
+    return TimedProtocol
+
+
+def allow_many_files() -> None:
+    """As many open connections as this process may have at all."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
