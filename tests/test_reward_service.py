@@ -15,7 +15,7 @@ from foundry.rewards.admission import Refused
 from foundry.rewards.groups import read_group
 from foundry.rewards.items import BadItem, BadRequest, RawItem, read_picture
 from foundry.rewards.scoring import questions_of
-from foundry.rewards.service import Service
+from foundry.rewards.service import Service, or_gone
 from foundry.rewards.settings import RewardSettings
 
 JUDGE = {"url": "http://127.0.0.1:1/v1", "model": "m"}
@@ -190,3 +190,21 @@ def test_only_a_file_that_is_one_and_not_too_large_is_read(tmp_path):
             read_picture("image", value, **named)
         assert bad.value.reason == reason
         assert str(tmp_path) not in bad.value.detail
+
+
+def test_who_is_stopped_from_outside_while_the_work_ends_is_stopped():
+    async def receive():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.4)
+
+    async def run():
+        request = SimpleNamespace(receive=receive)
+        asked = asyncio.ensure_future(or_gone(request, asyncio.sleep(0.1), asyncio.Event()))
+        await asyncio.sleep(0.3)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(run())

@@ -280,6 +280,23 @@ def test_what_is_at_work_is_finished_when_the_server_is_told_to_end(start, judge
     assert rewards.process.wait(30) == 0
 
 
+@pytest.mark.parametrize("twice", [False, True])
+def test_what_takes_too_long_is_told_so_when_the_server_ends(start, judge, twice):
+    rewards = start(shutdown_s=60 if twice else 0.5)
+    judge.become(latency_s=(60.0, 60.0))
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(rewards.post, {"items": [GOOD]})
+        wait_for(lambda: "at_work 1.0" in rewards.get("/metrics")[1], what="the work")
+        rewards.process.send_signal(signal.SIGTERM)
+        if twice:
+            time.sleep(1)
+            rewards.process.send_signal(signal.SIGTERM)
+        status, text = asked.result()
+    assert (status, json.loads(text)["error"]) == (503, "the server is going down")
+    assert rewards.process.wait(30) == 0
+    assert "Traceback" not in rewards.log.read_text()
+
+
 def test_the_example_is_accepted_and_every_setting_is_documented():
     assert load_recipe(ROOT / "examples/reward.yaml", RewardSettings, {}).mode == "expected"
     text = (ROOT / "docs/rewards.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import socket
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from foundry.rewards.service import Service
 
 # Clients keep connections too, aiohttp's for 15 s: one must not close as the next request comes.
 _KEEP_ALIVE_S = 75
+_TELLING_S = 2
 
 
 class Listener(uvicorn.Server):
@@ -40,7 +42,8 @@ class Listener(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=round(service.settings.shutdown_s),
+            # What is cut off then would be a 500 or nothing; before, it is told to come again.
+            timeout_graceful_shutdown=math.ceil(service.settings.shutdown_s) + _TELLING_S,
             # Who is local is for the socket to say, not for a header.
             proxy_headers=False,
         )
@@ -61,8 +64,9 @@ class Listener(uvicorn.Server):
         yield
 
     def end(self) -> None:
-        """Finish what is at work; told twice, do not."""
-        self.force_exit = self.should_exit
+        """Finish what is at work, in `shutdown_s` at most; told twice, do not."""
+        wait_s = 0.0 if self.should_exit else self.service.settings.shutdown_s
+        asyncio.get_running_loop().call_later(wait_s, self.service.closing.set)
         self.service.room.draining = self.should_exit = True
 
 

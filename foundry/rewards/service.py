@@ -6,7 +6,6 @@ Thin: read, check, ask, answer. Batching is vLLM's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -62,7 +61,10 @@ _PARSED_AT_ONCE = 200_000
 
 @dataclass(kw_only=True)
 class Service:
-    """What the server holds while it runs. `files` is a real path, `token` the bearer token."""
+    """What the server holds while it runs. `files` is a real path, `token` the bearer token.
+
+    `closing`: what is still at work gets no answer any more.
+    """
 
     settings: RewardSettings
     chat: Chat
@@ -72,6 +74,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.room = Room(self.settings)
+        self.closing = asyncio.Event()
         self.stages = make_stages(self.settings)
         # More threads than cores would only hold more pictures at once.
         self._readers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "reader")
@@ -205,7 +208,7 @@ class Service:
         """
         try:
             with self.room.work(questions):
-                return await or_gone(request, asyncio.ensure_future(work))
+                return await or_gone(request, work, self.closing)
         finally:
             work.close()
 
@@ -248,21 +251,25 @@ def read_json(body: bytes) -> Any:
         raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
 
 
-async def or_gone(request: Request, work: asyncio.Future[T]) -> T:
-    """The work's result; the work is cancelled when the client leaves. Raises Refused then."""
+async def or_gone(request: Request, work: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:
+    """The work's result; it is cancelled when the client leaves, or the server can wait no more.
+
+    Raises Refused then.
+    """
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    leaving = asyncio.ensure_future(gone())
+    asked, *ends = tasks = [asyncio.ensure_future(one) for one in (work, gone(), closing.wait())]
     try:
-        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise Refused(499, "the client left")
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            return asked.result()
+        if ends[0].done():
+            raise Refused(499, "the client left")
+        raise Refused(503, "the server is going down")
     finally:
-        for task in (work, leaving):
+        for task in tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)

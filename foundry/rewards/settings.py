@@ -64,7 +64,8 @@ class RewardSettings(Settings):
     path. A request has at most `max_items` items and `max_body_mb` (10^6 bytes), and its body must
     come within `body_timeout_s`. When `max_waiting` questions to the judge are at work (an edit
     asks two, `qma` two, `average` k times as many), more are told to come later. An item without an
-    answer after `deadline_s`, or after what its request says where that is less, is invalid.
+    answer after `deadline_s`, or after what its request says where that is less, is invalid. A
+    server that is told to end finishes what is at work for at most `shutdown_s`.
     """
 
     endpoint: Pool
@@ -84,7 +85,7 @@ class RewardSettings(Settings):
     max_waiting: int = Field(default=4096, ge=1)
     body_timeout_s: float = Field(default=30.0, gt=0)
     deadline_s: float = Field(default=120.0, gt=0)
-    shutdown_s: float = Field(default=30.0, gt=0)
+    shutdown_s: float = Field(default=120.0, gt=0)
 
     @model_validator(mode="after")
     def _strangers_need_a_token(self) -> RewardSettings:
