@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from foundry.rewards.admission import Refused
 from foundry.rewards.groups import read_group
 from foundry.rewards.items import BadItem, BadRequest, RawItem, read_picture
+from foundry.rewards.judges import Judges
 from foundry.rewards.scoring import questions_of
 from foundry.rewards.service import Service, or_gone
 from foundry.rewards.settings import RewardSettings
@@ -208,3 +209,10 @@ def test_who_is_stopped_from_outside_while_the_work_ends_is_stopped():
             await asked
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("pauses_s", "told"), [((-5,), 1), ((7.2, 20), 8), ((99, 120), 30)])
+def test_a_client_comes_again_when_a_judge_may_be_asked(pauses_s, told):
+    now = time.monotonic()
+    judges = Judges([SimpleNamespace(not_before_s=now + pause) for pause in pauses_s])
+    assert judges.retry_after_s() == told

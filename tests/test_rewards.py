@@ -6,11 +6,13 @@ import contextlib
 import gc
 import io
 import json
+import os
 import re
 import signal
 import socket
 import sys
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -245,10 +247,17 @@ def test_a_judge_that_is_gone_is_a_503_and_no_number(tmp_path):
             found = json.loads(text)["items"]
             assert [one["reason"] for one in found] == ["judge:down", "item:text"]
             assert {one["reward"] for one in found} == {None}
-            assert rewards.post({"items": [GOOD]})[0] == 503
+            with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+                urllib.request.urlopen(
+                    f"{rewards.url}/v1/score", json.dumps({"items": [GOOD]}).encode()
+                )
+            assert 1 <= int(refused.value.headers["Retry-After"]) <= 30
             body = {"prompt": "A hat.", "images": [GOOD["image"]] * 2, "mode": "win_rate"}
             assert group(rewards, **body)[0] == 503
-            assert rewards.get("/readyz")[0] == 503
+            # Not only until its pause is over.
+            for pause_s in (0, 3):
+                time.sleep(pause_s)
+                assert rewards.get("/readyz")[0] == 503
             with pytest.raises(RewardServerDown, match="503"):
                 score(rewards.url, [GOOD], timeout_s=6)
             gone.start()
@@ -256,6 +265,21 @@ def test_a_judge_that_is_gone_is_a_503_and_no_number(tmp_path):
             assert score(rewards.url, [GOOD])[0]["valid"]
         finally:
             stop(rewards.process)
+
+
+def test_a_server_whose_own_judge_has_ended_ends(tmp_path, judge):
+    stub = f"echo $$ > {tmp_path}/pid; exec {PYTHON} {ROOT}/tests/stub_server.py --port {{port}}"
+    rewards = Rewards(
+        tmp_path, judge, endpoint={"launch": {"model": "stub", "command": ["sh", "-c", stub]}}
+    )
+    try:
+        assert score(rewards.url, [GOOD])[0]["valid"]
+        assert rewards.get("/readyz")[0] == 200
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        assert rewards.process.wait(30) == 1
+        assert "the server for stub ended" in rewards.log.read_text()
+    finally:
+        stop(rewards.process)
 
 
 def test_a_client_waits_its_turn_and_that_counts_against_nothing(start, judge):

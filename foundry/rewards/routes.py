@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,6 @@ from foundry.rewards.items import BadRequest
 from foundry.rewards.service import Service
 from pipelines.fast_json import dump_json
 from pipelines.version import code_version
-
-_RETRY_AFTER_S = "1"
 
 
 def make_app(service: Service) -> FastAPI:
@@ -38,7 +36,10 @@ def make_app(service: Service) -> FastAPI:
         finally:
             service.latency.observe(time.monotonic() - started)
         service.refused.labels(str(refused.status)).inc()
-        return _json(refused.status, {"error": refused.message})
+        headers = {}
+        if refused.status in (429, 503):
+            headers["Retry-After"] = str(service.judges.retry_after_s())
+        return _json(refused.status, {"error": refused.message}, headers)
 
     @app.post("/v1/score")
     async def score(request: Request) -> Response:
@@ -58,11 +59,7 @@ def make_app(service: Service) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        # One whose pause is over may be asked again.
-        now = time.monotonic()
-        servers = service.chat.pool.servers
-        able = any(not one.in_trouble or now >= one.not_before_s for one in servers)
-        ready = able and not service.room.draining
+        ready = not service.room.draining and await service.judges.answer()
         return _json(200 if ready else 503, {"ready": ready})
 
     @app.get("/metrics")
@@ -99,6 +96,5 @@ async def _version(service: Service, request: Request) -> dict[str, Any]:
     }
 
 
-def _json(status: int, value: Any) -> Response:
-    headers = {"Retry-After": _RETRY_AFTER_S} if status in (429, 503) else {}
+def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     return Response(dump_json(value), status, headers, media_type="application/json")

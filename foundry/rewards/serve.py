@@ -90,14 +90,29 @@ async def _serve(
     if (wire := settings.trainer_wire) is not None:
         apps.append(("trainers' formats", make_wire(service), wire.host, wire.port))
     listeners = [Listener(*about, service, _say) for about in apps]
+
+    def end(*_: object) -> None:
+        for listener in listeners:
+            listener.end()
+
+    def end_at_once(*_: object) -> None:
+        service.closing.set()
+        end()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # They end the serving, not the process: a judge may have to be stopped.
-        loop.add_signal_handler(number, lambda: [listener.end() for listener in listeners])
+        loop.add_signal_handler(number, end)
+    judges_end = asyncio.ensure_future(service.judges.end())
+    judges_end.add_done_callback(end_at_once)
     settle()
     try:
         await gather_or_cancel([listener.serve() for listener in listeners])
+        if judges_end.done():
+            raise judges_end.result()
     finally:
+        judges_end.remove_done_callback(end_at_once)
+        judges_end.cancel()
         await chat.pool.close()
     return 0
 

@@ -39,6 +39,7 @@ from foundry.rewards.items import (
     raw_item,
     read_item,
 )
+from foundry.rewards.judges import Judges
 from foundry.rewards.scoring import (
     JUDGE_DOWN,
     invalid,
@@ -75,6 +76,7 @@ class Service:
     def __post_init__(self) -> None:
         self.room = Room(self.settings)
         self.closing = asyncio.Event()
+        self.judges = Judges(self.chat.pool.servers)
         self.stages = make_stages(self.settings)
         # More threads than cores would only hold more pictures at once.
         self._readers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "reader")
