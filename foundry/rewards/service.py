@@ -83,6 +83,9 @@ class Service:
         named = partial(prometheus.Counter, registry=self.registry)
         self.items = named("reward_items", "Items answered", ["task", "outcome"])
         self.refused = named("reward_requests_refused", "Requests refused", ["status"])
+        self.fallbacks = prometheus.Counter(
+            "reward_fallback", "Items given the mean of their group", registry=self.registry
+        )
         self.latency = prometheus.Histogram(
             "reward_request_seconds", "Of a request", buckets=_LATENCY_S, registry=self.registry
         )
