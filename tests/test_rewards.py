@@ -32,6 +32,8 @@ from foundry.rewards.verl import Unscored, compute_score
 from pipelines.questions import Question, SeenPicture, request_body
 from pipelines.recipe_files import load_recipe
 from pipelines.version import code_version
+from prompts import load_prompt
+from schemas import schema_sha256
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +261,7 @@ def test_a_judge_that_is_gone_is_a_503_and_no_number(tmp_path):
                 time.sleep(pause_s)
                 assert rewards.get("/readyz")[0] == 503
             with pytest.raises(RewardServerDown, match="503"):
-                score(rewards.url, [GOOD], timeout_s=6)
+                score(rewards.url, [GOOD], timeout_s=12)
             gone.start()
             wait_for(lambda: rewards.get("/readyz")[0] == 200, 40, what="the judge's return")
             assert score(rewards.url, [GOOD])[0]["valid"]
@@ -328,15 +330,31 @@ def test_the_example_is_accepted_and_every_setting_is_documented():
 
 
 def test_what_a_monitor_reads(rewards):
-    score(rewards.url, [GOOD])
+    score(rewards.url, [edit_item("Add a hat.", picture(1), picture(2))])
+    group(rewards, prompt="A hat.", images=[as_text(picture(n)) for n in (1, 2)], mode="win_rate")
+    rewards.post(b"no JSON")
     text = rewards.get("/metrics")[1]
-    assert 'reward_items_total{outcome="ok",task="gen"}' in text
+    assert 'reward_items_total{outcome="ok",task="edit"}' in text
     assert "reward_questions_at_work 0.0" in text
+    assert "reward_bytes_held 0.0" in text
+    assert "reward_judge_window 256.0" in text
+    assert 'reward_score_count{axis="consistency"}' in text
+    assert 'reward_request_seconds_count{route="/v1/score",status="200"}' in text
+    assert 'reward_request_seconds_count{route="/v1/score",status="400"}' in text
+    assert 'reward_comparisons_total{outcome="ok"}' in text
     assert json.loads(rewards.get("/readyz")[1]) == {"ready": True}
+
+
+def test_what_makes_a_reward_is_told(rewards):
     version = json.loads(rewards.get("/version")[1])
-    assert version["mode"] == "expected"
+    assert (version["mode"], version["gen_reward"]) == ("expected", "alignment")
+    assert version["weights"] == {"cme": 0.6, "qma": 0.4, "sum": [0.5, 0.5]}
     scored = {"judge_edit_score_only.v1", "judge_gen_score_only.v1"}
     assert set(version["prompts"]) == scored | {"judge_pair.v1"}
+    digests = version["prompts"]["judge_gen_score_only.v1"]
+    assert digests["prompt"] == load_prompt("judge_gen_score_only.v1").sha256
+    assert digests["schema"] == schema_sha256("judge_score_only.v1")
+    assert set(digests) == {"prompt", "schema", "system", "retry"}
 
 
 def group(rewards, **body):
@@ -371,6 +389,21 @@ def test_a_group_by_win_rate_asks_both_orders(rewards, judge):
     assert {wins[i][i] for i in range(3)} == {None}
     others = [[wins[i][j] for j in range(3) if j != i] for i in range(3)]
     assert found["rewards"] == pytest.approx([sum(row) / 2 for row in others])
+
+
+def test_a_group_keeps_what_was_compared_in_time(start, judge):
+    rewards = start()
+    # Some of the twelve take longer than the deadline, by what they are about.
+    judge.become(latency_s=(0.0, 4.0))
+    images = [as_text(picture(n)) for n in range(4)]
+    status, found = group(rewards, prompt="A hat.", images=images, mode="win_rate", deadline_s=2)
+    assert status == 200
+    late = found["faults"]["deadline"]
+    assert 1 < late < 12
+    known = sum(value is not None for row in found["wins"] for value in row)
+    assert 12 - 2 * late <= known <= 12 - late
+    text = rewards.get("/metrics")[1]
+    assert f'reward_comparisons_total{{outcome="deadline"}} {late}.0' in text
 
 
 @pytest.mark.parametrize(
@@ -452,6 +485,15 @@ def test_a_picture_in_memory_goes_into_a_request_without_a_thread():
     assert base64.b64encode(PNG.getvalue()) in done.value.value
 
 
+def look(client):
+    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    told = b""
+    while not told.endswith(b'"ok"}'):
+        part = client.recv(1000)
+        assert part
+        told += part
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/sc", b"BEFORE"])
 def test_a_connection_without_a_whole_request_is_closed(start, sent):
     rewards = start(body_timeout_s=0.5)
@@ -459,8 +501,7 @@ def test_a_connection_without_a_whole_request_is_closed(start, sent):
         client.settimeout(20)
         if sent == b"BEFORE":
             # After an answer as well.
-            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b" 200 " in client.recv(1000)
+            look(client)
             sent = b"GET /heal"
         client.sendall(sent)
         assert client.recv(1000) == b""
@@ -470,8 +511,7 @@ def test_a_connection_is_kept_for_longer_than_a_client_keeps_it(start):
     rewards = start(body_timeout_s=0.5)
     with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
         for pause_s in (6, 0):
-            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b" 200 " in client.recv(1000)
+            look(client)
             time.sleep(pause_s)
 
 

@@ -153,7 +153,9 @@ def test_the_mean_of_its_group_takes_its_place_only_if_asked_for(start):
     first, mean, third = answer["scores"]
     assert mean == pytest.approx((first + third) / 2)
     assert answer["valid"] == [True, False, True]
-    assert "reward_fallback_total 1.0" in rewards.get("/metrics")[1]
+    text = rewards.get("/metrics")[1]
+    assert "reward_fallback_total 1.0" in text
+    assert 'seconds_count{route="/mode/score_execution",status="200"} 1.0' in text
     # Of another prompt it has no group.
     body["prompts"][1] = "Add two hats."
     assert post(rewards, "/mode/score_execution", body)[0] == 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,10 +11,16 @@ import prometheus_client as prometheus
 from fastapi import FastAPI, Request, Response
 
 from foundry.rewards.admission import Refused
+from foundry.rewards.formulas import CME_BASE, QMA_BASE
 from foundry.rewards.items import BadRequest
+from foundry.rewards.scoring import SUM_WEIGHTS
 from foundry.rewards.service import Service
 from pipelines.fast_json import dump_json
+from pipelines.stages import Stage
 from pipelines.version import code_version
+
+# Of all that shapes a question: prompt, what stands before it, what a second try adds, form.
+_DIGESTS = ("prompt", "system", "retry", "schema")
 
 
 def make_app(service: Service) -> FastAPI:
@@ -25,21 +30,18 @@ def make_app(service: Service) -> FastAPI:
     async def guarded(
         request: Request, handle: Callable[[Request], Awaitable[dict[str, Any]]]
     ) -> Response:
-        started = time.monotonic()
-        try:
-            check_token(request, service.token)
-            return _json(200, await handle(request))
-        except BadRequest as bad:
-            refused = Refused(400, str(bad))
-        except Refused as error:
-            refused = error
-        finally:
-            service.latency.observe(time.monotonic() - started)
-        service.refused.labels(str(refused.status)).inc()
-        headers = {}
-        if refused.status in (429, 503):
-            headers["Retry-After"] = str(service.judges.retry_after_s())
-        return _json(refused.status, {"error": refused.message}, headers)
+        with service.metrics.request(request.url.path) as status:
+            headers = {}
+            try:
+                check_token(request, service.token)
+                status.code, told = 200, await handle(request)
+            except BadRequest as bad:
+                status.code, told = 400, {"error": str(bad)}
+            except Refused as error:
+                status.code, told = error.status, {"error": error.message}
+                if error.status in (429, 503):
+                    headers["Retry-After"] = str(service.judges.retry_after_s())
+            return _json(status.code, told, headers)
 
     @app.post("/v1/score")
     async def score(request: Request) -> Response:
@@ -65,7 +67,7 @@ def make_app(service: Service) -> FastAPI:
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(
-            prometheus.generate_latest(service.registry),
+            service.metrics.page(),
             media_type=prometheus.CONTENT_TYPE_LATEST,
         )
 
@@ -83,17 +85,22 @@ def check_token(request: Request, token: str | None) -> None:
 
 
 async def _version(service: Service, request: Request) -> dict[str, Any]:
-    settings = service.settings
-    prompts = {s.prompt_id: s.provenance["prompt_sha256"] for s in service.stages.values()}
+    settings, stages = service.settings, service.stages.values()
     return {
         "model": settings.endpoint[0].model_name,
-        "revision": settings.endpoint[0].revision,
+        "revision": next(iter(stages)).revision,
         "mode": settings.mode,
         "k": settings.k if settings.mode == "average" else 1,
         "edit_reward": settings.edit_reward,
-        "prompts": prompts,
+        "gen_reward": settings.gen_reward,
+        "weights": {"cme": CME_BASE, "qma": QMA_BASE, "sum": SUM_WEIGHTS},
+        "prompts": {stage.prompt_id: _digests(stage) for stage in stages},
         **code_version(),
     }
+
+
+def _digests(stage: Stage) -> dict[str, Any]:
+    return {name: stage.provenance[f"{name}_sha256"] for name in _DIGESTS}
 
 
 def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:

@@ -30,6 +30,7 @@ VOTE_TEMPERATURE = 0.7
 JUDGE_DOWN = "judge:down"
 # The axis of a generated picture beside how well it follows its prompt.
 QUALITY = "quality"
+SUM_WEIGHTS = (0.5, 0.5)
 QUALITY_PARTS = ("aesthetics", "technical", "structure")
 _KINDS: tuple[Kind, ...] = ("edit", "gen")
 
@@ -127,7 +128,7 @@ def reward_of(scores: Mapping[str, AxisScore], settings: RewardSettings) -> floa
     if set(values) == set(AXES):
         both = [values[axis] for axis in AXES]
         if settings.edit_reward == "sum":
-            return float(weighted_sum(both, [0.5, 0.5]))
+            return float(weighted_sum(both, SUM_WEIGHTS))
         return float(cme(*both))
     if QUALITY in values:
         return float(qma(values[GEN_AXIS], values[QUALITY]))

@@ -11,12 +11,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-import prometheus_client as prometheus
 from fastapi import Request
 
 from foundry.rewards.admission import Refused, Room
@@ -40,6 +38,7 @@ from foundry.rewards.items import (
     read_item,
 )
 from foundry.rewards.judges import Judges
+from foundry.rewards.metrics import Metrics
 from foundry.rewards.scoring import (
     JUDGE_DOWN,
     invalid,
@@ -54,7 +53,6 @@ from pipelines.shard_run import gather_or_cancel
 
 T = TypeVar("T")
 Answers = list[dict[str, Any]]
-_LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _MOST_VALUES = 1_000_000
 # Bytes; a larger body is parsed in a thread, because the loop would stand still meanwhile.
 _PARSED_AT_ONCE = 200_000
@@ -71,7 +69,6 @@ class Service:
     chat: Chat
     token: str | None
     files: str | None
-    registry: prometheus.CollectorRegistry = field(default_factory=prometheus.CollectorRegistry)
 
     def __post_init__(self) -> None:
         self.room = Room(self.settings)
@@ -80,28 +77,13 @@ class Service:
         self.stages = make_stages(self.settings)
         # More threads than cores would only hold more pictures at once.
         self._readers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "reader")
-        named = partial(prometheus.Counter, registry=self.registry)
-        self.items = named("reward_items", "Items answered", ["task", "outcome"])
-        self.refused = named("reward_requests_refused", "Requests refused", ["status"])
-        self.fallbacks = prometheus.Counter(
-            "reward_fallback", "Items given the mean of their group", registry=self.registry
-        )
-        self.latency = prometheus.Histogram(
-            "reward_request_seconds", "Of a request", buckets=_LATENCY_S, registry=self.registry
-        )
-        self.scores = prometheus.Histogram(
-            "reward_value", "Rewards", buckets=[n / 10 for n in range(11)], registry=self.registry
-        )
-        waiting = prometheus.Gauge(
-            "reward_questions_at_work", "Without an answer", registry=self.registry
-        )
-        waiting.set_function(lambda: self.room.questions)
+        self.metrics = Metrics(self.room, self.chat.pool.servers)
 
     async def score(self, request: Request) -> dict[str, Any]:
         """The answers for a request's items. Raises Refused, BadRequest."""
         async with self.body(request, read_json) as asked:
-            deadline_s = deadline_of(asked, self.settings.deadline_s)
             items = [_raw(item) for item in items_of(asked, most=self.settings.max_items)]
+            deadline_s = deadline_of(asked, self.settings.deadline_s)
             asked.clear()
             return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
 
@@ -123,15 +105,18 @@ class Service:
     async def _compare(self, group: Group, until: float) -> dict[str, Any]:
         raw = await self._candidates(group, until)
         items = await gather_or_cancel([self._read_item(one, until) for one in raw])
-        stage = self.stages["judge_pair"]
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                wins, faults = await compare(items, chat=self.chat, stage=stage)
-        except TimeoutError:
-            wins, faults = np.full((len(items), len(items)), np.nan), {self._why_late(): 1}
-        if set(faults) == {JUDGE_DOWN} and np.isnan(wins).all():
+        wins, outcomes = await compare(
+            items,
+            chat=self.chat,
+            stage=self.stages["judge_pair"],
+            until=until,
+            why_late=self._why_late,
+        )
+        for outcome, n in outcomes.items():
+            self.metrics.comparisons.labels(outcome).inc(n)
+        if set(outcomes) == {JUDGE_DOWN}:
             raise Refused(503, "no judge answers; come again")
-        return win_rate_answer(items, wins, faults)
+        return win_rate_answer(items, wins, outcomes)
 
     def _why_late(self) -> str:
         """Why an answer is not there in time: a judge that fails is not one that is slow."""
@@ -232,9 +217,7 @@ class Service:
                     )
             except TimeoutError:
                 answer = invalid(self._why_late(), "no answer in time")
-        self.items.labels(kind, answer["reason"] or "ok").inc()
-        if answer["valid"]:
-            self.scores.observe(answer["reward"])
+        self.metrics.answered(kind, answer)
         return answer
 
 

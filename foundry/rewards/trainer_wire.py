@@ -55,16 +55,19 @@ def make_wire(service: Service) -> FastAPI:
     ) -> None:
         @app.post(path)
         async def route(request: Request) -> Response:
-            try:
-                check_address(request, service)
-                async with service.body(request, load_builtins, at_once=0) as value:
-                    asked, write = read(value, most=settings.max_items), writer(value)
-                    value.clear()
-                    answers = await answer_all(service, request, asked)
-                return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
-            except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
-                service.refused.labels("wire").inc()
-                return Response(_told(error), 500, media_type="text/plain")
+            with service.metrics.request(path) as status:
+                try:
+                    check_address(request, service)
+                    async with service.body(request, load_builtins, at_once=0) as value:
+                        asked, write = read(value, most=settings.max_items), writer(value)
+                        value.clear()
+                        answers = await answer_all(service, request, asked)
+                    data = pickle.dumps(write(answers))
+                except Exception as error:  # noqa: BLE001 - these trainers know 200 and 500 alone
+                    status.code = 500
+                    return Response(_told(error), 500, media_type="text/plain")
+                status.code = 200
+                return Response(data, media_type=_PICKLE)
 
     for axis in AXES:
         write = partial(write_scores, axis=axis)
@@ -75,18 +78,19 @@ def make_wire(service: Service) -> FastAPI:
 
     @app.post("/compute")
     async def compute(request: Request) -> Response:
-        try:
-            check_address(request, service)
-            async with service.body(request, read_json) as value:
-                asked = read_flow_factory(value, most=settings.max_items)
-                value.clear()
-                answers = await answer_all(service, request, asked)
-        except (BadRequest, Refused, Unscored) as error:
-            service.refused.labels("wire").inc()
-            text = json.dumps({"error": _told(error)})
-            return Response(text, _status(error), media_type="application/json")
-        found = {name: [answer[one] for answer in answers] for name, one in _COMPUTED.items()}
-        return Response(json.dumps(found), media_type="application/json")
+        with service.metrics.request("/compute") as status:
+            try:
+                check_address(request, service)
+                async with service.body(request, read_json) as value:
+                    asked = read_flow_factory(value, most=settings.max_items)
+                    value.clear()
+                    answers = await answer_all(service, request, asked)
+            except (BadRequest, Refused, Unscored) as error:
+                status.code, found = _status(error), {"error": _told(error)}
+            else:
+                status.code = 200
+                found = {name: [one[field] for one in answers] for name, field in _COMPUTED.items()}
+            return Response(json.dumps(found), status.code, media_type="application/json")
 
     @app.get("/health")
     async def health() -> Response:
@@ -115,7 +119,7 @@ async def answer_all(service: Service, request: Request, asked: Asked) -> Answer
         answer if answer["valid"] else _mean_of_group(i, answers, groups)
         for i, answer in enumerate(answers)
     ]
-    service.fallbacks.inc(len(bad))
+    service.metrics.fallbacks.inc(len(bad))
     return found
 
 
