@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import gc
+import inspect
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +25,14 @@ from real_servers import PYTHON, ROOT, background, stop, wait_for
 from reward_cases import TOKEN, Rewards, fetch, picture, rewards_over
 from stub_process import stub_process
 
-from foundry.rewards.client import RewardServerDown, as_text, edit_item, gen_item, score
+from foundry.rewards.client import (
+    BackgroundClient,
+    RewardServerDown,
+    as_text,
+    edit_item,
+    gen_item,
+    score,
+)
 from foundry.rewards.formulas import group_advantages
 from foundry.rewards.serve import settle
 from foundry.rewards.settings import RewardSettings
@@ -110,8 +119,45 @@ def test_trl_leaves_out_what_has_no_reward(rewards):
     assert none is None
     assert 0 <= first <= 1
     assert 0 <= third <= 1
-    again = make_reward(rewards.url, asynchronous=True)
+    again = make_reward(rewards.url, name="critic", asynchronous=True)
     assert asyncio.run(again(**columns)) == [first, None, third]
+    assert (reward.__name__, again.__name__) == ("firm_foundry", "critic")
+
+    async def in_a_loop_that_runs():
+        return reward(**columns), await again(**columns)
+
+    threads = threading.active_count()
+    assert asyncio.run(in_a_loop_that_runs()) == ([first, None, third],) * 2
+    assert threading.active_count() == threads
+
+
+def test_a_client_in_the_background_is_gone_when_nobody_has_it(rewards):
+    threads = set(threading.enumerate())
+    client = BackgroundClient(rewards.url)
+    for _ in range(2):
+        assert client.score([GOOD]).result()[0]["valid"]
+    (own,) = set(threading.enumerate()) - threads
+    del client
+    own.join(10)
+    assert not own.is_alive()
+
+
+def counted(rewards, label):
+    """What a monitor reads of items with a label."""
+    lines = rewards.get("/metrics")[1].splitlines()
+    found = [line for line in lines if line.startswith("reward_items_total{") and label in line]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+
+def test_the_example_for_verl_omni_names_what_there_is():
+    lines = (ROOT / "examples/verl_omni_reward.args").read_text().splitlines()
+    keys = dict(line.lstrip("+").split("=", 1) for line in lines if not line.startswith("#"))
+    ours = "reward.reward_functions.firm."
+    mine = {key.removeprefix(ours): v for key, v in keys.items() if key.startswith(ours)}
+    assert mine.pop("path").removeprefix("pkg://") == compute_score.__module__
+    assert mine.pop("name") == compute_score.__name__
+    assert (float(mine.pop("weight")), mine.pop("required")) == (1.0, "true")
+    assert mine.keys() <= inspect.signature(compute_score).parameters.keys()
 
 
 def test_verl_hears_a_score_or_an_error(rewards):
@@ -123,8 +169,13 @@ def test_verl_hears_a_score_or_an_error(rewards):
     extra = {"source_image": picture(2)}
     found = asyncio.run(compute_score("edit", pixels[None], "Add a hat.", extra, **asked))
     assert set(found) == {"score", "firm_execution", "firm_consistency"}
+    before = counted(rewards, 'outcome="item:text"')
     with pytest.raises(Unscored, match="item:text"):
         asyncio.run(compute_score("gen", pixels, "", **asked))
+    # No other try mends an item.
+    assert counted(rewards, 'outcome="item:text"') == before + 1
+    with pytest.raises(ValueError, match="verl-omni gives pictures"):
+        asyncio.run(compute_score("gen", solution_str="A hat.", ground_truth="", **asked))
     with pytest.raises(ValueError, match="from 0 to 1"):
         asyncio.run(compute_score("gen", pixels * 255, "A hat.", **asked))
     with pytest.raises(ValueError, match="height, width"):
