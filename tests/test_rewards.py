@@ -102,6 +102,8 @@ def test_what_the_judge_cannot_say_is_no_number(start, judge):
     (given,) = score(rewards.url, [edit_item("Add a hat.", picture(1), picture(2))])
     assert (given["valid"], given["reward"]) == (False, None)
     assert given["reason"] == "reply:not_json"
+    assert "attempt 1 of 1" in given["detail"]
+    assert {v["detail"] for v in given["scores"].values()} == {given["detail"]}
     assert {v["score"] for v in given["scores"].values()} == {None}
 
 
@@ -372,7 +374,7 @@ def test_what_takes_too_long_is_told_so_when_the_server_ends(start, judge, twice
 
 
 def test_the_example_is_accepted_and_every_setting_is_documented():
-    assert load_recipe(ROOT / "examples/reward.yaml", RewardSettings, {}).mode == "expected"
+    assert load_recipe(ROOT / "examples/reward.yaml", RewardSettings, {}).mode == "reasoning"
     text = (ROOT / "docs/rewards.md").read_text()
     assert {name for name in RewardSettings.model_fields if f"`{name}`" not in text} == set()
 

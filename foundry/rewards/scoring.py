@@ -32,12 +32,15 @@ JUDGE_DOWN = "judge:down"
 QUALITY = "quality"
 SUM_WEIGHTS = (0.5, 0.5)
 QUALITY_PARTS = ("aesthetics", "technical", "structure")
+_LONGEST_DETAIL = 300
 _KINDS: tuple[Kind, ...] = ("edit", "gen")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AxisScore:
-    """A score on one axis: raw, 1 to 5. `valid` false: every number is None and `reason` says why.
+    """A score on one axis: raw, 1 to 5.
+
+    `valid` false: every number is None, `reason` says why, and `detail` more of it.
 
     `score` is the reply's integer (of several, the majority), `score_mean` the mean of the replies,
     `score_expected` the mean under `score_probs`, the probabilities of 1 to 5. `value` is that one
@@ -46,6 +49,7 @@ class AxisScore:
 
     valid: bool
     reason: str | None = None
+    detail: str = ""
     score: int | None = None
     score_mean: float | None = None
     score_expected: float | None = None
@@ -113,7 +117,7 @@ async def score_item(
     return {
         "valid": bad is None,
         "reason": bad.reason if bad else None,
-        "detail": "",
+        "detail": bad.detail if bad else "",
         "reward": None if bad else reward_of(named, settings),
         "scores": {axis: asdict(score) for axis, score in named.items()},
     }
@@ -149,7 +153,7 @@ async def _quality(item: Item, chat: Chat, stage: Stage) -> AxisScore:
     text = load_prompt(stage.prompt_id).text
     row = await ask_judge(text, item.pictures, chat, stage, logprobs=False)
     if row["status"] != "ok":
-        return AxisScore(valid=False, reason=row["reason"])
+        return _unusable(row)
     parts = {name: row[name] for name in QUALITY_PARTS}
     least = min(parts.values())
     return AxisScore(
@@ -180,7 +184,7 @@ async def ask_judge(
 def read_row(row: Row, settings: RewardSettings) -> AxisScore:
     """An answer's row as a score, in the mode of the settings."""
     if row["status"] != "ok":
-        return AxisScore(valid=False, reason=row["reason"])
+        return _unusable(row)
     mean, expected = fmean(row["vote_scores"]), row["score_expected"]
     value = {"reasoning": float(row["score"]), "expected": expected, "average": mean}
     if value[settings.mode] is None:
@@ -194,3 +198,8 @@ def read_row(row: Row, settings: RewardSettings) -> AxisScore:
         reasoning=row.get("reasoning"),
         value=value[settings.mode],
     )
+
+
+def _unusable(row: Row) -> AxisScore:
+    detail = (row.get("detail") or "")[:_LONGEST_DETAIL]
+    return AxisScore(valid=False, reason=row["reason"], detail=detail)
