@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from foundry.rewards.admission import Refused
+from foundry.rewards.admission import Refused, or_gone
 from foundry.rewards.groups import read_group
 from foundry.rewards.items import BadItem, BadRequest, RawItem, read_picture
 from foundry.rewards.judges import Judges
 from foundry.rewards.scoring import questions_of
-from foundry.rewards.service import Service, or_gone
+from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
 
 JUDGE = {"url": "http://127.0.0.1:1/v1", "model": "m"}

@@ -1,10 +1,11 @@
-"""Who is let in, and how much of what they send is held at once."""
+"""Who is let in, how much of what they send is held at once, and when work for them ends."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from foundry.rewards.items import BadRequest
 from foundry.rewards.settings import RewardSettings
 
+T = TypeVar("T")
 # Bodies of the largest size that are held at once. One takes up to four times its bytes: as it
 # came, as it was read, as pictures, and as it goes to the judge.
 _BODIES_HELD = 4
@@ -124,3 +126,29 @@ class Room:
         if size > most:
             raise too_large
         return b"".join(parts)
+
+
+async def or_gone(request: Request, work: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:
+    """The work's result; it is cancelled when the client leaves, or the server can wait no more.
+
+    Raises Refused then.
+    """
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    asked = asyncio.ensure_future(work)
+    leaving, ending = asyncio.ensure_future(gone()), asyncio.ensure_future(closing.wait())
+    tasks = (asked, leaving, ending)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            return asked.result()
+        if leaving.done():
+            raise Refused(499, "the client left")
+        raise Refused(503, "the server is going down")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

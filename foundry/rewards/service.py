@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from foundry.rewards.admission import Refused, Room
+from foundry.rewards.admission import Refused, Room, or_gone
 from foundry.rewards.groups import (
     Group,
     candidates,
@@ -237,27 +237,3 @@ def read_json(body: bytes) -> Any:
         return load_json(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
-
-
-async def or_gone(request: Request, work: Coroutine[Any, Any, T], closing: asyncio.Event) -> T:
-    """The work's result; it is cancelled when the client leaves, or the server can wait no more.
-
-    Raises Refused then.
-    """
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    asked, *ends = tasks = [asyncio.ensure_future(one) for one in (work, gone(), closing.wait())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if asked.done():
-            return asked.result()
-        if ends[0].done():
-            raise Refused(499, "the client left")
-        raise Refused(503, "the server is going down")
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
