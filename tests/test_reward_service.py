@@ -18,6 +18,7 @@ from foundry.rewards.judges import Judges
 from foundry.rewards.scoring import questions_of
 from foundry.rewards.service import Service
 from foundry.rewards.settings import RewardSettings
+from foundry.rewards.tally import BYTES, QUESTIONS, REQUESTS, Tally, make_slots
 
 JUDGE = {"url": "http://127.0.0.1:1/v1", "model": "m"}
 _OUT = io.BytesIO()
@@ -98,11 +99,11 @@ def test_nothing_is_read_of_a_body_that_is_not_let_in():
     with pytest.raises(Refused, match="going down"):
         asyncio.run(ask())
     service.room.draining = False
-    service.room.requests = 4096
+    service.tally.add(REQUESTS, 4096)
     with pytest.raises(Refused, match="4096 requests"):
         asyncio.run(ask())
     assert sent.read == 0
-    service.room.requests = 0
+    service.tally.clear()
     asyncio.run(ask())
     assert sent.read == 1
 
@@ -216,3 +217,16 @@ def test_a_client_comes_again_when_a_judge_may_be_asked(pauses_s, told):
     now = time.monotonic()
     judges = Judges([SimpleNamespace(not_before_s=now + pause) for pause in pauses_s])
     assert judges.retry_after_s() == told
+
+
+def test_workers_count_for_themselves_and_are_counted_together():
+    slots = make_slots(list, 2)
+    one, two = Tally(slots, 0), Tally(slots, 1)
+    one.add(QUESTIONS, 3)
+    two.add(QUESTIONS, 4)
+    two.add(BYTES, 5)
+    two.add(QUESTIONS, -1)
+    assert [tally.total(QUESTIONS) for tally in (one, two)] == [6, 6]
+    assert (one.own(QUESTIONS), two.own(QUESTIONS)) == (3, 3)
+    two.clear()
+    assert (one.total(QUESTIONS), one.total(BYTES)) == (3, 0)

@@ -34,7 +34,7 @@ from foundry.rewards.client import (
     score,
 )
 from foundry.rewards.formulas import group_advantages
-from foundry.rewards.serve import settle
+from foundry.rewards.serving import settle
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
 from foundry.rewards.verl import Unscored, compute_score

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from foundry.rewards.items import BadRequest
 from foundry.rewards.settings import RewardSettings
+from foundry.rewards.tally import BYTES, QUESTIONS, REQUESTS, Tally
 
 T = TypeVar("T")
 # Bodies of the largest size that are held at once. One takes up to four times its bytes: as it
@@ -31,18 +32,27 @@ class Refused(Exception):
 
 
 class Room:
-    """How much a server has taken on.
+    """How much a server has taken on, with all its workers, and lets in.
 
-    `questions` to the judge without an answer, `held` bytes of bodies, `requests` with one.
     `draining`: nothing new is taken, what is at work is finished.
     """
 
-    def __init__(self, settings: RewardSettings) -> None:
+    def __init__(self, settings: RewardSettings, tally: Tally) -> None:
         self.most_questions = settings.max_waiting
         self.most_bytes = round(settings.max_body_mb * 1e6)
         self.body_timeout_s = settings.body_timeout_s
         self.draining = False
-        self.questions = self.held = self.requests = 0
+        self.tally = tally
+
+    @property
+    def questions(self) -> int:
+        """Questions to the judge without an answer."""
+        return self.tally.total(QUESTIONS)
+
+    @property
+    def held(self) -> int:
+        """Bytes of bodies."""
+        return self.tally.total(BYTES)
 
     def check(self) -> None:
         """Raises Refused when nothing is let in."""
@@ -50,8 +60,8 @@ class Room:
             raise Refused(503, "the server is going down")
         if self.questions >= self.most_questions:
             raise Refused(429, f"{self.questions} questions are at work already; come again")
-        if self.requests >= _MOST_REQUESTS:
-            raise Refused(429, f"{self.requests} requests are at work already; come again")
+        if (requests := self.tally.total(REQUESTS)) >= _MOST_REQUESTS:
+            raise Refused(429, f"{requests} requests are at work already; come again")
 
     @contextmanager
     def work(self, questions: int) -> Iterator[None]:
@@ -64,11 +74,11 @@ class Room:
         self.check()
         if self.questions + questions > self.most_questions:
             raise Refused(429, f"{self.questions} questions are at work already; come again")
-        self.questions += questions
+        self.tally.add(QUESTIONS, questions)
         try:
             yield
         finally:
-            self.questions -= questions
+            self.tally.add(QUESTIONS, -questions)
 
     @contextmanager
     def bytes_held(self) -> Iterator[Callable[[int], None]]:
@@ -79,15 +89,15 @@ class Room:
             nonlocal taken
             if self.held + n > _BODIES_HELD * self.most_bytes:
                 raise Refused(429, "too much is at work already; come again")
-            self.held += n
+            self.tally.add(BYTES, n)
             taken += n
 
-        self.requests += 1
+        self.tally.add(REQUESTS, 1)
         try:
             yield take
         finally:
-            self.requests -= 1
-            self.held -= taken
+            self.tally.add(REQUESTS, -1)
+            self.tally.add(BYTES, -taken)
 
     async def read_body(self, request: Request, take: Callable[[int], None]) -> bytes:
         """A request's whole body, for whose announced length room is taken before it comes.

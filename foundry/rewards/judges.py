@@ -36,11 +36,14 @@ class Judges:
 
     async def end(self) -> LaunchFailed:
         """Waits until all of them were launched and have ended; why the last one did."""
-        while True:
+        while not (fault := self.fault()):
             await asyncio.sleep(_KNOWN_FOR_S)
-            faults = [_fault(server) for server in self.servers]
-            if all(faults) and (last := faults[-1]):
-                return last
+        return fault
+
+    def fault(self) -> LaunchFailed | None:
+        """Why the last of them ended, if all were launched and have ended."""
+        faults = [_fault(server) for server in self.servers]
+        return faults[-1] if faults and all(faults) else None
 
     def retry_after_s(self) -> int:
         """Whole seconds until the first of them may be asked again, 1 to 30."""

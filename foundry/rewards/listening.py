@@ -27,9 +27,9 @@ class Listener(uvicorn.Server):
     def __init__(
         self,
         name: str,
-        app: FastAPI,
         host: str,
         port: int,
+        app: FastAPI,
         service: Service,
         say: Callable[[str], None],
     ) -> None:

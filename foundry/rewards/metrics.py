@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +11,32 @@ from functools import partial
 from typing import Any
 
 import prometheus_client as prometheus
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from foundry.rewards.admission import Room
 from pipelines.endpoints import ServerState
 
+# The variable that names where several workers keep their counts.
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class _Now(Collector):
+    """What is so at the moment; nothing of it is kept."""
+
+    def __init__(self, room: Room, servers: Sequence[ServerState]) -> None:
+        self._room, self._servers = room, servers
+
+    def collect(self) -> Iterator[Metric]:
+        for name, about, value in (
+            ("reward_questions_at_work", "Without an answer", self._room.questions),
+            ("reward_bytes_held", "Of bodies", self._room.held),
+            ("reward_judge_in_flight", "Requests", sum(one.in_flight for one in self._servers)),
+            ("reward_judge_window", "Most", sum(one.window.limit for one in self._servers)),
+        ):
+            yield GaugeMetricFamily(name, about, value=value)
 
 
 @dataclass
@@ -45,17 +67,16 @@ class Metrics:
         self._scores = histogram(
             "reward_score", "Of an axis", ["axis"], buckets=[1 + n / 2 for n in range(9)]
         )
-        for name, about, value in (
-            ("reward_questions_at_work", "Without an answer", lambda: room.questions),
-            ("reward_bytes_held", "Of bodies", lambda: room.held),
-            ("reward_judge_in_flight", "Requests", lambda: sum(one.in_flight for one in servers)),
-            ("reward_judge_window", "Most of them", lambda: sum(s.window.limit for s in servers)),
-        ):
-            prometheus.Gauge(name, about, registry=registry).set_function(value)
+        self._now = prometheus.CollectorRegistry()
+        self._now.register(_Now(room, servers))
 
     def page(self) -> bytes:
-        """As Prometheus reads it."""
-        return prometheus.generate_latest(self.registry)
+        """As Prometheus reads it, of all workers; what the judge is sent, of this one."""
+        counted = self.registry
+        if _SHARED in os.environ:
+            counted = prometheus.CollectorRegistry()
+            MultiProcessCollector(counted)
+        return prometheus.generate_latest(counted) + prometheus.generate_latest(self._now)
 
     @contextmanager
     def request(self, route: str) -> Iterator[Status]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -47,6 +47,7 @@ from foundry.rewards.scoring import (
     score_item,
 )
 from foundry.rewards.settings import RewardSettings
+from foundry.rewards.tally import Tally
 from pipelines.chat import Chat
 from pipelines.fast_json import load_json
 from pipelines.shard_run import gather_or_cancel
@@ -69,14 +70,16 @@ class Service:
     chat: Chat
     token: str | None
     files: str | None
+    tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
-        self.room = Room(self.settings)
+        self.room = Room(self.settings, self.tally)
         self.closing = asyncio.Event()
         self.judges = Judges(self.chat.pool.servers)
         self.stages = make_stages(self.settings)
         # More threads than cores would only hold more pictures at once.
-        self._readers = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "reader")
+        cores = len(os.sched_getaffinity(0))
+        self._readers = ThreadPoolExecutor(max(1, cores // self.settings.workers), "reader")
         self.metrics = Metrics(self.room, self.chat.pool.servers)
 
     async def score(self, request: Request) -> dict[str, Any]:

@@ -59,6 +59,8 @@ class RewardSettings(Settings):
     `edit_reward`: `cme`, or `sum`, the mean of both axes, for comparison. `gen_reward`: how well a
     picture follows its prompt (`alignment`), or that together with its quality (`qma`).
 
+    `workers` processes serve at the same address; each limit is of all together.
+
     `token_env` names the variable with the bearer token, which clients must send; without one the
     server listens on a loopback address alone. `files` is a folder whose pictures may be named by
     path. A request has at most `max_items` items and `max_body_mb` (10^6 bytes), and its body must
@@ -80,6 +82,7 @@ class RewardSettings(Settings):
     port: int = Field(default=8600, ge=0, le=65535)
     token_env: str | None = None
     trainer_wire: TrainerWire | None = None
+    workers: int = Field(default=1, ge=1, le=64)
     max_items: int = Field(default=256, ge=1)
     max_body_mb: float = Field(default=256.0, gt=0)
     max_waiting: int = Field(default=4096, ge=1)
