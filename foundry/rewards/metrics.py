@@ -84,6 +84,9 @@ class Metrics:
         started, status = time.monotonic(), Status()
         try:
             yield status
+        except Exception:
+            status.code = 500
+            raise
         finally:
             took_s = time.monotonic() - started
             self._requests.labels(route, str(status.code)).observe(took_s)
