@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from foundry.rewards.admission import Refused, or_gone
 from foundry.rewards.groups import read_group
-from foundry.rewards.items import BadItem, BadRequest, RawItem, read_picture
+from foundry.rewards.items import BadItem, BadRequest, RawItem, _read_file, read_picture
 from foundry.rewards.judges import Judges
 from foundry.rewards.scoring import questions_of
 from foundry.rewards.service import Service
@@ -192,6 +192,10 @@ def test_only_a_file_that_is_one_and_not_too_large_is_read(tmp_path):
             read_picture("image", value, **named)
         assert bad.value.reason == reason
         assert str(tmp_path) not in bad.value.detail
+    # One that became a link after its path was resolved.
+    (tmp_path / "in/link").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(OSError, match="symbolic links"):
+        _read_file(f"{files}/link", 1000)
 
 
 def test_who_is_stopped_from_outside_while_the_work_ends_is_stopped():
