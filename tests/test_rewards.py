@@ -557,6 +557,24 @@ def test_a_connection_without_a_whole_request_is_closed(start, sent):
         assert client.recv(1000) == b""
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_rest_of_a_body_that_was_answered_before_is_waited_for_a_while(start, whole):
+    rewards = start(body_timeout_s=0.5, token_env="REWARD_TOKEN")
+    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+        client.settimeout(20)
+        client.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
+        told = client.recv(1000)
+        while not told.endswith(b'"}'):
+            told += client.recv(1000)
+        assert b" 401 " in told
+        client.sendall(b"56789" if whole else b"5")
+        time.sleep(1.5)
+        if whole:
+            look(client)
+        else:
+            assert client.recv(1000) == b""
+
+
 def test_a_connection_is_kept_for_longer_than_a_client_keeps_it(start):
     rewards = start(body_timeout_s=0.5)
     with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -70,10 +71,11 @@ class Listener(uvicorn.Server):
         self.service.room.draining = self.should_exit = True
 
 
-def timed_protocol(header_s: float) -> type[asyncio.Protocol]:
-    """HTTP whose connections are closed when a request's head takes longer than so many seconds.
+def timed_protocol(rest_s: float) -> type[asyncio.Protocol]:
+    """HTTP whose connections are closed when what was begun is not whole after so many seconds.
 
-    uvicorn itself waits for ever for one that was begun, or never was.
+    That is a request's head, or the body of one that was answered before it was read. uvicorn
+    itself waits for ever. A connection between two requests is not closed here.
     """
 
     class TimedProtocol(H11Protocol):
@@ -92,10 +94,10 @@ def timed_protocol(header_s: float) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def _watch(self) -> None:
-            if self._is_at_work():
+            if not self._waits_for_more():
                 self._unwatch()
             elif self._closing is None:
-                self._closing = self.loop.call_later(header_s, self._close)
+                self._closing = self.loop.call_later(rest_s, self._close)
 
         def _unwatch(self) -> None:
             if self._closing is not None:
@@ -103,12 +105,17 @@ def timed_protocol(header_s: float) -> type[asyncio.Protocol]:
                 self._closing = None
 
         def _close(self) -> None:
-            if not self._is_at_work():
+            self._closing = None
+            if self._waits_for_more():
                 self.transport.close()
 
-        def _is_at_work(self) -> bool:
+        def _waits_for_more(self) -> bool:
             cycle: Any = self.cycle
-            return cycle is not None and not cycle.response_complete
+            if cycle is None:
+                return True
+            if not cycle.response_complete:
+                return False  # The body of a request at work has a time of its own.
+            return self.conn.their_state is not h11.IDLE or bool(self.conn.trailing_data[0])
 
     return TimedProtocol
 

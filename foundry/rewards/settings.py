@@ -35,7 +35,7 @@ class TrainerWire(Settings):
 
 
 class RewardImages(ImageLimits):
-    """Limits of pictures that strangers send: a picture takes up to some ten bytes a source pixel
+    """Limits of pictures that strangers send: a picture takes some twenty bytes a source pixel
     while it is decoded, so those over `max_source_pixels` are refused sooner than a build does.
     """
 
