@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 SECRET = "what nobody may read"
 TOKEN = "a-token-of-twenty-ch"
 AT_ONCE = 32
-MAX_BODY = 8_000_000
+MAX_BODY, BODY_S = 8_000_000, 3.0
 EXPECTED = {200, 400, 404, 405, 413, 429, 503}
 # FIRM's trainers understand these alone.
 EXPECTED_OF_WIRE = {200, 404, 500}
@@ -68,7 +68,7 @@ def main() -> int:
             "port": 0,
             "files": str(folder / "allowed"),
             "max_body_mb": MAX_BODY / 1e6,
-            "body_timeout_s": 1.0,
+            "body_timeout_s": BODY_S,
             "deadline_s": 30.0,
             "trainer_wire": {"port": 0},
             "token_env": "REWARD_TOKEN",
@@ -226,7 +226,7 @@ async def _post(
     async def trickle() -> Any:
         yield body[:10]
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3)
+            await asyncio.sleep(2 * BODY_S)
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     data = trickle() if slow else body

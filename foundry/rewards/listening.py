@@ -20,6 +20,7 @@ from foundry.rewards.service import Service
 # Clients keep connections too, aiohttp's for 15 s: one must not close as the next request comes.
 _KEEP_ALIVE_S = 75
 _TELLING_S = 2
+_LAST_LOOK_S = 0.1
 
 
 class Listener(uvicorn.Server):
@@ -97,12 +98,16 @@ def timed_protocol(rest_s: float) -> type[asyncio.Protocol]:
             if not self._waits_for_more():
                 self._unwatch()
             elif self._closing is None:
-                self._closing = self.loop.call_later(rest_s, self._close)
+                self._closing = self.loop.call_later(rest_s, self._look)
 
         def _unwatch(self) -> None:
             if self._closing is not None:
                 self._closing.cancel()
                 self._closing = None
+
+        def _look(self) -> None:
+            # After a halt of the loop timers come before what has arrived meanwhile.
+            self._closing = self.loop.call_later(_LAST_LOOK_S, self._close)
 
         def _close(self) -> None:
             self._closing = None
