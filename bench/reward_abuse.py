@@ -1,8 +1,9 @@
 """The reward server under requests that mean it ill, with good ones beside them.
 
-Random bytes and JSON, pickles that would run something, pictures that lie about themselves, paths
-that lead elsewhere, bodies over the limit and bodies that never end. What is looked for: a crash, a
-file that was made or read, memory that grows, a good request without its answer.
+Random bytes and JSON, pickles that would run something, pictures that lie about themselves or are
+huge when decoded, paths that lead elsewhere, bodies over the limit, bodies and heads without end,
+no token. What is looked for: a crash, a file that was made or read, memory that grows, an answer
+of the wrong kind, a good request without its answer.
 
     .venv/bin/python -m bench.reward_abuse [--requests 10000]
 """
@@ -26,6 +27,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,17 @@ from bench.reward_server import listening, make_item
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 SECRET = "what nobody may read"
+TOKEN = "a-token-of-twenty-ch"
 AT_ONCE = 32
-MAX_BODY = 1_000_000
-EXPECTED = {200, 400, 404, 405, 408, 413, 429, 503}
+MAX_BODY, BODY_S = 8_000_000, 3.0
+EXPECTED = {200, 400, 404, 405, 413, 429, 503}
 # FIRM's trainers understand these alone.
 EXPECTED_OF_WIRE = {200, 404, 500}
-# How much more memory the end may take than a quarter of the way, in MB.
-MOST_GROWTH_MB = 50
+# A sender that is cut short may hear nothing but that.
+CUT_SHORT = {"ClientOSError", "ClientConnectionResetError", "ServerDisconnectedError"}
+# The most memory at any time, in MB: a decoded picture a core, and the bodies that may be held. And
+# how much more at the end than a quarter of the way.
+MOST_MB, MOST_GROWTH_MB = 1500, 150
 Fuzz = Callable[[random.Random, Path], tuple[str, bytes]]
 
 
@@ -62,14 +68,17 @@ def main() -> int:
             "port": 0,
             "files": str(folder / "allowed"),
             "max_body_mb": MAX_BODY / 1e6,
-            "body_timeout_s": 1.0,
-            "deadline_s": 10.0,
+            "body_timeout_s": BODY_S,
+            "deadline_s": 30.0,
             "trainer_wire": {"port": 0},
+            "token_env": "REWARD_TOKEN",
         }
         config = folder / "reward.json"
         config.write_text(json.dumps(settings))
         command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        env = {**os.environ, "REWARD_TOKEN": TOKEN}
+        out = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, text=True) as server:
             try:
                 urls = [listening(server), listening(server)]
                 wrong = asyncio.run(abuse(urls, folder, server.pid, options.requests))
@@ -100,24 +109,25 @@ async def abuse(urls: list[str], folder: Path, pid: int, n: int) -> list[str]:
                 dice = random.Random(number)
                 kind = dice.choice(list(KINDS))
                 path, body = KINDS[kind](dice, folder)
-                url = urls[path.startswith("/mode") or path == "/compute"] + path
-                status, answer = await _post(session, url, body, slow=kind == "slow")
+                url = urls[is_wire(path)] + path
+                if kind == "silent":
+                    status, answer = await _silence(url, body)
+                else:
+                    token = None if kind == "no token" else TOKEN
+                    status, answer = await _post(session, url, body, token, slow=kind == "slow")
                 statuses[kind, str(status)] += 1
-                expected = EXPECTED_OF_WIRE if path.startswith("/mode") else EXPECTED
-                if status not in expected and kind not in ("large", "slow"):
-                    wrong.append(f"{kind}: {path} {status}")
-                if status == 500 and not path.startswith("/mode"):
+                if status not in expected(kind, path, len(body)):
                     wrong.append(f"{kind}: {path} {status}")
                 if SECRET.encode() in answer or b"Traceback" in answer:
                     wrong.append(f"{kind}: told {answer[:100]!r}")
 
         async def honest() -> None:
             while not done.is_set():
-                item = make_item(good["asked"] % 64)
-                started = time.monotonic()
-                body = json.dumps({"items": [item]}).encode()
-                status, answer = await _post(session, f"{urls[0]}/v1/score", body)
-                if status != 200 or not json.loads(answer)["items"][0]["valid"]:
+                number, started = good["asked"], time.monotonic()
+                path, value = _good(number)
+                body = json.dumps(value).encode()
+                status, answer = await _post(session, urls[0] + path, body, TOKEN)
+                if status != 200 or not _is_scored(json.loads(answer)):
                     wrong.append(f"a good request got {status} {answer[:100]!r}")
                 good["asked"] += 1
                 good["slowest"] = max(good["slowest"], time.monotonic() - started)
@@ -133,6 +143,40 @@ async def abuse(urls: list[str], folder: Path, pid: int, n: int) -> list[str]:
     return wrong
 
 
+def is_wire(path: str) -> bool:
+    """Whether a path is of the trainers' port."""
+    return path.startswith("/mode") or path == "/compute"
+
+
+def expected(kind: str, path: str, size: int) -> set[Any]:
+    """The statuses that a request may get."""
+    if kind == "silent":
+        return {"closed"}
+    if path.startswith("/mode"):
+        return EXPECTED_OF_WIRE | (CUT_SHORT if size > 2 * MAX_BODY else set())
+    match kind:
+        case "large":
+            return {413, 429} | (CUT_SHORT if size > 2 * MAX_BODY else set())
+        case "slow":
+            return {408, 429}
+        case "no token":
+            return {401}
+    return EXPECTED
+
+
+def _good(number: int) -> tuple[str, dict[str, Any]]:
+    if number % 4:
+        return "/v1/score", {"items": [make_item(number % 64)]}
+    images = [make_item(n)["image"] for n in range(number % 61, number % 61 + 3)]
+    return "/v1/group", {"prompt": "A hat.", "images": images, "mode": "win_rate"}
+
+
+def _is_scored(answer: dict[str, Any]) -> bool:
+    if "items" in answer:
+        return answer["items"][0]["valid"]
+    return None not in answer["rewards"]
+
+
 async def _watch(
     pid: int, done: asyncio.Event, n: int, statuses: Counter[Any], wrong: list[str]
 ) -> None:
@@ -141,32 +185,53 @@ async def _watch(
     while sum(statuses.values()) < n:
         await asyncio.sleep(0.2)
         if not quarter and sum(statuses.values()) > n / 4:
-            quarter = _resident_mb(pid)
-    end = _resident_mb(pid)
-    print(f"memory {quarter} MB after a quarter, {end} MB at the end")
+            quarter = _peak_mb(pid)
+    end = _peak_mb(pid)
+    print(f"memory at most {quarter} MB in the first quarter, {end} MB in all")
     if end > quarter + MOST_GROWTH_MB:
         wrong.append(f"memory grew from {quarter} to {end} MB")
+    if end > MOST_MB:
+        wrong.append(f"memory was {end} MB")
     done.set()
 
 
-def _resident_mb(pid: int) -> int:
+def _peak_mb(pid: int) -> int:
+    """The most memory that a process had so far; 0 for one that is gone."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1_000_000
+    return int(status.split("VmHWM:")[1].split()[0]) // 1000
+
+
+async def _silence(url: str, begun: bytes) -> tuple[str, bytes]:
+    """What becomes of a connection on which a request is begun, or not even that."""
+    host, port = url.split("/")[2].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(begun)
+        answer = await asyncio.wait_for(reader.read(), 30)
+        return ("answered" if answer else "closed"), answer
+    except TimeoutError:
+        return "open", b""
+    except ConnectionError:
+        return "closed", b""
+    finally:
+        writer.close()
 
 
 async def _post(
-    session: aiohttp.ClientSession, url: str, body: bytes, *, slow: bool = False
+    session: aiohttp.ClientSession, url: str, body: bytes, token: str | None, *, slow: bool = False
 ) -> tuple[int | str, bytes]:
     async def trickle() -> Any:
         yield body[:10]
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(3)
+            await asyncio.sleep(2 * BODY_S)
 
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    data = trickle() if slow else body
     try:
-        async with session.post(url, data=trickle() if slow else body) as response:
+        async with session.post(url, data=data, headers=headers) as response:
             return response.status, await response.read()
     except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         return type(error).__name__, b""
@@ -228,6 +293,21 @@ def _lying_picture(dice: random.Random, folder: Path) -> tuple[str, bytes]:
     return "/v1/score", json.dumps({"items": [item]}).encode()
 
 
+def _bomb(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    """A small picture of as many pixels as are let in, or a few more."""
+    image = base64.b64encode(_many_pixels(dice.choice([4990, 5000, 5001]))).decode()
+    item = {"task": "gen", "prompt": "A hat.", "image": image}
+    return "/v1/score", json.dumps({"items": [item]}).encode()
+
+
+@cache
+def _many_pixels(side: int) -> bytes:
+    size = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (4 * side + 1)))
+    data = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size)
+    return data + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
 def _chunk(name: bytes, data: bytes) -> bytes:
     whole = name + data
     return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
@@ -268,6 +348,17 @@ def _slow(dice: random.Random, folder: Path) -> tuple[str, bytes]:
     return dice.choice(["/v1/score", "/mode/score"]), b"x" * 100
 
 
+def _silent(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    path = dice.choice(["/v1/score", "/mode/score"])
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n".encode()
+    return path, head[: dice.choice([0, 1, 10, len(head)])]
+
+
+def _no_token(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    path, value = _good(dice.randrange(64))
+    return path, json.dumps(value).encode()
+
+
 KINDS: Mapping[str, Fuzz] = {
     "bytes": _bytes,
     "json": _json,
@@ -277,6 +368,9 @@ KINDS: Mapping[str, Fuzz] = {
     "pickle": _pickle,
     "large": _large,
     "slow": _slow,
+    "bomb": _bomb,
+    "silent": _silent,
+    "no token": _no_token,
 }
 
 

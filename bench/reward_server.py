@@ -1,9 +1,10 @@
 """What the reward server adds to a judge's own time, on a stub that takes 300 to 700 ms.
 
-Open loop: arrivals are Poisson at half of what the server can do, one picture of about 20 kB an
-item. The same items go to the stub directly, at the same times, with the bodies that the server
-sends; what is told are the differences, item by item. The stub and the load share one core, the
-server has the other.
+Saturation: many clients that each send again when they have their answer, counted once they have
+settled. Open loop: arrivals are Poisson at half of that, one picture of about 20 kB an item. Added
+is the time from when an item was due, less the time that the stub held it by the stub's own log;
+what the load adds by itself is told by the same of the stub alone, asked with the bodies that the
+server sends. The stub and the load share one core, the server has the other.
 
     .venv/bin/python -m bench.reward_server [--seconds 60]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import io
 import json
 import os
@@ -30,7 +32,7 @@ import numpy as np
 from PIL import Image
 
 from foundry.rewards.client import gen_item
-from foundry.rewards.items import Item, read_item
+from foundry.rewards.items import raw_item, read_item
 from foundry.rewards.scoring import make_stages
 from foundry.rewards.settings import RewardSettings
 from pipelines.questions import request_body
@@ -41,7 +43,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 LATENCY_S = (0.3, 0.7)
 CLIENTS = 256
-SATURATE_S = 10.0
+WARM_S, SATURATE_S = 15.0, 10.0
+MOST_SATURATING = 15_000
 Send = Callable[[int], Awaitable[None]]
 
 
@@ -52,7 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, stub_process(cpu=0) as stub:
+    # A pause of the load or of the stub would be taken for one of the server.
+    quiet = stub_process(cpu=0, collects_garbage=False)
+    with tempfile.TemporaryDirectory() as folder, quiet as stub:
         settings = {"endpoint": {"url": stub.url, "model": "stub", "max_in_flight": 4096}}
         settings |= {"port": 0, "max_waiting": 100_000}
         config = Path(folder) / "reward.json"
@@ -64,8 +69,10 @@ def main() -> None:
             try:
                 url = listening(server)
                 stub.become(latency_s=LATENCY_S)
-                asked = (url, stub.url, RewardSettings.model_validate(settings))
-                asyncio.run(measure(*asked, seconds=options.seconds))
+                gc.freeze()
+                gc.disable()
+                checked = RewardSettings.model_validate(settings)
+                asyncio.run(measure(url, stub, checked, seconds=options.seconds))
             finally:
                 server.terminate()
 
@@ -78,30 +85,43 @@ def listening(server: subprocess.Popen[str]) -> str:
     raise SystemExit("the reward server did not start; its own words are above")
 
 
-async def measure(url: str, stub: str, settings: RewardSettings, *, seconds: float) -> None:
+async def measure(url: str, stub: Any, settings: RewardSettings, *, seconds: float) -> None:
     """Saturation, then both open loops at half of it."""
+    from stub_server import row_of
+
     timeout = aiohttp.ClientTimeout(total=120)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        first = [_body(make_item(-i)) for i in range(1, 4097)]
+        first = [_body(make_item(-i)) for i in range(1, MOST_SATURATING + 1)]
         rate = await saturation(sender(session, f"{url}/v1/score", first), len(first)) / 2
+        first.clear()
         # Pictures that the judge has not seen: known ones are sent by name.
         n = round(rate * seconds)
         items = [make_item(i) for i in range(n)]
         bodies = [_body(item) for item in items]
-        send = sender(session, f"{url}/v1/score", bodies)
         print(f"saturation {2 * rate:.0f} items/s; now {rate:.0f} items/s, {n} items", flush=True)
         dice = random.Random(0)
         gaps = [dice.expovariate(rate) for _ in range(n)]
         direct = [await direct_body(item, settings) for item in items]
-        alone = await open_loop(sender(session, f"{stub}/chat/completions", direct), gaps)
-        through = await open_loop(send, gaps)
-    added = np.array(through) - np.array(alone)
-    size = sum(map(len, bodies)) / n * 3 / 4
-    for name, values in (("judge alone", alone), ("through the server", through), ("added", added)):
-        middle, late = (1000 * float(q) for q in np.quantile(values, [0.5, 0.99]))
-        print(f"{name:<20} p50 {middle:7.1f} ms  p99 {late:7.1f} ms")
-    print(f"a picture has {size / 1000:.0f} kB")
+        rows = [row_of(body) for body in direct]
+        for name, to, sent in (
+            ("by the load", f"{stub.url}/chat/completions", direct),
+            ("by the server too", f"{url}/v1/score", bodies),
+        ):
+            await asyncio.to_thread(stub.reset)
+            took = await open_loop(sender(session, to, sent), gaps)
+            requests = await asyncio.to_thread(stub.requests)
+            held = {one["row"]: one["held_s"] for one in requests}
+            if len(requests) != n or set(held) != set(rows):
+                raise SystemExit(f"{len(requests)} requests reached the stub for {n} items")
+            tell(name, [one - held[row] for one, row in zip(took, rows, strict=True)])
+    print(f"a picture has {sum(map(len, bodies)) / n * 3 / 4 / 1000:.0f} kB")
+
+
+def tell(name: str, added_s: Sequence[float]) -> None:
+    """Print what was added to the stub's own time."""
+    middle, late = (1000 * float(q) for q in np.quantile(added_s, [0.5, 0.99]))
+    print(f"added {name:<20} p50 {middle:7.1f} ms  p99 {late:7.1f} ms")
 
 
 def make_item(number: int) -> dict[str, str]:
@@ -119,7 +139,7 @@ def _body(item: dict[str, str]) -> bytes:
 
 async def direct_body(item: dict[str, str], settings: RewardSettings) -> bytes:
     """What the server sends to the judge for an item."""
-    made: Item = read_item(item, limits=settings.images, files=None)
+    made = read_item(raw_item(item), limits=settings.images)
     stage = make_stages(settings)[made.kind]
     _, text = student_prompt({"prompt": made.text}, None, score_only=True)
     question = stage_question(stage, text, made.pictures, logprobs=True)
@@ -142,21 +162,26 @@ def sender(session: aiohttp.ClientSession, url: str, bodies: Sequence[bytes]) ->
 
 
 async def saturation(send: Send, n: int) -> float:
-    """Items a second of many clients that each send again when they have their answer."""
+    """Items a second of many clients that each send again when they have their answer.
+
+    The first seconds are left out, while the server finds its pace, and the last, when clients end.
+    """
     done, numbers = 0, iter(range(n))
-    until = time.monotonic() + SATURATE_S
+    begin = time.monotonic() + WARM_S
+    until = begin + SATURATE_S
 
     async def client() -> None:
         nonlocal done
         for number in numbers:
-            if time.monotonic() > until:
-                return
             await send(number)
-            done += 1
+            now = time.monotonic()
+            if now > until:
+                return
+            done += now > begin
+        raise SystemExit(f"{n} items were too few to saturate the server")
 
-    started = time.monotonic()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return done / (time.monotonic() - started)
+    return done / SATURATE_S
 
 
 async def open_loop(send: Send, gaps: Sequence[float]) -> list[float]:

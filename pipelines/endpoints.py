@@ -13,6 +13,7 @@ import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import aiohttp
 
@@ -66,6 +67,10 @@ class ServerState:
         if now_s < self.not_before_s or self.in_flight >= limit:
             return 0.0
         return (limit - self.in_flight) / limit
+
+    def open_wide(self) -> None:
+        """Begin at its limit: whoever waits for an answer had better queue at the server."""
+        self.window = replace(self.window, limit=self.window.max_in_flight)
 
     def remember(self, picture_sha256: str) -> None:
         """Note that the server was sent a picture."""

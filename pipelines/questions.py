@@ -97,8 +97,13 @@ async def request_body(
         new = tuple(p for p in question.pictures if p.sha256 not in known)
         sent: dict[str, str] = {}
         if new:
-            make = _parts_by_file if by_file else _parts_by_bytes
-            made = await asyncio.to_thread(make, new)
+            if by_file:
+                made = await asyncio.to_thread(_parts_by_file, new)
+            elif all(p.data is not None for p in new):
+                # Some microseconds; a thread costs more, and may have to be waited for.
+                made = _parts_by_bytes(new)
+            else:
+                made = await asyncio.to_thread(_parts_by_bytes, new)
             sent = dict(zip((p.sha256 for p in new), made, strict=True))
         parts = [sent.get(p.sha256) or _part_by_uuid(p) for p in question.pictures]
         parts.append('{"type":"text","text":' + text + "}")

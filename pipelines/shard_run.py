@@ -198,6 +198,8 @@ async def run_groups(
 
 async def gather_or_cancel(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Like asyncio.gather, but nothing is left running when one fails or the caller is stopped."""
+    if len(work) == 1:
+        return [await work[0]]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
     try:
         return await asyncio.gather(*tasks)

@@ -77,6 +77,7 @@ class Behaviour:
     fixed_reply: bool = False
     list_items: int | None = None  # entries of every list that may have so many; None: a few
     log: bool = True
+    collects_garbage: bool = True  # False: for good, since its pauses pass for the client's
 
     extra: dict[str, Any] = field(default_factory=dict)  # further fields of every reply
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from stub_behaviour import Behaviour, behaviour_from
 from stub_process import StubProcess, stub_process
 from stub_replies import compile_filler, exactly
 
-__all__ = ["Behaviour", "Request", "Stub", "StubProcess", "serve_stub", "stub_process"]
+__all__ = ["Behaviour", "Request", "Stub", "StubProcess", "row_of", "serve_stub", "stub_process"]
 
 _PICTURE_TOKENS = 36
 _HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -36,7 +37,8 @@ class Request:
     """One chat request as the stub saw it. `outcome`: a status, a trouble, "open" or "gone".
 
     `digest` is of all that the reply depends on, `row` of that without retry text and sampling;
-    `fault` is what was wrong with the content of a 200.
+    `fault` is what was wrong with the content of a 200; `held_s` is from its last byte to when the
+    answer was handed over.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Request:
     pictures_uuid: int = 0
     outcome: str = "open"
     fault: str | None = None
+    held_s: float | None = None
 
 
 class Refused(Exception):
@@ -83,6 +86,9 @@ class Stub:
     def become(self, behaviour: Behaviour) -> None:
         """Change behaviour from the next request on; `trouble` starts anew."""
         self.behaviour = behaviour
+        if not behaviour.collects_garbage:
+            gc.freeze()
+            gc.disable()
         self._trouble = list(behaviour.trouble)
         self._fillers.clear()
         self._slots = asyncio.Semaphore(behaviour.slots) if behaviour.slots else None
@@ -142,6 +148,7 @@ class Stub:
         raw = await request.read()
         self.arrived += 1
         self.running += 1
+        arrived = time.monotonic()
         self.max_running = max(self.max_running, self.running)
         entry = Request("unread", time.time())
         if self.behaviour.log:
@@ -159,6 +166,7 @@ class Stub:
             raise
         finally:
             self.running -= 1
+            entry.held_s = time.monotonic() - arrived
 
     async def _answer(
         self, request: web.BaseRequest, raw: bytes, entry: Request
@@ -317,6 +325,14 @@ class Stub:
             while len(self._uuids) >= limit and uuid not in self._uuids:
                 self._uuids.pop(next(iter(self._uuids)))
             self._uuids[uuid] = None
+
+
+def row_of(raw: bytes) -> str:
+    """The `row` by which the log knows the request with this body."""
+    body, entry = orjson.loads(raw), Request("unread", 0.0)
+    form = orjson.dumps(body["response_format"]["json_schema"]["schema"])
+    Stub(Behaviour())._read(body, form, entry)
+    return entry.row
 
 
 async def _misbehave(trouble: str, request: web.BaseRequest, reply: bytes) -> web.StreamResponse:

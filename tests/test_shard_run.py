@@ -475,3 +475,14 @@ def test_the_first_failure_is_raised_and_the_others_are_stopped():
     with pytest.raises(EndpointDown, match="gone"):
         asyncio.run(gather_or_cancel([wait(1), fail(), wait(2)]))
     assert stopped == [1, 2]
+
+
+def test_one_alone_is_waited_for_without_a_task():
+    async def whose():
+        return asyncio.current_task()
+
+    async def run():
+        return await gather_or_cancel([whose()]), asyncio.current_task()
+
+    (found,), own = asyncio.run(run())
+    assert found is own

@@ -7,6 +7,7 @@ import os
 import pickle
 import pickletools
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,12 @@ from real_servers import stop
 from reward_cases import Rewards, fetch, picture, rewards_over
 from stub_process import stub_process
 
+from foundry.rewards.admission import Refused
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
 from foundry.rewards.client import as_text
 from foundry.rewards.formulas import cme, qma
+from foundry.rewards.settings import TrainerWire
+from foundry.rewards.trainer_wire import check_address
 
 
 def jpeg(number):
@@ -77,16 +81,37 @@ def test_firms_edit_routes(rewards):
     assert answer["scores"] == pytest.approx(cme(found["execution"], found["consistency"]).tolist())
 
 
-def test_firms_gen_route(rewards):
-    body = {"images": [jpeg(1)], "prompts": ["A hat."], "metadatas": [{}]}
-    body |= {"reward_blend_mode": "qma", "reward_quality_ratio": 0.6}
-    status, answer = post(rewards, "/mode/score", body)
+def gens(mode=None, n=1):
+    images = [jpeg(i + 1) for i in range(n)]
+    body = {"images": images, "prompts": ["A hat."] * n, "metadatas": [{}] * n}
+    return body | ({} if mode is None else {"reward_blend_mode": mode, "reward_quality_ratio": 0.5})
+
+
+@pytest.mark.parametrize("mode", [None, "legacy", "mix", "ins"])
+def test_firms_gen_route_gives_the_reward_that_is_asked_for(rewards, mode):
+    status, answer = post(rewards, "/mode/score", gens(mode))
     assert status == 200
     told = json.loads(answer["reasonings"][0])
     assert told["quality_score"] == min(told["quality_subscores"])
-    assert told["reward"] == pytest.approx(qma(told["ins_score"], told["quality_score"]))
+    mixed = qma(told["ins_score"], told["quality_score"])
+    assert told["reward"] == pytest.approx(told["ins_norm"] if mode == "ins" else mixed)
+    assert told["reward_mode"] == ("ins" if mode == "ins" else "mix")
     assert answer["scores"] == [pytest.approx(4 * told["reward"] + 1)]
     assert told["quality_evaluated"] is True
+
+
+def test_firms_gen_route_refuses_a_reward_that_it_cannot_give(rewards, start):
+    status, told = post(rewards, "/mode/score", gens("best"))
+    assert (status, told) == (500, "no such reward_blend_mode: best")
+    plain = start(trainer_wire={"port": 0})
+    status, told = post(plain, "/mode/score", gens("mix"))
+    assert status == 500
+    assert "gen_reward: qma" in told
+    for mode in ("legacy", "ins"):
+        status, answer = post(plain, "/mode/score", gens(mode))
+        told = json.loads(answer["reasonings"][0])
+        assert told["reward"] == told["ins_norm"]
+        assert told["quality_score"] is None
 
 
 def test_flow_factorys_route(rewards):
@@ -128,9 +153,33 @@ def test_the_mean_of_its_group_takes_its_place_only_if_asked_for(start):
     first, mean, third = answer["scores"]
     assert mean == pytest.approx((first + third) / 2)
     assert answer["valid"] == [True, False, True]
+    text = rewards.get("/metrics")[1]
+    assert "reward_fallback_total 1.0" in text
+    assert 'seconds_count{route="/mode/score_execution",status="200"} 1.0' in text
     # Of another prompt it has no group.
     body["prompts"][1] = "Add two hats."
     assert post(rewards, "/mode/score_execution", body)[0] == 500
+
+
+@pytest.mark.parametrize(
+    ("host", "inside"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.1.2.3", True),
+        ("10.1.2.3", True),
+        ("11.1.2.3", False),
+        ("::ffff:11.1.2.3", False),
+        ("", False),
+    ],
+)
+def test_who_is_let_in(host, inside):
+    wire = TrainerWire(allow=("10.0.0.0/8",))
+    service = SimpleNamespace(settings=SimpleNamespace(trainer_wire=wire))
+    request = SimpleNamespace(client=SimpleNamespace(host=host))
+    with contextlib.nullcontext() if inside else pytest.raises(Refused):
+        check_address(request, service)
 
 
 @pytest.mark.parametrize(

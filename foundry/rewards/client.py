@@ -1,9 +1,10 @@
-"""Ask a reward server, from any trainer: aiohttp and tenacity are all that it needs.
+"""Ask a reward server, from any trainer: aiohttp, Pillow and tenacity are all that it needs.
 
     async with RewardClient("http://127.0.0.1:8600") as client:
         answers = await client.score([gen_item("a red circle", picture)])
 
-An answer without a reward has None, and a reason: never a number.
+`score` does the same without a loop, `BackgroundClient` beside any. An answer without a reward has
+None, and a reason: never a number.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import asyncio
 import base64
 import io
 import json
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -154,14 +158,42 @@ def _seconds(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
+class BackgroundClient:
+    """A RewardClient on a loop of its own, in a thread: for code without a loop or beside another.
+
+    `settings` are those of RewardClient. It is there, with its connections, until it is closed, or
+    let go.
+    """
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        client, loop = RewardClient(url, **settings), asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="rewards", daemon=True)
+        thread.start()
+        self._client, self._loop = client, loop
+        asyncio.run_coroutine_threadsafe(client.__aenter__(), loop).result()
+        self.close = weakref.finalize(self, _end, client, loop, thread)
+
+    def score(self, items: Sequence[Mapping[str, Any]]) -> Future[list[dict[str, Any]]]:
+        """What `RewardClient.score` gives, to wait for with `result()` or asyncio.wrap_future."""
+        return asyncio.run_coroutine_threadsafe(self._client.score(items), self._loop)
+
+
+def _end(client: RewardClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    if not thread.is_alive():
+        return  # In a process that was forked.
+    asyncio.run_coroutine_threadsafe(client.__aexit__(None, None, None), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
 def score(url: str, items: Sequence[Mapping[str, Any]], **settings: Any) -> list[dict[str, Any]]:
-    """The same, synchronously; `settings` are those of `RewardClient`. Raises RewardServerDown."""
-
-    async def ask() -> list[dict[str, Any]]:
-        async with RewardClient(url, **settings) as client:
-            return await client.score(items)
-
-    return asyncio.run(ask())
+    """The answers, once; `settings` are those of `RewardClient`. Raises RewardServerDown."""
+    client = BackgroundClient(url, **settings)
+    try:
+        return client.score(items).result()
+    finally:
+        client.close()
 
 
 def gen_item(prompt: str, image: Picture) -> dict[str, str]:

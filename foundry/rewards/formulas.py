@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+# What an edit keeps that spoils everything else, and a picture of the lowest quality (FIRM).
+CME_BASE, QMA_BASE = 0.6, 0.4
 # Standard deviations below this are no spread: rounding alone.
 _NO_SPREAD = 1e-9
 
@@ -34,7 +36,7 @@ def normalise(score: ArrayLike) -> Array:
     return (given - 1) / 4
 
 
-def cme(execution: ArrayLike, consistency: ArrayLike, *, base: float = 0.6) -> Array:
+def cme(execution: ArrayLike, consistency: ArrayLike, *, base: float = CME_BASE) -> Array:
     """FIRM's reward of an edit, 0 to 1: e (0.6 + 0.4 c), both normalised (arXiv 2603.12247).
 
     An edit that does nothing gets 0, however consistent. `base` is what an edit keeps that spoils
@@ -43,7 +45,7 @@ def cme(execution: ArrayLike, consistency: ArrayLike, *, base: float = 0.6) -> A
     return normalise(execution) * (base + (1 - base) * normalise(consistency))
 
 
-def qma(alignment: ArrayLike, quality: ArrayLike, *, base: float = 0.4) -> Array:
+def qma(alignment: ArrayLike, quality: ArrayLike, *, base: float = QMA_BASE) -> Array:
     """FIRM's reward of a generated picture, 0 to 1: a (0.4 + 0.6 q), both normalised.
 
     Source: arXiv 2603.12247. `base` is what a picture of the lowest quality keeps.

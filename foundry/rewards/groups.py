@@ -7,8 +7,10 @@ whose orders disagree is a tie.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from foundry.rewards.formulas import Array, group_advantages, win_rates
-from foundry.rewards.items import BadItem, BadRequest, Item, check_text, read_picture
+from foundry.rewards.items import BadItem, BadRequest, Item, RawItem, check_text, read_picture
 from foundry.rewards.scoring import ask_judge
 from pipelines.build import Kind
 from pipelines.chat import Chat
@@ -43,10 +45,9 @@ class Group:
     images: Sequence[Any] = field(repr=False)
 
     @property
-    def questions(self) -> int:
-        """How many items, or comparisons, it asks for."""
-        n = len(self.images)
-        return n * (n - 1) if self.mode == "win_rate" else n
+    def axes(self) -> tuple[str | None, ...]:
+        """What each candidate is scored on."""
+        return AXES if self.kind == "edit" else (None,)
 
 
 def read_group(value: Any, *, most: int) -> Group:
@@ -73,45 +74,51 @@ def read_group(value: Any, *, most: int) -> Group:
     )
 
 
-def candidates(group: Group, *, limits: ImageLimits, files: str | None) -> list[Item | BadItem]:
-    """The candidates with their pictures prepared, the source's once."""
-    try:
-        check_text(group.kind, group.text)
-        before = ()
-        if group.kind == "edit":
-            before = (read_picture("source_image", group.source, limits=limits, files=files),)
-    except BadItem as bad:
-        return [bad] * len(group.images)
+def read_source(group: Group, *, limits: ImageLimits, files: str | None) -> Mapping[str, Any]:
+    """The prepared source picture of an edit's group. Raises BadItem."""
+    check_text(group.kind, group.text)
+    return read_picture("source_image", group.source, limits=limits, files=files)
 
-    def candidate(image: Any) -> Item | BadItem:
-        try:
-            picture = read_picture("image", image, limits=limits, files=files)
-        except BadItem as bad:
-            return bad
-        axes = AXES if before else (None,)
-        return Item(kind=group.kind, axes=axes, text=group.text, pictures=(*before, picture))
 
-    return [candidate(image) for image in group.images]
+def candidates(group: Group, before: tuple[Mapping[str, Any], ...]) -> list[RawItem]:
+    """The candidates, not looked at yet; `before` is the prepared source of an edit's."""
+    return [
+        RawItem(kind=group.kind, axes=group.axes, text=group.text, pictures=(image,), before=before)
+        for image in group.images
+    ]
 
 
 async def compare(
-    items: Sequence[Item | BadItem], *, chat: Chat, stage: Stage
+    items: Sequence[Item | BadItem],
+    *,
+    chat: Chat,
+    stage: Stage,
+    until: float,
+    why_late: Callable[[], str],
 ) -> tuple[Array, Counter[str]]:
-    """Who wins which pair, and why comparisons have no answer, by reason.
+    """Who wins which pair, and what became of the comparisons: how many are ok, or why not.
 
     Wins are (G, G): 1 row against column, 0, 0.5 for a tie, NaN for a pair without both answers.
+    A comparison that is not there at `until` (of time.monotonic) has the reason of `why_late`.
     """
-    wins, faults = np.full((len(items), len(items)), np.nan), Counter[str]()
+    wins = np.full((len(items), len(items)), np.nan)
     looked_at = [(i, item) for i, item in enumerate(items) if isinstance(item, Item)]
     pairs = list(combinations(looked_at, 2))
     orders = [order for (_, a), (_, b) in pairs for order in ((a, b), (b, a))]
-    rows = await gather_or_cancel([_choose(a, b, chat, stage) for a, b in orders])
-    faults.update(row["reason"] for row in rows if row["status"] != "ok")
+
+    async def choose(first: Item, second: Item) -> Mapping[str, Any]:
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await _choose(first, second, chat, stage)
+        except TimeoutError:
+            return {"status": "rejected", "reason": why_late()}
+
+    rows = await gather_or_cancel([choose(a, b) for a, b in orders])
     for ((i, _), (j, _)), there, back in zip(pairs, rows[::2], rows[1::2], strict=True):
         if "ok" == there["status"] == back["status"]:
             wins[i, j] = ((there["choice"] == "first") + (back["choice"] == "second")) / 2
             wins[j, i] = 1 - wins[i, j]
-    return wins, faults
+    return wins, Counter(row["reason"] or "ok" for row in rows)
 
 
 async def _choose(first: Item, second: Item, chat: Chat, stage: Stage) -> Mapping[str, Any]:
@@ -126,14 +133,15 @@ def point_answer(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def win_rate_answer(
-    items: Sequence[Item | BadItem], wins: Array, faults: Mapping[str, int]
+    items: Sequence[Item | BadItem], wins: Array, outcomes: Mapping[str, int]
 ) -> dict[str, Any]:
     """The answer for a group that was compared; `reasons` of candidates not looked at."""
+    faults = {reason: n for reason, n in outcomes.items() if reason != "ok"}
     reasons = [
         {"reason": item.reason, "detail": item.detail} if isinstance(item, BadItem) else None
         for item in items
     ]
-    more = {"wins": _as_json(wins), "reasons": reasons, "faults": dict(faults)}
+    more = {"wins": _as_json(wins), "reasons": reasons, "faults": faults}
     return _with_advantages(_as_json(win_rates(wins))) | more
 
 

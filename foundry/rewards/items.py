@@ -6,14 +6,16 @@ alone. No detail tells a path of this machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pipelines.build import PICTURES, Kind
-from pipelines.picture_refs import read_reference
+from pipelines.picture_refs import read_reference, resolve_path
 from pipelines.pictures import PictureRejected, prepare_picture
 from pipelines.rendering import AXES
 from pipelines.settings import ImageLimits
@@ -39,6 +41,20 @@ class BadItem(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawItem:
+    """What a request says is to be scored, its text and its `pictures` not looked at yet.
+
+    `before` are pictures that need no look any more, those that come first.
+    """
+
+    kind: Kind
+    axes: tuple[str | None, ...]
+    text: Any
+    pictures: tuple[Any, ...] = field(repr=False)
+    before: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +89,8 @@ def deadline_of(request: Mapping[str, Any], longest: float) -> float:
     return float(min(wanted, longest))
 
 
-def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
-    """Check an item and prepare its pictures, which takes some milliseconds.
-
-    `files` is the real path of the folder whose pictures may be named by path. Raises BadItem.
-    """
+def raw_item(value: Any) -> RawItem:
+    """An item of its JSON, looked at from outside alone. Raises BadItem."""
     if not isinstance(value, dict):
         raise BadItem("item:not_an_object", "an item is an object with 'task', text and pictures")
     task = value.get("task")
@@ -89,30 +102,22 @@ def read_item(value: Any, *, limits: ImageLimits, files: str | None) -> Item:
         raise BadItem(
             "item:fields", f"{task} has {', '.join(sorted(wanted))}; not: {wrong[0][:80]}"
         )
-    return make_item(
-        kind,
-        axes,
-        value[_TEXT[kind]],
-        [value[name] for name in PICTURES[kind]],
-        limits=limits,
-        files=files,
-    )
+    pictures = tuple(value[name] for name in PICTURES[kind])
+    return RawItem(kind=kind, axes=axes, text=value[_TEXT[kind]], pictures=pictures)
 
 
-def make_item(
-    kind: Kind,
-    axes: Sequence[str | None],
-    text: Any,
-    pictures: Sequence[Any],
-    *,
-    limits: ImageLimits,
-    files: str | None = None,
-) -> Item:
-    """An item of its text and its pictures, each as `read_picture` takes it. Raises BadItem."""
-    check_text(kind, text)
-    named = zip(PICTURES[kind], pictures, strict=True)
-    seen = tuple(read_picture(name, value, limits=limits, files=files) for name, value in named)
-    return Item(kind=kind, axes=tuple(axes), text=text, pictures=seen)
+def read_item(raw: RawItem, *, limits: ImageLimits, files: str | None = None) -> Item:
+    """Check an item and prepare its pictures, which takes some milliseconds.
+
+    `files` is the real path of the folder whose pictures may be named by path. Raises BadItem.
+    """
+    check_text(raw.kind, raw.text)
+    names = PICTURES[raw.kind][len(raw.before) :]
+    seen = [
+        read_picture(name, value, limits=limits, files=files)
+        for name, value in zip(names, raw.pictures, strict=True)
+    ]
+    return Item(kind=raw.kind, axes=raw.axes, text=raw.text, pictures=(*raw.before, *seen))
 
 
 def check_text(kind: Kind, text: Any) -> None:
@@ -129,12 +134,14 @@ def check_text(kind: Kind, text: Any) -> None:
 def read_picture(
     name: str, value: Any, *, limits: ImageLimits, files: str | None = None
 ) -> Mapping[str, Any]:
-    """A picture as `stage_question` takes it, of bytes, base64 text or a path. Raises BadItem."""
+    """A picture as `stage_question` takes it, of bytes, base64 text, a path or a `file://` URL.
+
+    Raises BadItem.
+    """
     if not isinstance(value, str | bytes):
         raise BadItem("picture:not_a_picture", f"{name} is base64 text, or a path")
     try:
-        ref = read_reference(value, root=files, allow_http=False)
-        data = ref.data if ref.data is not None else Path(ref.path or "").read_bytes()
+        data = _data_of(value, limits.max_bytes, files)
         prepared = prepare_picture(data, limits)
     except PictureRejected as error:
         # Details name paths, and say which files there are.
@@ -150,3 +157,36 @@ def read_picture(
         "seen_format": prepared.seen_format,
         "seen_data": seen,
     }
+
+
+def _data_of(value: str | bytes, most: int, files: str | None) -> bytes:
+    """The encoded picture. Raises PictureRejected, OSError."""
+    path = _path_of_url(value) if isinstance(value, str) else None
+    if path is not None:
+        return _read_file(resolve_path(path, files), most)
+    ref = read_reference(value, root=files, allow_http=False)
+    return ref.data if ref.data is not None else _read_file(ref.path or "", most)
+
+
+def _path_of_url(text: str) -> str | None:
+    """The path of a `file://` URL of this machine; None for anything else."""
+    if text[:7].lower() != "file://":
+        return None
+    host, slash, path = text[7:].partition("/")
+    return unquote(slash + path) if host.lower() in ("", "localhost") else None
+
+
+def _read_file(path: str, most: int) -> bytes:
+    """The bytes of a file, if it is one and has no more than it may.
+
+    Nothing is waited for, as the other end of a pipe would be. Raises PictureRejected, OSError.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise PictureRejected("picture:missing", "no file")
+        if facts.st_size > most:
+            raise PictureRejected(
+                "picture:too_large", f"{facts.st_size} bytes, over max_bytes {most}"
+            )
+        return file.read(most)

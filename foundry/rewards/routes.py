@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hmac
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import prometheus_client as prometheus
 from fastapi import FastAPI, Request, Response
 
+from foundry.rewards.admission import Refused
+from foundry.rewards.formulas import CME_BASE, QMA_BASE
 from foundry.rewards.items import BadRequest
-from foundry.rewards.service import Refused, Service
+from foundry.rewards.scoring import SUM_WEIGHTS
+from foundry.rewards.service import Service
 from pipelines.fast_json import dump_json
+from pipelines.stages import Stage
 from pipelines.version import code_version
 
-_RETRY_AFTER_S = "1"
+# Of all that shapes a question: prompt, what stands before it, what a second try adds, form.
+_DIGESTS = ("prompt", "system", "retry", "schema")
 
 
 def make_app(service: Service) -> FastAPI:
@@ -26,18 +30,18 @@ def make_app(service: Service) -> FastAPI:
     async def guarded(
         request: Request, handle: Callable[[Request], Awaitable[dict[str, Any]]]
     ) -> Response:
-        started = time.monotonic()
-        try:
-            check_token(request, service.token)
-            return _json(200, await handle(request))
-        except BadRequest as bad:
-            refused = Refused(400, str(bad))
-        except Refused as error:
-            refused = error
-        finally:
-            service.latency.observe(time.monotonic() - started)
-        service.refused.labels(str(refused.status)).inc()
-        return _json(refused.status, {"error": refused.message})
+        with service.metrics.request(request.url.path) as status:
+            headers = {}
+            try:
+                check_token(request, service.token)
+                status.code, told = 200, await handle(request)
+            except BadRequest as bad:
+                status.code, told = 400, {"error": str(bad)}
+            except Refused as error:
+                status.code, told = error.status, {"error": error.message}
+                if error.status in (429, 503):
+                    headers["Retry-After"] = str(service.judges.retry_after_s())
+            return _json(status.code, told, headers)
 
     @app.post("/v1/score")
     async def score(request: Request) -> Response:
@@ -57,17 +61,13 @@ def make_app(service: Service) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        # One whose pause is over may be asked again.
-        now = time.monotonic()
-        servers = service.chat.pool.servers
-        able = any(not one.in_trouble or now >= one.not_before_s for one in servers)
-        ready = able and not service.draining
+        ready = not service.room.draining and await service.judges.answer()
         return _json(200 if ready else 503, {"ready": ready})
 
     @app.get("/metrics")
     async def metrics() -> Response:
         return Response(
-            prometheus.generate_latest(service.registry),
+            service.metrics.page(),
             media_type=prometheus.CONTENT_TYPE_LATEST,
         )
 
@@ -85,19 +85,23 @@ def check_token(request: Request, token: str | None) -> None:
 
 
 async def _version(service: Service, request: Request) -> dict[str, Any]:
-    settings = service.settings
-    prompts = {s.prompt_id: s.provenance["prompt_sha256"] for s in service.stages.values()}
+    settings, stages = service.settings, service.stages.values()
     return {
         "model": settings.endpoint[0].model_name,
-        "revision": settings.endpoint[0].revision,
+        "revision": next(iter(stages)).revision,
         "mode": settings.mode,
         "k": settings.k if settings.mode == "average" else 1,
         "edit_reward": settings.edit_reward,
-        "prompts": prompts,
+        "gen_reward": settings.gen_reward,
+        "weights": {"cme": CME_BASE, "qma": QMA_BASE, "sum": SUM_WEIGHTS},
+        "prompts": {stage.prompt_id: _digests(stage) for stage in stages},
         **code_version(),
     }
 
 
-def _json(status: int, value: Any) -> Response:
-    headers = {"Retry-After": _RETRY_AFTER_S} if status in (429, 503) else {}
+def _digests(stage: Stage) -> dict[str, Any]:
+    return {name: stage.provenance[f"{name}_sha256"] for name in _DIGESTS}
+
+
+def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
     return Response(dump_json(value), status, headers, media_type="application/json")

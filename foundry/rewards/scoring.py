@@ -30,13 +30,17 @@ VOTE_TEMPERATURE = 0.7
 JUDGE_DOWN = "judge:down"
 # The axis of a generated picture beside how well it follows its prompt.
 QUALITY = "quality"
+SUM_WEIGHTS = (0.5, 0.5)
 QUALITY_PARTS = ("aesthetics", "technical", "structure")
+_LONGEST_DETAIL = 300
 _KINDS: tuple[Kind, ...] = ("edit", "gen")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AxisScore:
-    """A score on one axis: raw, 1 to 5. `valid` false: every number is None and `reason` says why.
+    """A score on one axis: raw, 1 to 5.
+
+    `valid` false: every number is None, `reason` says why, and `detail` more of it.
 
     `score` is the reply's integer (of several, the majority), `score_mean` the mean of the replies,
     `score_expected` the mean under `score_probs`, the probabilities of 1 to 5. `value` is that one
@@ -45,6 +49,7 @@ class AxisScore:
 
     valid: bool
     reason: str | None = None
+    detail: str = ""
     score: int | None = None
     score_mean: float | None = None
     score_expected: float | None = None
@@ -89,6 +94,12 @@ def make_stages(settings: RewardSettings) -> Mapping[str, Stage]:
     return stages
 
 
+def questions_of(kind: Kind, axes: Sequence[str | None], settings: RewardSettings) -> int:
+    """How many replies of the judge an item takes."""
+    votes = settings.k if settings.mode == "average" else 1
+    return len(axes) * votes + (kind == "gen" and settings.gen_reward == "qma")
+
+
 async def score_item(
     item: Item, *, chat: Chat, stages: Mapping[str, Stage], settings: RewardSettings
 ) -> dict[str, Any]:
@@ -106,7 +117,7 @@ async def score_item(
     return {
         "valid": bad is None,
         "reason": bad.reason if bad else None,
-        "detail": "",
+        "detail": bad.detail if bad else "",
         "reward": None if bad else reward_of(named, settings),
         "scores": {axis: asdict(score) for axis, score in named.items()},
     }
@@ -121,7 +132,7 @@ def reward_of(scores: Mapping[str, AxisScore], settings: RewardSettings) -> floa
     if set(values) == set(AXES):
         both = [values[axis] for axis in AXES]
         if settings.edit_reward == "sum":
-            return float(weighted_sum(both, [0.5, 0.5]))
+            return float(weighted_sum(both, SUM_WEIGHTS))
         return float(cme(*both))
     if QUALITY in values:
         return float(qma(values[GEN_AXIS], values[QUALITY]))
@@ -142,7 +153,7 @@ async def _quality(item: Item, chat: Chat, stage: Stage) -> AxisScore:
     text = load_prompt(stage.prompt_id).text
     row = await ask_judge(text, item.pictures, chat, stage, logprobs=False)
     if row["status"] != "ok":
-        return AxisScore(valid=False, reason=row["reason"])
+        return _unusable(row)
     parts = {name: row[name] for name in QUALITY_PARTS}
     least = min(parts.values())
     return AxisScore(
@@ -173,7 +184,7 @@ async def ask_judge(
 def read_row(row: Row, settings: RewardSettings) -> AxisScore:
     """An answer's row as a score, in the mode of the settings."""
     if row["status"] != "ok":
-        return AxisScore(valid=False, reason=row["reason"])
+        return _unusable(row)
     mean, expected = fmean(row["vote_scores"]), row["score_expected"]
     value = {"reasoning": float(row["score"]), "expected": expected, "average": mean}
     if value[settings.mode] is None:
@@ -187,3 +198,8 @@ def read_row(row: Row, settings: RewardSettings) -> AxisScore:
         reasoning=row.get("reasoning"),
         value=value[settings.mode],
     )
+
+
+def _unusable(row: Row) -> AxisScore:
+    detail = (row.get("detail") or "")[:_LONGEST_DETAIL]
+    return AxisScore(valid=False, reason=row["reason"], detail=detail)

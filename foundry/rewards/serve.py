@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import uvicorn
+import uvloop
 from cyclopts import App, Parameter
-from fastapi import FastAPI
 
-from foundry.rewards.routes import make_app
-from foundry.rewards.service import Service
+from foundry.rewards.listening import allow_many_files
+from foundry.rewards.serving import Serving, serve
 from foundry.rewards.settings import RewardSettings
-from foundry.rewards.trainer_wire import make_wire
+from foundry.rewards.workers import run_workers
 from pipelines.build import BuildRefused
 from pipelines.chat import EndpointDown
-from pipelines.connecting import Servers, connect
+from pipelines.connecting import Servers
 from pipelines.launch import LaunchFailed
 from pipelines.probe import EndpointUnfit
 from pipelines.recipe_files import RecipeRefused, load_recipe, parse_settings
-from pipelines.shard_run import gather_or_cancel
 
 app = App(name="python -m foundry.rewards.serve", help_flags=["--help", "-h"], version_flags=[])
-# For a source and an edited picture.
-_PICTURES = 2
-# Of one address; more are answered with a 503.
-_CONNECTIONS = 4096
 
 
 @app.default
@@ -57,84 +46,20 @@ def main(
         files = _folder(checked)
     except RecipeRefused as error:
         return _fail(error, 2)
-    servers = Servers()
+    serving, servers = Serving(settings=checked, token=token, files=files, say=_say), Servers()
+    allow_many_files()
     try:
-        return asyncio.run(_serve(checked, token, files, servers))
+        if checked.workers > 1:
+            run_workers(serving, servers)
+        else:
+            uvloop.run(serve(serving, servers))
+        return 0
     except (LaunchFailed, EndpointUnfit, EndpointDown, BuildRefused, OSError) as error:
         return _fail(error, 1)
     except KeyboardInterrupt:
         return 130
     finally:
         servers.close()
-
-
-async def _serve(
-    settings: RewardSettings, token: str | None, files: str | None, servers: Servers
-) -> int:
-    chat = await connect(
-        "judge",
-        settings.endpoint,
-        servers=servers,
-        log_path=Path("logs") / "reward-judge.log",
-        pictures=_PICTURES,
-        # A judge that is gone must be told as that, before the deadline of what waits for it.
-        outage_timeout_s=settings.deadline_s / 2,
-        say=_say,
-    )
-    service = Service(settings=settings, chat=chat, token=token, files=files)
-    listeners = [Listener("rewards", make_app(service), settings.host, settings.port, service)]
-    if (wire := settings.trainer_wire) is not None:
-        listeners.append(
-            Listener("trainers' formats", make_wire(service), wire.host, wire.port, service)
-        )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # They end the serving, not the process: a judge may have to be stopped.
-        loop.add_signal_handler(number, lambda: [listener.end() for listener in listeners])
-    try:
-        await gather_or_cancel([listener.serve() for listener in listeners])
-    finally:
-        await chat.pool.close()
-    return 0
-
-
-class Listener(uvicorn.Server):
-    """An app on an address: says where it listens, and finishes what is at work when it ends."""
-
-    def __init__(self, name: str, app: FastAPI, host: str, port: int, service: Service) -> None:
-        shutdown_s = round(service.settings.shutdown_s)
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=shutdown_s,
-            limit_concurrency=_CONNECTIONS,
-            # Who is local is for the socket to say, not for a header.
-            proxy_headers=False,
-        )
-        super().__init__(config)
-        self.name, self.service = name, service
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        for listener in self.servers:
-            for one in listener.sockets:
-                host, port = one.getsockname()[:2]
-                _say(f"{self.name} at http://{host}:{port}, mode {self.service.settings.mode}")
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Whoever runs the listeners hears the signals."""
-        yield
-
-    def end(self) -> None:
-        """Finish what is at work; told twice, do not."""
-        self.force_exit = self.should_exit
-        self.service.draining = self.should_exit = True
 
 
 def _token(settings: RewardSettings) -> str | None:

@@ -6,221 +6,229 @@ Thin: read, check, ask, answer. Batching is vLLM's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-import prometheus_client as prometheus
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
+from foundry.rewards.admission import Refused, Room, or_gone
 from foundry.rewards.groups import (
     Group,
     candidates,
     compare,
     point_answer,
     read_group,
+    read_source,
     win_rate_answer,
 )
-from foundry.rewards.items import TASKS, BadItem, BadRequest, Item, deadline_of, items_of, read_item
-from foundry.rewards.scoring import JUDGE_DOWN, invalid, make_stages, score_item
+from foundry.rewards.items import (
+    BadItem,
+    BadRequest,
+    Item,
+    RawItem,
+    deadline_of,
+    items_of,
+    raw_item,
+    read_item,
+)
+from foundry.rewards.judges import Judges
+from foundry.rewards.metrics import Metrics
+from foundry.rewards.scoring import (
+    JUDGE_DOWN,
+    invalid,
+    make_stages,
+    questions_of,
+    score_item,
+)
 from foundry.rewards.settings import RewardSettings
+from foundry.rewards.tally import Tally
 from pipelines.chat import Chat
 from pipelines.fast_json import load_json
 from pipelines.shard_run import gather_or_cancel
 
 T = TypeVar("T")
-_LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+Answers = list[dict[str, Any]]
 _MOST_VALUES = 1_000_000
-# Bodies of the largest size that are held at once.
-_BODIES_HELD = 4
-
-
-class Refused(Exception):
-    """A request that gets no scores: the HTTP status and a sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
+# Bytes; a larger body is parsed in a thread, because the loop would stand still meanwhile.
+_PARSED_AT_ONCE = 200_000
 
 
 @dataclass(kw_only=True)
 class Service:
     """What the server holds while it runs. `files` is a real path, `token` the bearer token.
 
-    `draining`: no new requests are taken, those at work are finished. `at_work` are items, `held`
-    bytes of bodies.
+    `closing`: what is still at work gets no answer any more.
     """
 
     settings: RewardSettings
     chat: Chat
     token: str | None
     files: str | None
-    draining: bool = False
-    at_work: int = 0
-    held: int = 0
-    registry: prometheus.CollectorRegistry = field(default_factory=prometheus.CollectorRegistry)
+    tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
+        self.room = Room(self.settings, self.tally)
+        self.closing = asyncio.Event()
+        self.judges = Judges(self.chat.pool.servers)
         self.stages = make_stages(self.settings)
-        named = partial(prometheus.Counter, registry=self.registry)
-        self.items = named("reward_items", "Items answered", ["task", "outcome"])
-        self.refused = named("reward_requests_refused", "Requests refused", ["status"])
-        self.latency = prometheus.Histogram(
-            "reward_request_seconds", "Of a request", buckets=_LATENCY_S, registry=self.registry
-        )
-        self.scores = prometheus.Histogram(
-            "reward_value", "Rewards", buckets=[n / 10 for n in range(11)], registry=self.registry
-        )
-        waiting = prometheus.Gauge(
-            "reward_items_at_work", "Items without an answer", registry=self.registry
-        )
-        waiting.set_function(lambda: self.at_work)
+        # More threads than cores would only hold more pictures at once.
+        cores = len(os.sched_getaffinity(0))
+        self._readers = ThreadPoolExecutor(max(1, cores // self.settings.workers), "reader")
+        self.metrics = Metrics(self.room, self.chat.pool.servers)
 
     async def score(self, request: Request) -> dict[str, Any]:
         """The answers for a request's items. Raises Refused, BadRequest."""
-        async with self.body(request) as body:
-            asked = read_json(body)
-            items = items_of(asked, most=self.settings.max_items)
+        async with self.body(request, read_json) as asked:
+            items = [_raw(item) for item in items_of(asked, most=self.settings.max_items)]
             deadline_s = deadline_of(asked, self.settings.deadline_s)
+            asked.clear()
             return {"items": await self.answer(request, items, time.monotonic() + deadline_s)}
 
     async def score_group(self, request: Request) -> dict[str, Any]:
         """Rewards and advantages of a group's candidates. Raises Refused, BadRequest."""
-        async with self.body(request) as body:
-            asked = read_json(body)
+        async with self.body(request, read_json) as asked:
             group = read_group(asked, most=self.settings.max_items)
             until = time.monotonic() + deadline_of(asked, self.settings.deadline_s)
-            work = self._compare if group.mode == "win_rate" else self._score_each
-            return await self.work_on(request, group.questions, lambda: work(group, until))
+            asked.clear()
+            n = len(group.images)
+            if group.mode == "win_rate":
+                return await self.work_on(request, n * (n - 1), self._compare(group, until))
+            questions = n * questions_of(group.kind, group.axes, self.settings)
+            return await self.work_on(request, questions, self._score_each(group, until))
 
     async def _score_each(self, group: Group, until: float) -> dict[str, Any]:
-        return point_answer(await self._answers(await self._candidates(group), until))
+        return point_answer(await self._answers(await self._candidates(group, until), until))
 
     async def _compare(self, group: Group, until: float) -> dict[str, Any]:
-        items = await self._candidates(group)
-        stage = self.stages["judge_pair"]
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                wins, faults = await compare(items, chat=self.chat, stage=stage)
-        except TimeoutError:
-            wins, faults = np.full((len(items), len(items)), np.nan), {self._why_late(): 1}
-        if set(faults) == {JUDGE_DOWN} and np.isnan(wins).all():
+        raw = await self._candidates(group, until)
+        items = await gather_or_cancel([self._read_item(one, until) for one in raw])
+        wins, outcomes = await compare(
+            items,
+            chat=self.chat,
+            stage=self.stages["judge_pair"],
+            until=until,
+            why_late=self._why_late,
+        )
+        for outcome, n in outcomes.items():
+            self.metrics.comparisons.labels(outcome).inc(n)
+        if set(outcomes) == {JUDGE_DOWN}:
             raise Refused(503, "no judge answers; come again")
-        return win_rate_answer(items, wins, faults)
+        return win_rate_answer(items, wins, outcomes)
 
     def _why_late(self) -> str:
         """Why an answer is not there in time: a judge that fails is not one that is slow."""
         failing = all(server.in_trouble for server in self.chat.pool.servers)
         return JUDGE_DOWN if failing else "deadline"
 
-    async def _candidates(self, group: Group) -> list[Item | BadItem]:
-        limits = self.settings.images
-        return await asyncio.to_thread(candidates, group, limits=limits, files=self.files)
+    async def _candidates(self, group: Group, until: float) -> list[RawItem | BadItem]:
+        """The candidates of a group, not looked at yet, with their source, which is prepared once.
+
+        One that cannot be read is the fault of each.
+        """
+        if group.kind == "gen":
+            return [*candidates(group, ())]
+        source = await self._read(read_source, group, until)
+        if isinstance(source, BadItem):
+            return [source] * len(group.images)
+        return [*candidates(group, (source,))]
+
+    async def _read(self, reader: Callable[..., T], value: Any, until: float) -> T | BadItem:
+        """What a reader makes of a value, in a thread: pictures are decoded there."""
+        work = partial(reader, value, limits=self.settings.images, files=self.files)
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        except BadItem as bad:
+            return bad
+        except TimeoutError:
+            return BadItem("deadline", "no answer in time")
+
+    async def _read_item(self, raw: RawItem | BadItem, until: float) -> Item | BadItem:
+        return raw if isinstance(raw, BadItem) else await self._read(read_item, raw, until)
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """A request's whole body, held until its answer is there.
+    async def body(
+        self, request: Request, parser: Callable[[bytes], T], at_once: int = _PARSED_AT_ONCE
+    ) -> AsyncIterator[T]:
+        """What a parser makes of a request's body; the room that it takes is held meanwhile.
 
-        Raises Refused for one that is too large or comes too slowly, and where all that are held
-        are too much. One that is little too large is read to its end, because a sender cut short
-        hears no answer.
+        Raises Refused, and what the parser raises.
         """
-        most = round(self.settings.max_body_mb * 1e6)
-        too_large = Refused(413, f"the body is over max_body_mb {self.settings.max_body_mb:g}")
-        length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > 2 * most:
-            raise too_large
-        parts: list[bytes] = []
-        size = kept = 0
-        try:
-            try:
-                async with asyncio.timeout(self.settings.body_timeout_s):
-                    async for part in request.stream():
-                        size += len(part)
-                        if size > 2 * most:
-                            raise too_large
-                        if size > most:
-                            continue
-                        if self.held + len(part) > _BODIES_HELD * most:
-                            raise Refused(429, "too much is at work already; come again")
-                        self.held += len(part)
-                        kept += len(part)
-                        parts.append(part)
-            except TimeoutError as error:
-                raise Refused(408, "the body did not come in time") from error
-            except ClientDisconnect as error:
-                raise Refused(499, "the client left") from error
-            if size > most:
-                raise too_large
-            body = b"".join(parts)
-            parts.clear()
-            yield body
-        finally:
-            self.held -= kept
+        self.room.check()
+        with self.room.bytes_held() as take:
+            # Not named: the bytes go when they have been read.
+            yield await self.parse(parser, await self.room.read_body(request, take), at_once)
+
+    async def parse(self, parser: Callable[[bytes], T], body: bytes, at_once: int) -> T:
+        """What a parser makes of a body, in a thread if it is over `at_once` bytes.
+
+        Raises what the parser raises.
+        """
+        if len(body) <= at_once:
+            return parser(body)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, parser, body)
 
     async def answer(
-        self, request: Request, items: Sequence[Any], until: float
-    ) -> list[dict[str, Any]]:
-        """Answers for items: made ones, ones that cannot be (BadItem), or JSON. Raises Refused."""
-        return await self.work_on(request, len(items), lambda: self._answers(items, until))
+        self, request: Request, items: list[RawItem | BadItem], until: float
+    ) -> Answers:
+        """Answers for items, in order. Empties the list. Raises Refused, BadRequest."""
+        questions = sum(
+            questions_of(item.kind, item.axes, self.settings)
+            for item in items
+            if isinstance(item, RawItem)
+        )
+        return await self.work_on(request, questions, self._answers(items, until))
 
-    async def _answers(self, items: Sequence[Any], until: float) -> list[dict[str, Any]]:
-        answers = await gather_or_cancel([self._answer(item, until) for item in items])
+    async def _answers(self, items: list[RawItem | BadItem], until: float) -> Answers:
+        asked = [self._answer(item, until) for item in items]
+        # What a client sent goes picture by picture, when it has been read.
+        items.clear()
+        answers = await gather_or_cancel(asked)
         if answers and all(answer["reason"] == JUDGE_DOWN for answer in answers):
             raise Refused(503, "no judge answers; come again")
         return answers
 
-    async def work_on(
-        self, request: Request, items: int, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
-        """The result of some work on so many items, if there is room for them. Raises Refused."""
-        if self.draining:
-            raise Refused(503, "the server is going down")
-        if self.at_work + items > self.settings.max_waiting:
-            raise Refused(429, f"{self.at_work} items are at work already; come again")
-        self.at_work += items
-        try:
-            return await or_gone(request, asyncio.ensure_future(work()))
-        finally:
-            self.at_work -= items
+    async def work_on(self, request: Request, questions: int, work: Coroutine[Any, Any, T]) -> T:
+        """The result of some work that asks so many questions, if there is room for them.
 
-    async def _answer(self, value: Any, until: float) -> dict[str, Any]:
-        """An item's answer, whatever it is, by its deadline."""
+        Raises Refused, BadRequest.
+        """
         try:
-            async with asyncio.timeout(until - time.monotonic()):
-                if isinstance(value, BadItem):
-                    raise value
-                item = value
-                if not isinstance(item, Item):
-                    item = await asyncio.to_thread(
-                        read_item, value, limits=self.settings.images, files=self.files
+            with self.room.work(questions):
+                return await or_gone(request, work, self.closing)
+        finally:
+            work.close()
+
+    async def _answer(self, raw: RawItem | BadItem, until: float) -> dict[str, Any]:
+        """An item's answer, whatever it is, by its deadline."""
+        kind = "unknown" if isinstance(raw, BadItem) else raw.kind
+        item = await self._read_item(raw, until)
+        del raw
+        if isinstance(item, BadItem):
+            answer = invalid(item.reason, item.detail)
+        else:
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    answer = await score_item(
+                        item, chat=self.chat, stages=self.stages, settings=self.settings
                     )
-                answer = await score_item(
-                    item, chat=self.chat, stages=self.stages, settings=self.settings
-                )
-        except BadItem as bad:
-            answer = invalid(bad.reason, bad.detail)
-        except TimeoutError:
-            answer = invalid(self._why_late(), "no answer in time")
-        self.items.labels(_kind_of(value), answer["reason"] or "ok").inc()
-        if answer["valid"]:
-            self.scores.observe(answer["reward"])
+            except TimeoutError:
+                answer = invalid(self._why_late(), "no answer in time")
+        self.metrics.answered(kind, answer)
         return answer
 
 
-def _kind_of(value: Any) -> str:
-    """What an item is, for counting; no words of a client become a label."""
-    if isinstance(value, Item):
-        return value.kind
-    task = value.get("task") if isinstance(value, dict) else None
-    return TASKS[task][0] if isinstance(task, str) and task in TASKS else "unknown"
+def _raw(value: Any) -> RawItem | BadItem:
+    try:
+        return raw_item(value)
+    except BadItem as bad:
+        return bad
 
 
 def read_json(body: bytes) -> Any:
@@ -232,23 +240,3 @@ def read_json(body: bytes) -> Any:
         return load_json(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from error
-
-
-async def or_gone(request: Request, work: asyncio.Future[T]) -> T:
-    """The work's result; the work is cancelled when the client leaves. Raises Refused then."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    leaving = asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise Refused(499, "the client left")
-    finally:
-        for task in (work, leaving):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task

@@ -34,6 +34,22 @@ class TrainerWire(Settings):
         return self
 
 
+class RewardImages(ImageLimits):
+    """Limits of pictures that strangers send: a picture takes some twenty bytes a source pixel
+    while it is decoded, so those over `max_source_pixels` are refused sooner than a build does.
+    """
+
+    max_source_pixels: int = Field(default=25_000_000, ge=256)
+
+    @model_validator(mode="after")
+    def _nothing_that_has_no_meaning_here(self) -> RewardImages:
+        if self.allow_http:
+            raise ValueError("allow_http: this server fetches no pictures")
+        for name in {"originals", "workers"} & self.model_fields_set:
+            raise ValueError(f"{name} is of builds: this server has no use for it")
+        return self
+
+
 class RewardSettings(Settings):
     """Who scores, how, for whom, and how much at once.
 
@@ -43,12 +59,15 @@ class RewardSettings(Settings):
     `edit_reward`: `cme`, or `sum`, the mean of both axes, for comparison. `gen_reward`: how well a
     picture follows its prompt (`alignment`), or that together with its quality (`qma`).
 
+    `workers` processes serve at the same address; each limit is of all together.
+
     `token_env` names the variable with the bearer token, which clients must send; without one the
     server listens on a loopback address alone. `files` is a folder whose pictures may be named by
     path. A request has at most `max_items` items and `max_body_mb` (10^6 bytes), and its body must
-    come within `body_timeout_s`. When `max_waiting` items are at work, more are told to come
-    later. An item without an answer after `deadline_s`, or after what its request says where that
-    is less, is invalid.
+    come within `body_timeout_s`. When `max_waiting` questions to the judge are at work (an edit
+    asks two, `qma` two, `average` k times as many), more are told to come later. An item without an
+    answer after `deadline_s`, or after what its request says where that is less, is invalid. A
+    server that is told to end finishes what is at work for at most `shutdown_s`.
     """
 
     endpoint: Pool
@@ -57,18 +76,19 @@ class RewardSettings(Settings):
     attempts: int = Field(default=2, ge=1, le=20)
     edit_reward: Literal["cme", "sum"] = "cme"
     gen_reward: Literal["alignment", "qma"] = "alignment"
-    images: ImageLimits = ImageLimits()
+    images: RewardImages = RewardImages()
     files: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8600, ge=0, le=65535)
     token_env: str | None = None
     trainer_wire: TrainerWire | None = None
+    workers: int = Field(default=1, ge=1, le=64)
     max_items: int = Field(default=256, ge=1)
     max_body_mb: float = Field(default=256.0, gt=0)
     max_waiting: int = Field(default=4096, ge=1)
     body_timeout_s: float = Field(default=30.0, gt=0)
     deadline_s: float = Field(default=120.0, gt=0)
-    shutdown_s: float = Field(default=30.0, gt=0)
+    shutdown_s: float = Field(default=120.0, gt=0)
 
     @model_validator(mode="after")
     def _strangers_need_a_token(self) -> RewardSettings:
@@ -79,8 +99,11 @@ class RewardSettings(Settings):
             )
         if any(endpoint.pictures == "file" for endpoint in self.endpoint):
             raise ValueError("endpoint.pictures: file: this server has pictures in memory alone")
-        if self.images.allow_http:
-            raise ValueError("images.allow_http: this server fetches no pictures")
+        if self.max_items > self.max_waiting:
+            raise ValueError(
+                f"max_items {self.max_items} is over max_waiting {self.max_waiting}: a request of "
+                "so many items could never be let in"
+            )
         return self
 
 

@@ -2,12 +2,11 @@
 
 FIRM's and its relatives' (flow_grpo, Edit-R1, DiffusionNFT): pickles over HTTP. They ask a 500
 again, take any other body for scores, and have no word for "invalid". Flow-Factory's: JSON, and any
-status from 400 up is a failure. Facts: FIRM-Reward at ba41493.
+status from 400 up is a failure.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pickle
 import time
@@ -19,14 +18,23 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
+from foundry.rewards.admission import Refused
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
-from foundry.rewards.formulas import normalise
-from foundry.rewards.items import BadItem, BadRequest, Item, make_item
-from foundry.rewards.scoring import QUALITY, QUALITY_PARTS
-from foundry.rewards.service import Refused, Service, read_json
-from pipelines.rendering import AXES, GEN_AXIS
+from foundry.rewards.items import BadRequest
+from foundry.rewards.service import Service, read_json
+from foundry.rewards.trainer_formats import (
+    Answers,
+    Asked,
+    Write,
+    gen_writer,
+    read_edits,
+    read_flow_factory,
+    read_pictures,
+    write_rewards,
+    write_scores,
+)
+from pipelines.rendering import AXES
 
-Answers = list[dict[str, Any]]
 _PICKLE = "application/octet-stream"
 _COMPUTED = {"rewards": "reward", "valid": "valid"}
 
@@ -38,45 +46,51 @@ class Unscored(Exception):
 def make_wire(service: Service) -> FastAPI:
     """The routes: FIRM's edit and gen modes, and Flow-Factory's."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    settings = service.settings
 
-    def pickled(read: Callable[[Any], tuple[list[Item | BadItem], list[Any]]], write: Any) -> Any:
+    def pickled(
+        path: str,
+        read: Callable[..., Asked],
+        writer: Callable[[Mapping[str, Any]], Write],
+    ) -> None:
+        @app.post(path)
         async def route(request: Request) -> Response:
-            try:
-                check_address(request, service)
-                async with service.body(request) as body:
-                    value = await asyncio.to_thread(load_builtins, body)
-                    items, groups = await asyncio.to_thread(read, value)
-                    answers = await answer_all(service, request, items, groups)
-                return Response(pickle.dumps(write(answers)), media_type=_PICKLE)
-            except Exception as error:  # noqa: BLE001 - these trainers understand 200 and 500 alone
-                return Response(_fault(service, error), 500, media_type="text/plain")
+            with service.metrics.request(path) as status:
+                try:
+                    check_address(request, service)
+                    async with service.body(request, load_builtins, at_once=0) as value:
+                        asked, write = read(value, most=settings.max_items), writer(value)
+                        value.clear()
+                        answers = await answer_all(service, request, asked)
+                    data = pickle.dumps(write(answers))
+                except Exception as error:  # noqa: BLE001 - these trainers know 200 and 500 alone
+                    status.code = 500
+                    return Response(_told(error), 500, media_type="text/plain")
+                status.code = 200
+                return Response(data, media_type=_PICKLE)
 
-        return route
-
-    limits, most = service.settings.images, service.settings.max_items
     for axis in AXES:
-        read = partial(read_edits, axes=(axis,), limits=limits, most=most)
-        app.post(f"/mode/score_{axis}")(pickled(read, partial(write_scores, axis=axis)))
-    read = partial(read_edits, axes=AXES, limits=limits, most=most)
-    app.post("/mode/logits_non_cot")(pickled(read, write_rewards))
-    app.post("/mode/score")(pickled(partial(read_pictures, limits=limits, most=most), write_gen))
+        write = partial(write_scores, axis=axis)
+        pickled(f"/mode/score_{axis}", partial(read_edits, axes=(axis,)), _always(write))
+    pickled("/mode/logits_non_cot", partial(read_edits, axes=AXES), _always(write_rewards))
+    qma = settings.gen_reward == "qma"
+    pickled("/mode/score", read_pictures, partial(gen_writer, qma=qma))
 
     @app.post("/compute")
     async def compute(request: Request) -> Response:
-        try:
-            check_address(request, service)
-            async with service.body(request) as body:
-                value = read_json(body)
-                items, groups = await asyncio.to_thread(
-                    read_flow_factory, value, limits=limits, most=most
-                )
-                answers = await answer_all(service, request, items, groups)
-        except (BadRequest, Refused, Unscored) as error:
-            status = 400 if isinstance(error, BadRequest) else getattr(error, "status", 503)
-            told = _fault(service, error).decode()
-            return Response(json.dumps({"error": told}), status, media_type="application/json")
-        found = {name: [answer[one] for answer in answers] for name, one in _COMPUTED.items()}
-        return Response(json.dumps(found), media_type="application/json")
+        with service.metrics.request("/compute") as status:
+            try:
+                check_address(request, service)
+                async with service.body(request, read_json) as value:
+                    asked = read_flow_factory(value, most=settings.max_items)
+                    value.clear()
+                    answers = await answer_all(service, request, asked)
+            except (BadRequest, Refused, Unscored) as error:
+                status.code, found = _status(error), {"error": _told(error)}
+            else:
+                status.code = 200
+                found = {name: [one[field] for one in answers] for name, field in _COMPUTED.items()}
+            return Response(json.dumps(found), status.code, media_type="application/json")
 
     @app.get("/health")
     async def health() -> Response:
@@ -85,23 +99,28 @@ def make_wire(service: Service) -> FastAPI:
     return app
 
 
-async def answer_all(
-    service: Service, request: Request, items: Sequence[Item | BadItem], groups: Sequence[Any]
-) -> Answers:
+def _always(write: Write) -> Callable[[Mapping[str, Any]], Write]:
+    return lambda value: write
+
+
+async def answer_all(service: Service, request: Request, asked: Asked) -> Answers:
     """An answer with a reward for each item, in order.
 
     Those that stay invalid get the mean of the valid ones of their group where the settings ask
     for that, with `valid` false. Raises Unscored, Refused.
     """
+    items, groups = asked
     answers = await service.answer(request, items, time.monotonic() + service.settings.deadline_s)
     bad = [answer for answer in answers if not answer["valid"]]
     wire = service.settings.trainer_wire
     if bad and (wire is None or wire.fallback is None):
         raise Unscored(f"{len(bad)} of {len(answers)} items, the first: {bad[0]['reason']}")
-    return [
+    found = [
         answer if answer["valid"] else _mean_of_group(i, answers, groups)
         for i, answer in enumerate(answers)
     ]
+    service.metrics.fallbacks.inc(len(bad))
+    return found
 
 
 def _mean_of_group(at: int, answers: Answers, groups: Sequence[Any]) -> dict[str, Any]:
@@ -127,125 +146,24 @@ def check_address(request: Request, service: Service) -> None:
         address = ip_address(host)
     except ValueError:
         raise Refused(403, "no address") from None
+    # An address of IPv4 as a socket of IPv6 tells it.
+    address = getattr(address, "ipv4_mapped", None) or address
     wire = service.settings.trainer_wire
     allowed = wire.allow if wire else ()
     if not (address.is_loopback or any(address in ip_network(net) for net in allowed)):
         raise Refused(403, f"{host} is not allowed; see trainer_wire.allow")
 
 
-def _fault(service: Service, error: Exception) -> bytes:
+def _status(error: BadRequest | Refused | Unscored) -> int:
+    match error:
+        case BadRequest():
+            return 400
+        case Refused():
+            return error.status
+        case Unscored():
+            return 503
+
+
+def _told(error: Exception) -> str:
     known = isinstance(error, Refused | BadRequest | PickleRefused | Unscored)
-    told = str(error) if known else type(error).__name__
-    service.refused.labels("wire").inc()
-    return told.encode()
-
-
-def _columns(value: Any, *names: str, most: int) -> list[list[Any]]:
-    """Lists of one length, at most `most`. Raises BadRequest."""
-    if not isinstance(value, dict):
-        raise BadRequest("the body is no dict")
-    columns = [value.get(name) for name in names]
-    if any(not isinstance(column, list | tuple) for column in columns):
-        raise BadRequest(f"lists are needed: {', '.join(names)}")
-    lists = [list(column or ()) for column in columns]
-    if len(set(map(len, lists))) != 1:
-        raise BadRequest(f"lists of one length are needed: {', '.join(names)}")
-    if len(lists[0]) > most:
-        raise BadRequest(f"a request has at most {most} items")
-    return lists
-
-
-def _made(*given: Any, **more: Any) -> Item | BadItem:
-    try:
-        return make_item(*given, **more)
-    except BadItem as bad:
-        return bad
-
-
-def read_edits(
-    value: Any, *, axes: Sequence[str], limits: Any, most: int
-) -> tuple[list[Item | BadItem], list[Any]]:
-    """Items of `{ref_images, images, prompts, metadatas}`, and what each is a candidate for."""
-    sources, edited, prompts = _columns(value, "ref_images", "images", "prompts", most=most)
-    rows = list(zip(prompts, sources, edited, strict=True))
-    items = [_made("edit", axes, text, (one, two), limits=limits) for text, one, two in rows]
-    return items, [(text, one) for text, one, _ in rows]
-
-
-def read_pictures(value: Any, *, limits: Any, most: int) -> tuple[list[Item | BadItem], list[Any]]:
-    """Items of `{images, prompts, ...}`."""
-    pictures, prompts = _columns(value, "images", "prompts", most=most)
-    rows = list(zip(prompts, pictures, strict=True))
-    return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
-
-
-def read_flow_factory(
-    value: Any, *, limits: Any, most: int
-) -> tuple[list[Item | BadItem], list[Any]]:
-    """Items of Flow-Factory's request: edits where there are condition pictures, one an item.
-
-    Raises BadRequest.
-    """
-    if isinstance(value, dict) and (value.get("video") or value.get("condition_videos")):
-        raise BadRequest("videos are not scored")
-    prompts, pictures = _columns(value, "prompt", "image", most=most)
-    if not value.get("condition_images"):
-        rows = list(zip(prompts, pictures, strict=True))
-        return [_made("gen", (None,), text, (one,), limits=limits) for text, one in rows], prompts
-    _, sources = _columns(value, "prompt", "condition_images", most=most)
-    if any(not isinstance(source, list) or len(source) != 1 for source in sources):
-        raise BadRequest("an edit has one condition picture, its source")
-    firsts = [source[0] for source in sources]
-    triples = list(zip(prompts, firsts, pictures, strict=True))
-    items = [_made("edit", AXES, text, (one, two), limits=limits) for text, one, two in triples]
-    return items, [(text, one) for text, one, _ in triples]
-
-
-def write_scores(answers: Answers, *, axis: str) -> dict[str, Any]:
-    """`scores`, 1 to 5, and `reasonings`."""
-    scores = [answer["scores"][axis] for answer in answers]
-    return _said(answers, [score["value"] for score in scores], scores)
-
-
-def write_rewards(answers: Answers) -> dict[str, Any]:
-    """`scores` from 0 to 1: the rewards."""
-    rewards = [answer["reward"] for answer in answers]
-    return _said(answers, rewards, [{} for _ in answers])
-
-
-def _said(
-    answers: Answers, scores: list[float], said: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    reasonings = [one.get("reasoning") or "" for one in said]
-    return {
-        "scores": scores,
-        "reasonings": reasonings,
-        "valid": [answer["valid"] for answer in answers],
-    }
-
-
-def write_gen(answers: Answers) -> dict[str, Any]:
-    """`scores`, reward times 4 plus 1, and `reasonings`, each JSON of what it is made of."""
-    found = _said(answers, [4 * answer["reward"] + 1 for answer in answers], [])
-    return found | {"reasonings": [json.dumps(_gen_parts(answer)) for answer in answers]}
-
-
-def _gen_parts(answer: Mapping[str, Any]) -> dict[str, Any]:
-    gen, quality = answer["scores"][GEN_AXIS], answer["scores"].get(QUALITY)
-    parts = (quality or {}).get("parts") or {}
-    numbers = [parts.get(name) for name in QUALITY_PARTS]
-    return {
-        "ins_score": gen["value"],
-        "ins_norm": float(normalise(gen["value"])),
-        "quality_score": quality and quality["value"],
-        "quality_norm": quality and float(normalise(quality["value"])),
-        "quality_subscores": numbers,
-        **{f"quality_score{i}": number for i, number in enumerate(numbers, 1)},
-        "reward": answer["reward"],
-        "reward_mode": "qma" if quality else "alignment",
-        "quality_ratio": 0.6 if quality else 0.0,
-        "quality_evaluated": quality is not None,
-        "ins_reasoning": gen.get("reasoning") or "",
-        "quality_reasoning": (quality or {}).get("reasoning") or "",
-        "valid": answer["valid"],
-    }
+    return str(error) if known else type(error).__name__

@@ -6,10 +6,13 @@ function gave a number. A None beside another function's number counts as 0 ther
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import cache
 from typing import Any
 
-from foundry.rewards.client import RewardClient, edit_item, gen_item, score
+from foundry.rewards.client import BackgroundClient, edit_item, gen_item
 
 Reward = Callable[..., Any]
 # From the columns of one sample to what is scored: an item of `foundry.rewards.client`, or None for
@@ -32,14 +35,24 @@ def picture_item(sample: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def make_reward(
-    url: str, *, make_item: MakeItem = picture_item, asynchronous: bool = False, **settings: Any
+    url: str,
+    *,
+    name: str = "firm_foundry",
+    make_item: MakeItem = picture_item,
+    asynchronous: bool = False,
+    **settings: Any,
 ) -> Reward:
     """A function for `reward_funcs`; what cannot be scored is None.
 
-    `make_item` sees the columns of one sample, `completion` and `prompt` among them. `settings` are
-    those of RewardClient. With `asynchronous` TRL runs it beside other rewards. The function raises
-    RewardServerDown when the server does not answer: a training without rewards must stop.
+    TRL logs it under its `name`: two functions need two. `make_item` sees the columns of one
+    sample, `completion` and `prompt` among them. `settings` are those of RewardClient. With
+    `asynchronous` TRL runs it beside other rewards. The function raises RewardServerDown when the
+    server does not answer: a training without rewards must stop.
     """
+
+    @cache
+    def client() -> BackgroundClient:
+        return BackgroundClient(url, **settings)
 
     def samples(columns: Mapping[str, Any]) -> list[Mapping[str, Any] | None]:
         named = {_ONE.get(name, name): values for name, values in columns.items()}
@@ -48,20 +61,21 @@ def make_reward(
         lists = {k: v for k, v in named.items() if isinstance(v, list) and len(v) == n}
         return [make_item({k: v[i] for k, v in lists.items()}) for i in range(n)]
 
+    def ask(items: Sequence[Any]) -> Future[list[dict[str, Any]]]:
+        return client().score([item for item in items if item is not None])
+
     def placed(items: Sequence[Any], answers: Sequence[Mapping[str, Any]]) -> list[float | None]:
         given = iter(answers)
         return [None if item is None else next(given)["reward"] for item in items]
 
     def reward(**columns: Any) -> list[float | None]:
         items = samples(columns)
-        return placed(items, score(url, [item for item in items if item is not None], **settings))
+        return placed(items, ask(items).result())
 
     async def reward_async(**columns: Any) -> list[float | None]:
         items = samples(columns)
-        async with RewardClient(url, **settings) as client:
-            answers = await client.score([item for item in items if item is not None])
-        return placed(items, answers)
+        return placed(items, await asyncio.wrap_future(ask(items)))
 
     chosen = reward_async if asynchronous else reward
-    chosen.__name__ = "firm_foundry"
+    chosen.__name__ = name
     return chosen

@@ -1,25 +1,27 @@
 """A scorer for verl-omni, which trains image models with GRPO on verl.
 
-    reward.reward_manager.name=MultiVisualRewardManager
-    "+reward.reward_functions.firm.path=pkg://foundry.rewards.verl"
-    +reward.reward_functions.firm.name=compute_score
-    +reward.reward_functions.firm.weight=1.0
-    +reward.reward_functions.firm.required=true
-    +reward.reward_functions.firm.server_url=http://127.0.0.1:8600
-
-Further keys under it reach `compute_score`. Without `required=true` that manager counts a failure
-as 0.0, a score that nobody gave.
+`examples/verl_omni_reward.args` has the keys of its configuration, as of verl-omni at 061f8b9.
+Further keys under `reward_functions.firm` reach `compute_score`. `required=true` is not to be left
+out: the manager of that version counts a failure as 0.0 without it, a score that nobody gave;
+others may fail at once and have no such key, which is then not looked at.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from PIL import Image
 
-from foundry.rewards.client import RewardClient, edit_item, gen_item
+from foundry.rewards.client import BackgroundClient, edit_item, gen_item
+
+# Reasons that another try may mend; an item or a request that is at fault stays so.
+_PASSING = ("reply:", "deadline", "judge:down")
+# A manager asks for each sample by itself.
+_AT_ONCE = 256
 
 
 class Unscored(Exception):
@@ -28,8 +30,8 @@ class Unscored(Exception):
 
 async def compute_score(
     data_source: str,
-    solution_image: Any,
-    ground_truth: str,
+    solution_image: Any = None,
+    ground_truth: str = "",
     extra_info: Mapping[str, Any] | None = None,
     *,
     server_url: str,
@@ -44,21 +46,30 @@ async def compute_score(
     Returns `score`, 0 to 1, and the judge's scores for verl's metrics. Raises Unscored,
     RewardServerDown, ValueError.
     """
+    if solution_image is None:
+        raise ValueError("no solution_image: verl itself trains texts, verl-omni gives pictures")
     image = as_image(solution_image)
     source = (extra_info or {}).get("source_image")
     item = gen_item(ground_truth, image)
     if source is not None:
         item = edit_item(ground_truth, source, image)
-    token = os.environ[token_env] if token_env else None
-    async with RewardClient(server_url, token=token) as client:
-        told = ""
-        for _try in range(tries):
-            (answer,) = await client.score([item])
-            if answer["valid"]:
-                judged = {f"firm_{axis}": one["value"] for axis, one in answer["scores"].items()}
-                return {"score": answer["reward"], **judged}
-            told = f"{answer['reason']} {answer['detail']}"
+    client = _client(server_url, os.environ[token_env] if token_env else None)
+    told = ""
+    for _try in range(tries):
+        (answer,) = await asyncio.wrap_future(client.score([item]))
+        if answer["valid"]:
+            judged = {f"firm_{axis}": one["value"] for axis, one in answer["scores"].items()}
+            return {"score": answer["reward"], **judged}
+        told = f"{answer['reason']} {answer['detail']}"
+        if not answer["reason"].startswith(_PASSING):
+            break
     raise Unscored(f"{data_source}: {told}")
+
+
+@cache
+def _client(url: str, token: str | None) -> BackgroundClient:
+    """One for all samples of this process, so that connections are used again."""
+    return BackgroundClient(url, token=token, at_once=_AT_ONCE)
 
 
 def as_image(picture: Any) -> Image.Image:

@@ -1,0 +1,37 @@
+"""TRL's own GRPOTrainer with a reward server over a stub judge."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from real_servers import ROOT, run
+from reward_cases import picture, rewards_over
+from stub_process import stub_process
+from training_cases import TRAIN_PYTHON, training_env
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+]
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(tmp_path, way):
+    picture(1).save(tmp_path / "picture.png")
+    with stub_process() as judge, rewards_over(judge, tmp_path) as start:
+        url = start().url
+        command = [TRAIN_PYTHON, str(ROOT / "tests/grpo_steps.py"), url, str(tmp_path), way]
+        done = run(command, env=training_env())
+        scored = len(judge.requests())
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["seen"] == 8
+    # Six of eight: one of each group of four has no reward, and no number in its place.
+    assert scored - 1 <= 6 <= scored
+    assert len(found["log"]) == 2
+    for line in found["log"]:
+        assert 0 < line["rewards/critic/mean"] < 1
+        assert line["rewards/critic/std"] > 0
+        assert math.isfinite(line["loss"])
+    assert found["moved"] > 0
