@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
-from foundry.shapeworld.gen_pictures import picture_scene
-from foundry.shapeworld.gen_prompts import random_wanted, write_prompt
-from foundry.shapeworld.gen_truth import Wanted, checklist, gen_score, verdict
 from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     CELLS,
@@ -17,7 +12,6 @@ from foundry.shapeworld.scenes import (
     Thing,
     make_scene,
 )
-from pipelines.replies import SCORES
 
 # Most words of a scene: its background, and a sign and four words a thing.
 MOST_WORDS = 1 + 5 * 8
@@ -51,24 +45,3 @@ def _read_thing(words: list[str], key: int) -> Thing | None:
     if not known:
         return None
     return Thing(key=key, shape=shape, colour=colour, size=size, pattern="plain", cell=int(cell))
-
-
-def true_score(wanted: Wanted, scene: Scene) -> int:
-    """The score by the rules, 1 to 5."""
-    items = checklist(wanted)
-    return gen_score(items, [verdict(item, scene) for item in items])
-
-
-def prompt_of(seed: int, number: int) -> tuple[Wanted, str]:
-    """A wish, and the prompt that asks for it; the same for the same numbers."""
-    dice = Random(f"grpo {seed} {number}")
-    wanted = random_wanted(dice, unseen=False)
-    return wanted, write_prompt(wanted, dice)
-
-
-def example_of(seed: int, number: int) -> tuple[str, str]:
-    """A prompt and a scene for it that is as often bad as good: what the policy begins with."""
-    wanted, prompt = prompt_of(seed, number)
-    dice = Random(f"grpo example {seed} {number}")
-    scene = picture_scene(dice, wanted, unseen=False, score=dice.choice(SCORES))
-    return prompt, write_scene(scene)
