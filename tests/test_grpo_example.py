@@ -2,9 +2,11 @@
 
 import json
 import os
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from real_servers import ROOT, run
 from training_cases import TRAIN_PYTHON
 
 import foundry.rewards.trl
+from examples.grpo_shapeworld.edits import CLUMSY_EDITS, EDITS
 from examples.grpo_shapeworld.pictures import PICTURES
 from examples.grpo_shapeworld.prompts import (
     MEASURED,
@@ -21,8 +24,10 @@ from examples.grpo_shapeworld.prompts import (
     warm_examples,
 )
 from examples.grpo_shapeworld.rewards import reward_function, server_critic, true_critic
-from examples.grpo_shapeworld.scene_text import MOST_WORDS, read_scene, write_scene
-from foundry.shapeworld.scenes import random_scene
+from examples.grpo_shapeworld.scene_text import MOST_WORDS, read_edited, read_scene, write_scene
+from foundry.shapeworld.edit_truth import consistency_score, execution_score
+from foundry.shapeworld.edits import random_edit
+from foundry.shapeworld.scenes import make_scene, random_scene
 
 trains = pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
 
@@ -56,6 +61,50 @@ def test_a_scene_comes_back_from_its_words(seed):
 )
 def test_a_text_that_tells_no_scene_is_none(text):
     assert read_scene(text) is None
+    assert read_edited(read_scene("white ; large red circle 4"), text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("white ; small red circle 0 ; large blue star 4", [0, 1]),
+        ("white ; small lime cross 0 ; large blue star 4", [0, 1]),
+        ("white ; small red circle 8", [0]),
+        ("white ; large gold star 2 ; large blue star 4", [2, 1]),
+        ("white ; small red circle 0 ; small gold star 1 ; large blue star 2", [0, 2, 1]),
+    ],
+    ids=["as it was", "replaced", "moved", "new", "the likest moved"],
+)
+def test_things_of_an_edit_are_known_by_place_then_by_shape(text, keys):
+    source = read_scene("white ; small red circle 0 ; large blue star 4")
+    told = sorted(read_edited(source, text).things, key=lambda thing: thing.cell)
+    assert [thing.key for thing in told] == keys
+
+
+def test_an_edit_read_from_its_words_has_the_scores_that_it_was_made_with():
+    same = 0
+    for number, asked in enumerate(islice(grpo_prompts(EDITS, 0), 200)):
+        dice, want = Random(number), asked.wish
+        aims = {"execution": dice.randint(1, 5), "consistency": dice.randint(1, 5)}
+        made = random_edit(dice, want.source, unseen=False, asked=want.requests, **aims)
+        assert made.requests == want.requests
+        # Words leave patterns out.
+        things = [replace(thing, pattern="plain") for thing in made.edited.things]
+        shown = make_scene(made.edited.background, things)
+        truth = EDITS.truth(asked, EDITS.read(asked, write_scene(shown)))
+        both = [f(want.source, shown, want.requests) for f in (execution_score, consistency_score)]
+        same += [truth["execution"], truth["consistency"]] == both
+    # The rest moved and changed their shape at once.
+    assert same >= 196
+
+
+def test_an_edit_that_does_nothing_earns_half_of_the_sum_and_nothing_of_cme():
+    for asked in measured(EDITS)[:50]:
+        source = asked.wish.source
+        truth = EDITS.truth(asked, EDITS.read(asked, write_scene(source)))
+        assert truth == {"execution": 1, "consistency": 5, "unchanged": 1.0}
+        assert EDITS.formulas["sum"](truth) == 0.5
+        assert EDITS.formulas["cme"](truth) == 0
 
 
 def truths(task, n=400):
@@ -67,13 +116,27 @@ def truths(task, n=400):
     return found
 
 
-@pytest.mark.parametrize(("task", "measure"), [(PICTURES, "score")])
+@pytest.mark.parametrize(
+    ("task", "measure"), [(PICTURES, "score"), (EDITS, "execution"), (EDITS, "consistency")]
+)
 def test_examples_of_a_start_are_of_every_score(task, measure):
     scores = [truth[measure] for truth in truths(task)]
     assert all(scores.count(score) > 20 for score in range(1, 6))
 
 
-@pytest.mark.parametrize("task", [PICTURES], ids=["gen"])
+def test_the_clumsy_start_earns_less_than_doing_nothing_on_the_sum_and_more_on_cme():
+    found = truths(CLUMSY_EDITS)
+    idle = [truth for truth in found if truth["unchanged"]]
+    right = [truth for truth in found if truth["execution"] == truth["consistency"] == 5]
+    rest = [truth for truth in found if truth not in idle and truth not in right]
+    assert 0.2 < len(idle) / len(found) < 0.45
+    assert 0.02 < len(right) / len(found) < 0.1
+    earned = {name: fmean(map(formula, rest)) for name, formula in EDITS.formulas.items()}
+    assert earned["sum"] < 0.45
+    assert earned["cme"] > 0.2
+
+
+@pytest.mark.parametrize("task", [PICTURES, EDITS], ids=["gen", "edits"])
 def test_no_prompt_is_both_measured_and_learnt_from(task):
     kept = {asked.wish for asked in measured(task)}
     assert len(kept) == MEASURED == len(measured(task))
@@ -83,11 +146,12 @@ def test_no_prompt_is_both_measured_and_learnt_from(task):
         assert kept.isdisjoint(asked.wish for asked in islice(grpo_prompts(task, seed), 500))
 
 
-def test_seeds_go_by_other_prompts():
+def test_seeds_go_by_other_prompts_and_all_are_measured_on_the_same():
     first, other = (
         [asked.text for asked in islice(grpo_prompts(PICTURES, seed), 20)] for seed in (0, 1)
     )
     assert first != other
+    assert measured(EDITS) == measured(CLUMSY_EDITS)
 
 
 def rewarded(task, critic, asked, texts):
@@ -114,10 +178,12 @@ def test_a_text_without_a_scene_earns_nothing_and_counts_as_the_worst():
     )
 
 
-@pytest.mark.parametrize("task", [PICTURES], ids=["gen"])
+@pytest.mark.parametrize("task", [PICTURES, EDITS], ids=["gen", "edits"])
 def test_a_server_gets_what_was_drawn_and_what_it_cannot_score_stays_none(task, monkeypatch):
     asked = list(islice(grpo_prompts(task, 0), 3))
     texts = [task.example(asked[0], Random(0)), "no scene", task.example(asked[2], Random(2))]
+    if task is EDITS:
+        texts[0] = write_scene(asked[0].wish.source)
     sent = []
 
     def score(url, items):
@@ -129,7 +195,10 @@ def test_a_server_gets_what_was_drawn_and_what_it_cannot_score_stays_none(task, 
     rewards, logged = rewarded(task, server_critic(task, "http://there"), asked, texts)
     assert rewards == [0.25, 0.0, None]
     assert (logged["scenes"], logged["unscored"]) == (2 / 3, 1 / 3)
-    assert [item["prompt"] for item in sent] == [asked[0].text, asked[2].text]
+    words = [asked[i].text if task is PICTURES else asked[i].wish.instruction for i in (0, 2)]
+    assert [item.get("prompt") or item["instruction"] for item in sent] == words
+    if task is EDITS:
+        assert all(item["source_image"] != item["edited_image"] for item in sent)
 
 
 READ_BY_THE_POLICY = """
@@ -174,7 +243,7 @@ def test_the_policy_knows_every_word_and_learns_the_scene_and_its_end_alone():
 @pytest.mark.slow
 @trains
 def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
-    words = ["--task", "gen", "--truth", "alignment", "--out", str(tmp_path / "run")]
+    words = ["--task", "clumsy", "--truth", "sum", "--out", str(tmp_path / "run")]
     words += ["--warm-steps", "2", "--steps", "2"]
     command = [TRAIN_PYTHON, "-m", "examples.grpo_shapeworld.train", *words]
     done = run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -182,6 +251,6 @@ def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
     found = json.loads((tmp_path / "run" / "result.json").read_text())
     assert [len(found[when]) for when in ("before", "after")] == [MEASURED, MEASURED]
     assert [line["step"] for line in found["log"]] == [1, 2]
-    assert {"reward", "scenes", "unscored", "true_score"} <= found["log"][0].keys()
+    assert {"reward", "scenes", "unscored", "true_execution"} <= found["log"][0].keys()
     again = run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert again.stdout.endswith("run: finished\n")

@@ -67,6 +67,31 @@ def test_the_report_says_less_and_that_two_critics_are_not_told_apart(tmp_path):
     assert "| judge | 1 | +0.50 |" in text
 
 
+def edited(idle, execution, of=20):
+    """So many texts that do nothing, and others with this execution."""
+    nothing = {"execution": 1, "consistency": 5, "unchanged": 1.0}
+    attempt = {"execution": execution, "consistency": 3, "unchanged": 0.0}
+    return items(*[nothing] * idle, *[attempt] * (of - idle))
+
+
+@pytest.mark.parametrize(
+    ("idle_on_sum", "idle_on_cme", "told"),
+    [(18, 2, "is reproduced"), (9, 2, "is not reproduced"), (18, 18, "is not reproduced")],
+    ids=["most do nothing", "fewer than half do", "on CME as well"],
+)
+def test_the_report_says_whether_the_sum_ended_in_doing_nothing(
+    tmp_path, idle_on_sum, idle_on_cme, told
+):
+    before = edited(6, 2)
+    arms = {
+        ("truth", "cme"): [result(before, edited(idle_on_cme, 4))],
+        ("truth", "sum"): [result(before, edited(idle_on_sum, 2))],
+    }
+    text = report(tmp_path, "clumsy", arms)
+    assert f"on the sum {idle_on_sum / 20:.0%} of the texts" in text
+    assert f"**The collapse into doing nothing {told}.**" in text
+
+
 def finished(folder, seeds):
     before = scored(*[1, 3] * 10)
     for seed in range(seeds):

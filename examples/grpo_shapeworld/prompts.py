@@ -8,10 +8,11 @@ from itertools import count
 from random import Random
 from typing import Any
 
+from examples.grpo_shapeworld.edits import CLUMSY_EDITS, EDITS
 from examples.grpo_shapeworld.pictures import PICTURES
 from examples.grpo_shapeworld.task import Ask, Asked, Task
 
-TASKS = {task.name: task for task in (PICTURES,)}
+TASKS = {task.name: task for task in (PICTURES, EDITS, CLUMSY_EDITS)}
 MEASURED = 200
 _WARM_SEED, _GRPO_SEED, _MEASURED_SEED = 1_000, 2_000, 3_000
 

@@ -22,6 +22,8 @@ Runs = Sequence[Mapping[str, Any]]
 Items = Sequence[Mapping[str, Any]]
 # By critic and formula, those compared first standing first.
 Arms = Mapping[tuple[str, str], Runs]
+# Doing nothing is called a collapse where more than this share of texts does it.
+_COLLAPSED = 0.5
 
 
 def write_report(
@@ -43,7 +45,8 @@ def write_report(
         *(_critic(name, about) for name, about in critics.items()),
     ]
     for name, arms in found.items():
-        lines += ["", f"## {TASKS[name].title}", "", *gen_verdict(arms), "", *_gains(name, arms)]
+        verdict = edit_verdict if "unchanged" in TASKS[name].worst else gen_verdict
+        lines += ["", f"## {TASKS[name].title}", "", *verdict(arms), "", *_gains(name, arms)]
         lines += ["", *_seeds(name, arms), "", f"![curves](grpo-{name}.png)"]
         curves = {_told(name, arm): [run["log"] for run in runs] for arm, runs in arms.items()}
         draw_curves(out / f"grpo-{name}.png", curves, list(TASKS[name].worst))
@@ -74,6 +77,31 @@ def gen_verdict(arms: Arms) -> list[str]:
         told = _way(more, "rose more than", "rose less than", "cannot be told apart from that")
         lines.append(f"- With `{first}` it **{told} with `{critic}`**: {table_cell(more)}.")
     return lines
+
+
+def edit_verdict(arms: Arms) -> list[str]:
+    """For each critic whether the sum ended in doing nothing, where CME did not."""
+    lines = []
+    for critic in dict.fromkeys(critic for critic, _ in arms):
+        product, total = arms[critic, "cme"], arms[critic, "sum"]
+        idle = _interval(_gain(total, "unchanged") - _gain(product, "unchanged"))
+        before, after = (_mean(total, when, "unchanged") for when in ("before", "after"))
+        other = _mean(product, "after", "unchanged")
+        fell = after > max(before, _COLLAPSED) and _way(idle, "more", "less", "") == "more"
+        better = _interval(_gain(product, "execution") - _gain(total, "execution"))
+        lines.append(
+            f"- Critic `{critic}`: after training on the sum {after:.0%} of the texts leave the "
+            f"source as it was ({before:.0%} before), after training on CME {other:.0%}; the share "
+            f"rose by {table_cell(idle)} more on the sum. **The collapse into doing nothing is "
+            f"{'' if fell else 'not '}reproduced.** True execution rose by {table_cell(better)} "
+            "more on CME."
+        )
+    return [
+        *lines,
+        "",
+        f"Reproduced means: on the sum more than {_COLLAPSED:.0%} of the texts do nothing, more "
+        "than before, and the interval of what the share rose more than on CME lies above 0.",
+    ]
 
 
 def _gains(task: str, arms: Arms) -> list[str]:

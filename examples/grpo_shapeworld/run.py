@@ -2,6 +2,8 @@
 
     .venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic dpo=models/loop/dpo/model \
         --critic base=foundry/shapeworld/student_base --seeds 3 --out models/grpo
+    .venv/bin/python -m examples.grpo_shapeworld.run --task edits --task clumsy --critic truth \
+        --critic judge=foundry/shapeworld/judge --out models/grpo-edits
 
 For each task, critic and formula of the reward a policy is trained for each seed; all of a task
 begin with one warm-started policy. A critic's rewards come from a reward server on real vLLM, those

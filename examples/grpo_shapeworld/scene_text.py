@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import count
+
 from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     CELLS,
@@ -45,3 +48,35 @@ def _read_thing(words: list[str], key: int) -> Thing | None:
     if not known:
         return None
     return Thing(key=key, shape=shape, colour=colour, size=size, pattern="plain", cell=int(cell))
+
+
+def read_edited(source: Scene, text: str) -> Scene | None:
+    """The scene that a text tells, its things known by their keys in the source; None as above.
+
+    What stands where something stood is that thing, however changed. What stands elsewhere is a
+    thing of its shape that left its place, the one most like it first, and else it is new.
+    """
+    told = read_scene(text)
+    if told is None:
+        return None
+    keys = {thing.cell: thing.key for thing in source.things}
+    left = keys.keys() - {thing.cell for thing in told.things}
+    moves = [
+        (_likeness(old, new), old, new)
+        for new in told.things
+        if new.cell not in keys
+        for old in source.things
+        if old.cell in left and old.shape == new.shape
+    ]
+    taken: set[int] = set()
+    for _, old, new in sorted(moves, key=lambda move: move[0], reverse=True):
+        if new.cell not in keys and old.key not in taken:
+            keys[new.cell] = old.key
+            taken.add(old.key)
+    fresh = count(max(thing.key for thing in source.things) + 1)
+    things = [replace(t, key=keys[t.cell] if t.cell in keys else next(fresh)) for t in told.things]
+    return make_scene(told.background, things)
+
+
+def _likeness(a: Thing, b: Thing) -> int:
+    return 2 * (a.colour == b.colour) + (a.size == b.size)

@@ -2,6 +2,8 @@
 
     PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train --task gen \
         --url http://127.0.0.1:8600 --out models/grpo/mine-0
+    PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train --task edits \
+        --truth cme --out models/grpo/edits-0
 
 The same command goes on after a break.
 """
