@@ -246,11 +246,12 @@ def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
     words = ["--task", "clumsy", "--truth", "sum", "--out", str(tmp_path / "run")]
     words += ["--warm-steps", "2", "--steps", "2"]
     command = [TRAIN_PYTHON, "-m", "examples.grpo_shapeworld.train", *words]
-    done = run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = run(command, cwd=ROOT, env=env, timeout_s=900)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "run" / "result.json").read_text())
     assert [len(found[when]) for when in ("before", "after")] == [MEASURED, MEASURED]
     assert [line["step"] for line in found["log"]] == [1, 2]
     assert {"reward", "scenes", "unscored", "true_execution"} <= found["log"][0].keys()
-    again = run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    again = run(command, cwd=ROOT, env=env)
     assert again.stdout.endswith("run: finished\n")
