@@ -92,6 +92,14 @@ def test_the_report_says_whether_the_sum_ended_in_doing_nothing(
     assert f"**The collapse into doing nothing {told}.**" in text
 
 
+@pytest.mark.parametrize(("idle", "tested"), [(0, False), (1, True)])
+def test_a_start_that_never_does_nothing_is_no_test_of_the_collapse(tmp_path, idle, tested):
+    run = result(edited(idle, 2), edited(0, 4))
+    text = report(tmp_path, "edits", {("truth", "cme"): [run], ("truth", "sum"): [run]})
+    assert "is not reproduced.**" in text
+    assert ("this is no test of it" not in text) == tested
+
+
 def finished(folder, seeds):
     before = scored(*[1, 3] * 10)
     for seed in range(seeds):

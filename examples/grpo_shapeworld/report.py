@@ -24,6 +24,8 @@ Items = Sequence[Mapping[str, Any]]
 Arms = Mapping[tuple[str, str], Runs]
 # Doing nothing is called a collapse where more than this share of texts does it.
 _COLLAPSED = 0.5
+# What fewer texts do at the start, a training hardly meets.
+_MET = 0.05
 
 
 def write_report(
@@ -88,13 +90,15 @@ def edit_verdict(arms: Arms) -> list[str]:
         before, after = (_mean(total, when, "unchanged") for when in ("before", "after"))
         other = _mean(product, "after", "unchanged")
         fell = after > max(before, _COLLAPSED) and _way(idle, "more", "less", "") == "more"
+        rare = before < _MET
+        untried = " The start hardly ever does nothing: this is no test of it." if rare else ""
         better = _interval(_gain(product, "execution") - _gain(total, "execution"))
         lines.append(
             f"- Critic `{critic}`: after training on the sum {after:.0%} of the texts leave the "
             f"source as it was ({before:.0%} before), after training on CME {other:.0%}; the share "
             f"rose by {table_cell(idle)} more on the sum. **The collapse into doing nothing is "
-            f"{'' if fell else 'not '}reproduced.** True execution rose by {table_cell(better)} "
-            "more on CME."
+            f"{'' if fell else 'not '}reproduced.**{'' if fell else untried} True execution "
+            f"rose by {table_cell(better)} more on CME."
         )
     return [
         *lines,
