@@ -8,22 +8,30 @@ JUDGE ?= $(BUNDLED)
 BENCHED = builds/shapebench-$(shell sha256sum $(BUNDLED)/model.safetensors | cut -c1-12)
 GATED = builds/quality-$(shell sha256sum $(BUNDLED)/model.safetensors | cut -c1-12)
 LOOPED = builds/loop-$(shell cat $(BUNDLED)/model.safetensors $(BASE)/model.safetensors | sha256sum | cut -c1-12)
-# Of make loop: how many seeds, and anything for more rows and steps.
+# Of make loop and make grpo-...: how many seeds. Of make loop: anything for more rows and steps.
 SEEDS ?= 1
 FULL ?=
+# Who gives GRPO its rewards: the DPO model of make loop where there is one, else the bundled judge.
+DPO = $(firstword $(wildcard $(addsuffix /seed-0/dpo/model/model.safetensors,$(LOOPED)-full $(LOOPED))))
+CRITIC = $(if $(DPO),dpo=$(DPO:/model.safetensors=),judge=$(BUNDLED))
+GRPO = $(patsubst builds/loop-%,builds/grpo-%,$(LOOPED))
 # How many processes share the tests.
 WORKERS ?= 2
 # Another index for torch wheels, such as PyTorch's own index of CPU wheels.
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
 
-.PHONY: help setup demo loop test lint clean proof-shapebench proof-quality proof-judge
+.PHONY: help setup demo loop grpo-demo grpo-edits test lint clean
+.PHONY: proof-shapebench proof-quality proof-judge
 help:
 	@echo "make demo    build the environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"
 	@echo "make lint    ruff, pyright, import-linter"
 	@echo "make loop    label, SFT, preferences, DPO on drawn rows, measured: an hour on two cores"
 	@echo "             (SEEDS=3 FULL=1: hours, and docs/proof/loop.md)"
+	@echo "make grpo-demo   GRPO on ShapeWorld with a trained critic and an untrained one"
+	@echo "make grpo-edits  GRPO of edits on CME and on a sum, with the exact truth and a critic: hours"
+	@echo "             (either with SEEDS=3: its report in docs/proof)"
 	@echo "make setup   only build the environments (make train: that of the trainers alone)"
 	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
 	@echo "make proof-quality     measure gates and balance: docs/proof/quality.md"
@@ -52,6 +60,14 @@ demo: .venv/.complete vllm
 loop: setup
 	.venv/bin/python -m flows.loop --seeds $(SEEDS) $(if $(FULL),--full) --out $(LOOPED)$(if $(FULL),-full)
 	$(if $(FULL),mkdir -p docs/proof && cp $(LOOPED)-full/loop.md docs/proof/loop.md)
+
+grpo-demo: setup
+	.venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic $(CRITIC) --critic base=$(BASE) --seeds $(SEEDS) --out $(GRPO)
+	$(if $(filter-out 1,$(SEEDS)),mkdir -p docs/proof && cp $(GRPO)/grpo.md $(GRPO)/grpo-gen.png docs/proof/)
+
+grpo-edits: setup
+	.venv/bin/python -m examples.grpo_shapeworld.run --task edits --task clumsy --critic truth --critic $(CRITIC) --seeds $(SEEDS) --out $(GRPO)-edits
+	$(if $(filter-out 1,$(SEEDS)),mkdir -p docs/proof && cp $(GRPO)-edits/*.png docs/proof/ && cp $(GRPO)-edits/grpo.md docs/proof/grpo-edits.md)
 
 proof-shapebench: setup
 	.venv/bin/python -m foundry.evals.run shapebench --launch --model $(BUNDLED) --out $(BENCHED)

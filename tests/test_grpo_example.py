@@ -1,20 +1,35 @@
-"""The scenes that the example's policy writes: there and back, and what tells none."""
+"""The GRPO example: what its policy reads and writes, and what it learns from."""
 
+import json
+import os
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from real_servers import ROOT, run
+from training_cases import TRAIN_PYTHON
 
-from examples.grpo_shapeworld.scene_text import (
-    MOST_WORDS,
-    example_of,
-    prompt_of,
-    read_scene,
-    true_score,
-    write_scene,
+import foundry.rewards.trl
+from examples.grpo_shapeworld.edits import CLUMSY_EDITS, EDITS
+from examples.grpo_shapeworld.pictures import PICTURES
+from examples.grpo_shapeworld.prompts import (
+    MEASURED,
+    grpo_prompts,
+    measured,
+    warm_examples,
 )
-from foundry.shapeworld.scenes import random_scene
+from examples.grpo_shapeworld.rewards import reward_function, server_critic, true_critic
+from examples.grpo_shapeworld.scene_text import MOST_WORDS, read_edited, read_scene, write_scene
+from foundry.shapeworld.edit_truth import consistency_score, execution_score
+from foundry.shapeworld.edits import random_edit
+from foundry.shapeworld.scenes import make_scene, random_scene
+
+trains = pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
 
 
 @given(st.integers(0, 10_000))
@@ -46,13 +61,197 @@ def test_a_scene_comes_back_from_its_words(seed):
 )
 def test_a_text_that_tells_no_scene_is_none(text):
     assert read_scene(text) is None
+    assert read_edited(read_scene("white ; large red circle 4"), text) is None
 
 
-def test_examples_are_of_every_score():
-    scores = []
-    for number in range(200):
-        prompt, text = example_of(5, number)
-        wanted, asked = prompt_of(5, number)
-        assert prompt == asked
-        scores.append(true_score(wanted, read_scene(text)))
-    assert all(scores.count(score) > 15 for score in range(1, 6))
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("white ; small red circle 0 ; large blue star 4", [0, 1]),
+        ("white ; small lime cross 0 ; large blue star 4", [0, 1]),
+        ("white ; small red circle 8", [0]),
+        ("white ; large gold star 2 ; large blue star 4", [2, 1]),
+        ("white ; small red circle 0 ; small gold star 1 ; large blue star 2", [0, 2, 1]),
+    ],
+    ids=["as it was", "replaced", "moved", "new", "the likest moved"],
+)
+def test_things_of_an_edit_are_known_by_place_then_by_shape(text, keys):
+    source = read_scene("white ; small red circle 0 ; large blue star 4")
+    told = sorted(read_edited(source, text).things, key=lambda thing: thing.cell)
+    assert [thing.key for thing in told] == keys
+
+
+def test_an_edit_read_from_its_words_has_the_scores_that_it_was_made_with():
+    same = 0
+    for number, asked in enumerate(islice(grpo_prompts(EDITS, 0), 200)):
+        dice, want = Random(number), asked.wish
+        aims = {"execution": dice.randint(1, 5), "consistency": dice.randint(1, 5)}
+        made = random_edit(dice, want.source, unseen=False, asked=want.requests, **aims)
+        assert made.requests == want.requests
+        # Words leave patterns out.
+        things = [replace(thing, pattern="plain") for thing in made.edited.things]
+        shown = make_scene(made.edited.background, things)
+        truth = EDITS.truth(asked, EDITS.read(asked, write_scene(shown)))
+        both = [f(want.source, shown, want.requests) for f in (execution_score, consistency_score)]
+        same += [truth["execution"], truth["consistency"]] == both
+    # The rest moved and changed their shape at once.
+    assert same >= 196
+
+
+def test_an_edit_that_does_nothing_earns_half_of_the_sum_and_nothing_of_cme():
+    for asked in measured(EDITS)[:50]:
+        source = asked.wish.source
+        truth = EDITS.truth(asked, EDITS.read(asked, write_scene(source)))
+        assert truth == {"execution": 1, "consistency": 5, "unchanged": 1.0}
+        assert EDITS.formulas["sum"](truth) == 0.5
+        assert EDITS.formulas["cme"](truth) == 0
+
+
+def truths(task, n=400):
+    found = []
+    for number, asked in enumerate(islice(grpo_prompts(task, 0), n)):
+        text = task.example(asked, Random(number))
+        assert len(text.split()) <= MOST_WORDS
+        found.append(task.truth(asked, task.read(asked, text)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "measure"), [(PICTURES, "score"), (EDITS, "execution"), (EDITS, "consistency")]
+)
+def test_examples_of_a_start_are_of_every_score(task, measure):
+    scores = [truth[measure] for truth in truths(task)]
+    assert all(scores.count(score) > 20 for score in range(1, 6))
+
+
+def test_the_clumsy_start_earns_less_than_doing_nothing_on_the_sum_and_more_on_cme():
+    found = truths(CLUMSY_EDITS)
+    idle = [truth for truth in found if truth["unchanged"]]
+    right = [truth for truth in found if truth["execution"] == truth["consistency"] == 5]
+    rest = [truth for truth in found if truth not in idle and truth not in right]
+    assert 0.2 < len(idle) / len(found) < 0.45
+    assert 0.02 < len(right) / len(found) < 0.1
+    earned = {name: fmean(map(formula, rest)) for name, formula in EDITS.formulas.items()}
+    assert earned["sum"] < 0.45
+    assert earned["cme"] > 0.2
+
+
+@pytest.mark.parametrize("task", [PICTURES, EDITS], ids=["gen", "edits"])
+def test_no_prompt_is_both_measured_and_learnt_from(task):
+    kept = {asked.wish for asked in measured(task)}
+    assert len(kept) == MEASURED == len(measured(task))
+    texts = {asked.text for asked in measured(task)}
+    assert texts.isdisjoint(text for text, _ in islice(warm_examples(task), 1000))
+    for seed in (0, 1):
+        assert kept.isdisjoint(asked.wish for asked in islice(grpo_prompts(task, seed), 500))
+
+
+def test_seeds_go_by_other_prompts_and_all_are_measured_on_the_same():
+    first, other = (
+        [asked.text for asked in islice(grpo_prompts(PICTURES, seed), 20)] for seed in (0, 1)
+    )
+    assert first != other
+    assert measured(EDITS) == measured(CLUMSY_EDITS)
+
+
+def rewarded(task, critic, asked, texts):
+    """Rewards of texts, and what was logged."""
+    logged = {}
+    function = reward_function(task, critic, asked)
+    numbers = list(range(len(texts)))
+    return function(completions=texts, number=numbers, log_metric=logged.__setitem__), logged
+
+
+def test_a_text_without_a_scene_earns_nothing_and_counts_as_the_worst():
+    asked = list(islice(grpo_prompts(PICTURES, 0), 3))
+    good = next(
+        scene
+        for number in range(1000)
+        if PICTURES.truth(asked[0], scene := read_scene(PICTURES.example(asked[0], Random(number))))
+        == {"score": 5}
+    )
+    texts = [write_scene(good), "red red red", ""]
+    critic = true_critic(PICTURES, "alignment")
+    assert rewarded(PICTURES, critic, asked, texts) == (
+        [1.0, 0.0, 0.0],
+        {"scenes": 1 / 3, "unscored": 0, "true_score": (5 + 1 + 1) / 3},
+    )
+
+
+@pytest.mark.parametrize("task", [PICTURES, EDITS], ids=["gen", "edits"])
+def test_a_server_gets_what_was_drawn_and_what_it_cannot_score_stays_none(task, monkeypatch):
+    asked = list(islice(grpo_prompts(task, 0), 3))
+    texts = [task.example(asked[0], Random(0)), "no scene", task.example(asked[2], Random(2))]
+    if task is EDITS:
+        texts[0] = write_scene(asked[0].wish.source)
+    sent = []
+
+    def score(url, items):
+        assert url == "http://there"
+        sent.extend(items)
+        return [{"reward": 0.25}, {"reward": None}]
+
+    monkeypatch.setattr(foundry.rewards.trl, "score", score)
+    rewards, logged = rewarded(task, server_critic(task, "http://there"), asked, texts)
+    assert rewards == [0.25, 0.0, None]
+    assert (logged["scenes"], logged["unscored"]) == (2 / 3, 1 / 3)
+    words = [asked[i].text if task is PICTURES else asked[i].wish.instruction for i in (0, 2)]
+    assert [item.get("prompt") or item["instruction"] for item in sent] == words
+    if task is EDITS:
+        assert all(item["source_image"] != item["edited_image"] for item in sent)
+
+
+READ_BY_THE_POLICY = """
+import json, sys
+from itertools import islice
+from examples.grpo_shapeworld.policy import as_asked, as_batch, make_tokenizer
+from examples.grpo_shapeworld.prompts import TASKS, grpo_prompts, measured, warm_examples
+found = {}
+for name, task in TASKS.items():
+    examples = list(islice(warm_examples(task), 2100))
+    tokenizer = make_tokenizer(examples[:2000])
+    asked = [*measured(task), *islice(grpo_prompts(task, 0), 300)]
+    ids = [tokenizer(as_asked(one.text))["input_ids"] for one in asked]
+    batch = as_batch(tokenizer, examples[-100:])
+    kept = [[i for i in row if i != -100] for row in batch["labels"].tolist()]
+    found[name] = {
+        "unknown": sum(tokenizer.pad_token_id in one for one in ids),
+        "ends": {tokenizer.convert_ids_to_tokens(one[-1]) for one in ids} == {"<start>"},
+        "texts": tokenizer.batch_decode(kept),
+        "wanted": [f"{text} {tokenizer.eos_token}" for _, text in examples[-100:]],
+        "lengths": batch["attention_mask"].sum(1).tolist(),
+        "ends_at": [row.index(tokenizer.eos_token_id) for row in batch["input_ids"].tolist()],
+        "longest": max(map(len, ids)),
+    }
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.train
+@trains
+def test_the_policy_knows_every_word_and_learns_the_scene_and_its_end_alone():
+    done = run([TRAIN_PYTHON, "-c", READ_BY_THE_POLICY], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for name, found in json.loads(done.stdout.splitlines()[-1]).items():
+        assert (name, found["unknown"], found["ends"]) == (name, 0, True)
+        assert found["texts"] == found["wanted"]
+        assert found["lengths"] == [end + 1 for end in found["ends_at"]]
+        assert found["longest"] + MOST_WORDS + 1 <= 256
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@trains
+def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
+    words = ["--task", "clumsy", "--truth", "sum", "--out", str(tmp_path / "run")]
+    words += ["--warm-steps", "2", "--steps", "2"]
+    command = [TRAIN_PYTHON, "-m", "examples.grpo_shapeworld.train", *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = run(command, cwd=ROOT, env=env, timeout_s=900)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert [len(found[when]) for when in ("before", "after")] == [MEASURED, MEASURED]
+    assert [line["step"] for line in found["log"]] == [1, 2]
+    assert {"reward", "scenes", "unscored", "true_execution"} <= found["log"][0].keys()
+    again = run(command, cwd=ROOT, env=env)
+    assert again.stdout.endswith("run: finished\n")

@@ -1,11 +1,12 @@
-"""The policy: a tiny Qwen3 that reads a prompt and writes a scene, warm-started on any scenes."""
+"""The policy: a tiny Qwen3 that reads a prompt and writes a scene, warm-started on examples."""
 
 # The imports below live in the trainers' environment.
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from examples.grpo_shapeworld.scene_text import MOST_WORDS, example_of
+from examples.grpo_shapeworld.scene_text import MOST_WORDS
 
 _PAD, _START, _END = "<pad>", "<start>", "<end>"
 _BATCH = 64
+# The words of so many examples make the vocabulary.
+_READ = 2000
+# A prompt and a text for it.
+Example = tuple[str, str]
 _LEARNING_RATE = 1e-3
 _SHAPE = {
     "hidden_size": 128,
@@ -33,14 +38,13 @@ def as_asked(prompt: str) -> str:
     return f"{prompt.lower()} {_START}"
 
 
-def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """A word a token: those of some thousand prompts and scenes."""
+def make_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerFast:
+    """A word a token: those of some prompts and scenes. A word that is in none is padding."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=_PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = [_PAD, _START, _END]
     trainer = trainers.WordLevelTrainer(special_tokens=special, show_progress=False)
-    texts = (" ".join(example_of(seed, i)).lower() for i in range(2000))
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((" ".join(one).lower() for one in examples), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=_PAD,
@@ -50,10 +54,22 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     )
 
 
-def warm_start(folder: Path, *, seed: int, steps: int, say: Callable[[str], None]) -> None:
-    """Train a policy from scratch on scenes of every score, and write it. Seeded."""
+def warm_start(
+    folder: Path,
+    examples: Iterator[Example],
+    *,
+    seed: int,
+    steps: int,
+    say: Callable[[str], None],
+) -> None:
+    """Train a policy from scratch on examples, each of which it sees once, and write it. Seeded.
+
+    The tokenizer is written last: a folder that has one is whole.
+    """
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer(seed)
+    first = list(islice(examples, _READ))
+    examples = chain(first, examples)
+    tokenizer = make_tokenizer(first)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         max_position_embeddings=256,
@@ -67,8 +83,7 @@ def warm_start(folder: Path, *, seed: int, steps: int, say: Callable[[str], None
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     started = time.monotonic()
     for step in range(steps):
-        examples = [example_of(seed, step * _BATCH + i) for i in range(_BATCH)]
-        loss = model(**_batch(tokenizer, examples)).loss
+        loss = model(**as_batch(tokenizer, list(islice(examples, _BATCH)))).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -82,7 +97,7 @@ def warm_start(folder: Path, *, seed: int, steps: int, say: Callable[[str], None
     tokenizer.save_pretrained(folder)
 
 
-def _batch(tokenizer: Any, examples: list[tuple[str, str]]) -> dict[str, torch.Tensor]:
+def as_batch(tokenizer: Any, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """Padded on the right; the loss is on the scenes and their ends."""
     asked = [tokenizer(as_asked(prompt))["input_ids"] for prompt, _ in examples]
     told = [tokenizer(scene)["input_ids"] + [tokenizer.eos_token_id] for _, scene in examples]

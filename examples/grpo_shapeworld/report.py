@@ -1,71 +1,178 @@
-"""What GRPO did: true scores before and after, and the curves."""
+"""What GRPO did: true measures before and after, what they tell, and the curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+import numpy as np
 
-Results = Mapping[str, Sequence[Mapping[str, Any]]]
-_SMOOTHED = 10
+from examples.grpo_shapeworld.curves import SMOOTHED, draw_curves
+from examples.grpo_shapeworld.prompts import MEASURED, TASKS
+from foundry.evals.markdown import table_cell, table_number, table_row, table_rule
+from foundry.evals.metrics import Array, with_interval
+from pipelines.shards import write_bytes
+
+# A result a seed, as `train` writes it.
+Runs = Sequence[Mapping[str, Any]]
+# What was written for the measured prompts: whether it tells a `scene`, and the `truth` of it.
+Items = Sequence[Mapping[str, Any]]
+# By critic and formula, those compared first standing first.
+Arms = Mapping[tuple[str, str], Runs]
+# Doing nothing is called a collapse where more than this share of texts does it.
+_COLLAPSED = 0.5
+# What fewer texts do at the start, a training hardly meets.
+_MET = 0.05
 
 
-def write_report(out: Path, results: Results, critics: Mapping[str, str]) -> str:
-    """Write `grpo.md` and `grpo.png` into a folder. Returns the report's text."""
-    lines = ["# GRPO on ShapeWorld", ""]
-    lines += [
-        "| critic | seed | true score before | after | scenes before | after | reward, last |"
-    ]
-    lines += ["|---|---|---|---|---|---|---|"]
-    for critic, runs in results.items():
-        for seed, run in enumerate(runs):
-            before, after = run["before"], run["after"]
-            cells = [critic, seed, _number(before["true_score"]), _number(after["true_score"])]
-            cells += [f"{before['scenes']:.0%}", f"{after['scenes']:.0%}"]
-            cells.append(_number(fmean(line["reward"] for line in run["log"][-_SMOOTHED:])))
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += [
+def write_report(
+    out: Path, found: Mapping[str, Arms], critics: Mapping[str, Mapping[str, Any]], steps: int
+) -> str:
+    """Write `grpo.md`, with a picture a task beside it, into a folder. Returns the report's text.
+
+    `found` has the results by task. `critics` have a `model` with the digest of its `weights`, both
+    None for the exact truth.
+    """
+    lines = [
+        "# GRPO on ShapeWorld",
         "",
-        "True scores, 1 to 5, are of 200 prompts that no training saw, over the texts that",
+        f"True measures are of {MEASURED} prompts that no training met, a text each, before and "
+        f"after {steps} steps. A text that tells no scene counts as the worst there is, a score of "
+        "1; `of scenes` leaves such texts out. Intervals are 95%, by drawing those prompts anew: "
+        "what another seed would do, they do not tell. Critics:",
+        "",
+        *(_critic(name, about) for name, about in critics.items()),
     ]
-    lines += ["tell a scene; the policy never learns from them. Critics:", ""]
-    lines += [f"- {name}: `{model}`" for name, model in critics.items()]
-    lines += ["", "![curves of reward and true score](grpo.png)", ""]
-    text = "\n".join(lines)
-    (out / "grpo.md").write_text(text, "utf-8")
-    _draw(out / "grpo.png", results)
+    for name, arms in found.items():
+        verdict = edit_verdict if "unchanged" in TASKS[name].worst else gen_verdict
+        lines += ["", f"## {TASKS[name].title}", "", *verdict(arms), "", *_gains(name, arms)]
+        lines += ["", *_seeds(name, arms), "", f"![curves](grpo-{name}.png)"]
+        curves = {_told(name, arm): [run["log"] for run in runs] for arm, runs in arms.items()}
+        draw_curves(out / f"grpo-{name}.png", curves, list(TASKS[name].worst))
+    text = "\n".join(lines) + "\n"
+    write_bytes(out / "grpo.md", text.encode())
     return text
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _critic(name: str, about: Mapping[str, Any]) -> str:
+    if about["model"] is None:
+        return f"- {name}: the rules of ShapeWorld themselves"
+    return f"- {name}: `{about['model']}`, weights {about['weights'][:12]}"
 
 
-def _draw(path: Path, results: Results) -> None:
-    mpl.use("Agg")
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, name, label in zip(
-        figure.subplots(1, 2),
-        ("reward", "true_score"),
-        ("reward, 0 to 1", "true score, 1 to 5"),
-        strict=True,
-    ):
-        for number, (critic, runs) in enumerate(results.items()):
-            for seed, run in enumerate(runs):
-                points = [(line["step"], line[name]) for line in run["log"] if name in line]
-                if not points:
-                    continue
-                steps, values = zip(*points, strict=True)
-                smooth = [
-                    fmean(values[max(0, i - _SMOOTHED + 1) : i + 1]) for i in range(len(values))
-                ]
-                told = critic if seed == 0 else None
-                axes.plot(steps, smooth, color=f"C{number}", alpha=0.8, label=told)
-        axes.set_xlabel("step")
-        axes.set_ylabel(label)
-        axes.legend()
-    figure.savefig(path, dpi=120)
+def _told(task: str, arm: tuple[str, str]) -> str:
+    """An arm's name: the formula is told where there are several."""
+    return ", ".join(arm) if len(TASKS[task].formulas) > 1 else arm[0]
+
+
+def gen_verdict(arms: Arms) -> list[str]:
+    """A sentence for the first critic, and one for each other that it is compared with."""
+    (first, runs), *others = ((critic, runs) for (critic, _), runs in arms.items())
+    rise = _interval(_gain(runs, "score"))
+    rose = _way(rise, "rose", "fell", "did not change so much that chance is ruled out")
+    lines = [f"- With `{first}` the true score {rose}: {table_cell(rise)}."]
+    for critic, other in others:
+        more = _interval(_gain(runs, "score") - _gain(other, "score"))
+        told = _way(more, "rose more than", "rose less than", "cannot be told apart from that")
+        lines.append(f"- With `{first}` it **{told} with `{critic}`**: {table_cell(more)}.")
+    return lines
+
+
+def edit_verdict(arms: Arms) -> list[str]:
+    """For each critic whether the sum ended in doing nothing, where CME did not."""
+    lines = []
+    for critic in dict.fromkeys(critic for critic, _ in arms):
+        product, total = arms[critic, "cme"], arms[critic, "sum"]
+        idle = _interval(_gain(total, "unchanged") - _gain(product, "unchanged"))
+        before, after = (_mean(total, when, "unchanged") for when in ("before", "after"))
+        other = _mean(product, "after", "unchanged")
+        fell = after > max(before, _COLLAPSED) and _way(idle, "more", "less", "") == "more"
+        rare = before < _MET
+        untried = " The start hardly ever does nothing: this is no test of it." if rare else ""
+        better = _interval(_gain(product, "execution") - _gain(total, "execution"))
+        lines.append(
+            f"- Critic `{critic}`: after training on the sum {after:.0%} of the texts leave the "
+            f"source as it was ({before:.0%} before), after training on CME {other:.0%}; the share "
+            f"rose by {table_cell(idle)} more on the sum. **The collapse into doing nothing is "
+            f"{'' if fell else 'not '}reproduced.**{'' if fell else untried} True execution "
+            f"rose by {table_cell(better)} more on CME."
+        )
+    return [
+        *lines,
+        "",
+        f"Reproduced means: on the sum more than {_COLLAPSED:.0%} of the texts do nothing, more "
+        "than before, and the interval of what the share rose more than on CME lies above 0.",
+    ]
+
+
+def _gains(task: str, arms: Arms) -> list[str]:
+    """How much each measure rose, mean and standard deviation over seeds."""
+    measures = list(TASKS[task].worst)
+    lines = [table_row("rewards", "seeds", *(f"gain in {name}" for name in measures))]
+    lines.append(table_rule(2 + len(measures)))
+    for arm, runs in arms.items():
+        cells = []
+        for name in measures:
+            each = [float(_gain([run], name).mean()) for run in runs]
+            spread = f" (sd {stdev(each):.2f})" if len(each) > 1 else ""
+            cells.append(f"{fmean(each):+.2f}{spread}")
+        lines.append(table_row(_told(task, arm), len(runs), *cells))
+    return lines
+
+
+def _seeds(task: str, arms: Arms) -> list[str]:
+    """Before and after of every run."""
+    measures = list(TASKS[task].worst)
+    titles = [t for name in measures for t in (name, f"{name} of scenes")]
+    lines = [table_row("rewards", "seed", *titles, "scenes", f"reward, last {SMOOTHED}")]
+    lines.append(table_rule(4 + len(titles)))
+    for arm, runs in arms.items():
+        for seed, run in enumerate(runs):
+            cells = [
+                _change(run, partial(mean, name=name))
+                for name in measures
+                for mean in (_of_all, _of_scenes)
+            ]
+            cells.append(_change(run, lambda items: fmean(item["scene"] for item in items)))
+            cells.append(table_number(fmean(line["reward"] for line in run["log"][-SMOOTHED:])))
+            lines.append(table_row(_told(task, arm), seed, *cells))
+    return lines
+
+
+def _change(run: Mapping[str, Any], measure: Callable[[Items], float | None]) -> str:
+    return f"{table_number(measure(run['before']))} to {table_number(measure(run['after']))}"
+
+
+def _of_all(items: Items, name: str) -> float:
+    return fmean(item["truth"][name] for item in items)
+
+
+def _of_scenes(items: Items, name: str) -> float | None:
+    known = [item["truth"][name] for item in items if item["scene"]]
+    return fmean(known) if known else None
+
+
+def _mean(runs: Runs, when: str, name: str) -> float:
+    return float(_values(runs, when, name).mean())
+
+
+def _gain(runs: Runs, name: str) -> Array:
+    """How much a measure rose on each prompt, mean over seeds."""
+    return _values(runs, "after", name) - _values(runs, "before", name)
+
+
+def _values(runs: Runs, when: str, name: str) -> Array:
+    return np.array([[item["truth"][name] for item in run[when]] for run in runs], float).mean(0)
+
+
+def _interval(of_prompts: Array) -> list[float]:
+    return with_interval(lambda rows: float(of_prompts[rows].mean()), range(len(of_prompts))) or []
+
+
+def _way(value: Sequence[float], above: str, below: str, neither: str) -> str:
+    """Which word fits a difference with its interval."""
+    low, high = value[1:]
+    return above if low > 0 else below if high < 0 else neither

@@ -1,10 +1,13 @@
-"""The whole example in one command: critics, seeds, curves of reward and of true score.
+"""The whole example in one command: critics, seeds, curves of reward and of true measures.
 
-    .venv/bin/python -m examples.grpo_shapeworld.run --critic trained=models/loop/dpo/model \
+    .venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic dpo=models/loop/dpo/model \
         --critic base=foundry/shapeworld/student_base --seeds 3 --out models/grpo
+    .venv/bin/python -m examples.grpo_shapeworld.run --task edits --task clumsy --critic truth \
+        --critic judge=foundry/shapeworld/judge --out models/grpo-edits
 
-For each critic a reward server is started on real vLLM, and a policy is trained for each seed; all
-begin with one warm-started policy. The same command goes on after a break.
+For each task, critic and formula of the reward a policy is trained for each seed; all of a task
+begin with one warm-started policy. A critic's rewards come from a reward server on real vLLM, those
+of `truth` from the rules of ShapeWorld. The same command goes on after a break.
 """
 
 from __future__ import annotations
@@ -15,79 +18,157 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from examples.grpo_shapeworld.prompts import TASKS
 from examples.grpo_shapeworld.report import write_report
+from examples.grpo_shapeworld.task import Task
+from pipelines import launch_guard
+from pipelines.shards import write_json
 from trainers.base_model import weights_digest
 
 TRAINER = ".venv-train/bin/python"
+TRUTH = "truth"
+# So long a server may take to finish what is at work.
+_GRACE_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """Policies that one reward trains; `model` is the critic's, None for the exact truth."""
+
+    task: Task
+    critic: str
+    model: str | None
+    formula: str
+    folder: Path
+
+    def result(self, seed: int) -> Path:
+        """Where a seed's result is, once there is one."""
+        return self.folder / f"seed-{seed}" / "result.json"
 
 
 def main() -> int:
     """Train what is not trained yet and write the report. Returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--critic", action="append", required=True, help="NAME=MODEL, repeatable")
+    parser.add_argument("--task", action="append", required=True, choices=TASKS)
+    parser.add_argument(
+        "--critic",
+        action="append",
+        required=True,
+        type=_critic,
+        metavar="NAME=MODEL",
+        help=f"repeatable; or `{TRUTH}`. The first is compared with the others",
+    )
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--out", type=Path, default=Path("models/grpo"))
     options = parser.parse_args()
-    critics = dict(critic.split("=", 1) for critic in options.critic)
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, model in critics.items():
-        about = {"model": model, "weights": weights_digest(model, None), "steps": options.steps}
-        if (told := _began_with(options.out / f"{name}.json", about)) != about:
-            print(f"critic {name} began as {told}, now {about}; give it another name or --out")
-            return 2
-        todo = [s for s in range(options.seeds) if not _result(options.out, name, s).exists()]
-        if not todo:
-            continue
-        with rewards_of(model, options.out / f"{name}-server") as url:
-            for seed in todo:
-                print(f"critic {name}, seed {seed}", flush=True)
-                command = [TRAINER, "-m", "examples.grpo_shapeworld.train", "--url", url]
-                command += ["--out", str(_result(options.out, name, seed).parent)]
-                command += ["--warm", str(options.out / "warm"), "--seed", str(seed)]
-                command += ["--steps", str(options.steps)]
-                done = subprocess.run(
-                    command, env={**os.environ, "PYTHONPATH": os.getcwd()}, check=False
-                )
-                if done.returncode:
-                    return done.returncode
-    results: dict[str, list[Any]] = {
-        name: [json.loads(_result(options.out, name, s).read_text()) for s in range(options.seeds)]
-        for name in critics
+    critics = dict(options.critic)
+    told = ", ".join(
+        f"{name} = {model or 'the rules themselves'}" for name, model in critics.items()
+    )
+    print(f"critics: {told}", flush=True)
+    began = time.monotonic()
+    arms = [
+        Arm(task=TASKS[t], critic=c, model=m, formula=f, folder=options.out / t / f"{c}-{f}")
+        for t in options.task
+        for c, m in critics.items()
+        for f in TASKS[t].formulas
+    ]
+    for arm in arms:
+        if (status := _train(arm, options.seeds, options.steps, options.out)) != 0:
+            return status
+    found = {
+        task: {
+            (arm.critic, arm.formula): [
+                json.loads(arm.result(seed).read_text()) for seed in range(options.seeds)
+            ]
+            for arm in arms
+            if arm.task.name == task
+        }
+        for task in options.task
     }
-    print(write_report(options.out, results, critics))
+    print(
+        write_report(options.out, found, {n: _about(m) for n, m in critics.items()}, options.steps)
+    )
+    print(f"this call took {(time.monotonic() - began) / 60:.0f} minutes")
     return 0
 
 
+def _critic(text: str) -> tuple[str, str | None]:
+    name, _, model = text.partition("=")
+    known = re.fullmatch(r"\w+", name) and model and Path(model).is_dir()
+    if not known and text != TRUTH:
+        raise argparse.ArgumentTypeError(
+            f"'{text}': give NAME=FOLDER of a model that is there, or {TRUTH}"
+        )
+    return name, model or None
+
+
+def _about(model: str | None) -> dict[str, Any]:
+    return {"model": model, "weights": weights_digest(model, None) if model else None}
+
+
+def _train(arm: Arm, seeds: int, steps: int, out: Path) -> int:
+    """Train the seeds of an arm that have no result. Returns the exit status."""
+    about = {**_about(arm.model), "steps": steps}
+    arm.folder.mkdir(parents=True, exist_ok=True)
+    if (told := _began_with(arm.folder / "about.json", about)) != about:
+        print(
+            f"{arm.folder} began with {told}, now {about}: give the critic another name, or --out"
+        )
+        return 2
+    todo = [seed for seed in range(seeds) if not arm.result(seed).exists()]
+    if not todo:
+        return 0
+    with _rewards_of(arm) as reward:
+        for seed in todo:
+            print(f"{arm.folder}, seed {seed}", flush=True)
+            command = [TRAINER, "-m", "examples.grpo_shapeworld.train", "--task", arm.task.name]
+            command += [*reward, "--out", str(arm.result(seed).parent)]
+            command += ["--warm", str(out / arm.task.name / "warm")]
+            command += ["--seed", str(seed), "--steps", str(steps)]
+            environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+            done = subprocess.run(_guarded(command), env=environment, check=False)
+            if done.returncode:
+                return done.returncode
+    return 0
+
+
+def _guarded(command: Sequence[str]) -> list[str]:
+    """The command as one that does not outlive this process, however that ends."""
+    return [sys.executable, launch_guard.__file__, str(os.getpid()), str(_GRACE_S), *command]
+
+
 def _began_with(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """What a critic's results are of; noted where there are none yet."""
+    """What an arm's results are of; noted where there are none yet."""
     if not path.exists():
-        path.write_text(json.dumps(about))
+        write_json(path, about)
     return json.loads(path.read_text())
 
 
-def _result(out: Path, critic: str, seed: int) -> Path:
-    return out / f"{critic}-{seed}" / "result.json"
-
-
 @contextmanager
-def rewards_of(model: str, folder: Path) -> Iterator[str]:
-    """The address of a reward server that runs meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "reward.yaml"
-    settings = {"endpoint": {"launch": {"model": model}}, "mode": "expected", "port": 0}
+def _rewards_of(arm: Arm) -> Iterator[Sequence[str]]:
+    """What tells a training where its rewards come from; a reward server runs meanwhile."""
+    if arm.model is None:
+        yield "--truth", arm.formula
+        return
+    config = arm.folder / "reward.yaml"
+    settings = {"endpoint": {"launch": {"model": arm.model}}, "port": 0}
+    settings |= {"mode": arm.task.mode, arm.task.formula_setting: arm.formula}
     config.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(_guarded(command), stdout=subprocess.PIPE, text=True) as server:
         try:
             for line in server.stdout or ():
                 if found := re.search(r"rewards at (\S+), mode", line):
-                    yield found[1]
+                    yield "--url", found[1]
                     break
             else:
                 raise SystemExit("the reward server did not start; its own words are above")

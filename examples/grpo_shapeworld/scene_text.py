@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from random import Random
+from dataclasses import replace
+from itertools import count
 
-from foundry.shapeworld.gen_pictures import picture_scene
-from foundry.shapeworld.gen_prompts import random_wanted, write_prompt
-from foundry.shapeworld.gen_truth import Wanted, checklist, gen_score, verdict
 from foundry.shapeworld.scenes import (
     BACKGROUNDS,
     CELLS,
@@ -17,7 +15,6 @@ from foundry.shapeworld.scenes import (
     Thing,
     make_scene,
 )
-from pipelines.replies import SCORES
 
 # Most words of a scene: its background, and a sign and four words a thing.
 MOST_WORDS = 1 + 5 * 8
@@ -53,22 +50,33 @@ def _read_thing(words: list[str], key: int) -> Thing | None:
     return Thing(key=key, shape=shape, colour=colour, size=size, pattern="plain", cell=int(cell))
 
 
-def true_score(wanted: Wanted, scene: Scene) -> int:
-    """The score by the rules, 1 to 5."""
-    items = checklist(wanted)
-    return gen_score(items, [verdict(item, scene) for item in items])
+def read_edited(source: Scene, text: str) -> Scene | None:
+    """The scene that a text tells, its things known by their keys in the source; None as above.
+
+    What stands where something stood is that thing, however changed. What stands elsewhere is a
+    thing of its shape that left its place, the one most like it first, and else it is new.
+    """
+    told = read_scene(text)
+    if told is None:
+        return None
+    keys = {thing.cell: thing.key for thing in source.things}
+    left = keys.keys() - {thing.cell for thing in told.things}
+    moves = [
+        (_likeness(old, new), old, new)
+        for new in told.things
+        if new.cell not in keys
+        for old in source.things
+        if old.cell in left and old.shape == new.shape
+    ]
+    taken: set[int] = set()
+    for _, old, new in sorted(moves, key=lambda move: move[0], reverse=True):
+        if new.cell not in keys and old.key not in taken:
+            keys[new.cell] = old.key
+            taken.add(old.key)
+    fresh = count(max(thing.key for thing in source.things) + 1)
+    things = [replace(t, key=keys[t.cell] if t.cell in keys else next(fresh)) for t in told.things]
+    return make_scene(told.background, things)
 
 
-def prompt_of(seed: int, number: int) -> tuple[Wanted, str]:
-    """A wish, and the prompt that asks for it; the same for the same numbers."""
-    dice = Random(f"grpo {seed} {number}")
-    wanted = random_wanted(dice, unseen=False)
-    return wanted, write_prompt(wanted, dice)
-
-
-def example_of(seed: int, number: int) -> tuple[str, str]:
-    """A prompt and a scene for it that is as often bad as good: what the policy begins with."""
-    wanted, prompt = prompt_of(seed, number)
-    dice = Random(f"grpo example {seed} {number}")
-    scene = picture_scene(dice, wanted, unseen=False, score=dice.choice(SCORES))
-    return prompt, write_scene(scene)
+def _likeness(a: Thing, b: Thing) -> int:
+    return 2 * (a.colour == b.colour) + (a.size == b.size)

@@ -1,10 +1,11 @@
-"""GRPO of one policy with TRL's GRPOTrainer, its rewards from a reward server.
+"""GRPO of one policy with TRL's GRPOTrainer, its rewards from a server or from the exact truth.
 
-    PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train \
+    PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train --task gen \
         --url http://127.0.0.1:8600 --out models/grpo/mine-0
+    PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train --task edits \
+        --truth cme --out models/grpo/edits-0
 
-The same command goes on after a break. What a text tells no scene earns 0: there is nothing to see.
-True scores are logged and never learnt from.
+The same command goes on after a break.
 """
 
 # The imports below live in the trainers' environment.
@@ -13,70 +14,79 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import time
+from itertools import islice
 from pathlib import Path
-from random import Random
 from statistics import fmean
 from typing import Any
 
 import datasets
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
+from examples.grpo_shapeworld import rewards
 from examples.grpo_shapeworld.policy import as_asked, warm_start
-from examples.grpo_shapeworld.scene_text import MOST_WORDS, prompt_of, read_scene, true_score
-from foundry.rewards.client import gen_item
-from foundry.rewards.trl import make_reward
-from foundry.shapeworld.drawing import draw_scene, jpeg_bytes
-from foundry.shapeworld.gen_truth import Absent, Group, Relation, Wanted
+from examples.grpo_shapeworld.prompts import TASKS, grpo_prompts, measured, warm_examples
+from examples.grpo_shapeworld.scene_text import MOST_WORDS
+from examples.grpo_shapeworld.task import Task
+from pipelines.shards import write_json
 
-# Prompts of the warm start, of GRPO, and of the measures before and after.
-_WARM_SEED, _GRPO_SEED, _MEASURED_SEED = 1_000, 2_000, 3_000
-_MEASURED = 200
+_WARM_SEED = 1_000
+_TEXTS_A_STEP, _TEXTS_A_PROMPT = 64, 8
 
 
 def main() -> None:
     """Warm-start if there is no policy yet, measure, train, measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--url", required=True, help="of the reward server")
+    parser.add_argument("--task", choices=TASKS, required=True)
+    critic = parser.add_mutually_exclusive_group(required=True)
+    critic.add_argument("--url", help="of the reward server")
+    critic.add_argument("--truth", metavar="FORMULA", help="rewards of the exact truth")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--warm", type=Path, help="a policy to begin with, made if it is not there")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--warm-steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--warm-steps", type=int, help="fewer or more than the task's own")
     options = parser.parse_args()
+    task = TASKS[options.task]
+    if options.truth is not None and options.truth not in task.formulas:
+        parser.error(f"--truth {options.truth}: {task.name} has {', '.join(task.formulas)}")
     if (options.out / "result.json").exists():
         print(f"{options.out}: finished")
         return
     warm = options.warm or options.out / "warm"
     if not (warm / "tokenizer.json").exists():
-        warm_start(warm, seed=_WARM_SEED, steps=options.warm_steps, say=_say)
+        steps = options.warm_steps or task.warm_steps
+        warm_start(warm, warm_examples(task), seed=_WARM_SEED, steps=steps, say=_say)
     options.out.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(warm)
-    trainer = make_trainer(options, warm, tokenizer)
+    trainer = make_trainer(task, options, warm, tokenizer)
+    # It would print every number of every step.
+    trainer.remove_callback(PrinterCallback)
     before = options.out / "before.json"
     if not before.exists():
-        before.write_text(json.dumps(measure(trainer.model, tokenizer)))
-        _say(f"before: {before.read_text()}")
+        write_json(before, measure(task, trainer.model, tokenizer))
+    found = {"before": json.loads(before.read_text())}
+    _say(f"before: {_told(found['before'])}")
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(options.out)))
-    after = measure(trainer.model, tokenizer)
-    _say(f"after: {json.dumps(after)}")
-    found = {"before": json.loads(before.read_text()), "after": after}
+    found["after"] = measure(task, trainer.model, tokenizer)
+    _say(f"after: {_told(found['after'])}")
     found["log"] = [line for line in trainer.state.log_history if "reward" in line]
-    (options.out / "result.json").write_text(json.dumps(found))
+    write_json(options.out / "result.json", found)
 
 
-def make_trainer(options: argparse.Namespace, warm: Path, tokenizer: Any) -> GRPOTrainer:
+def make_trainer(
+    task: Task, options: argparse.Namespace, warm: Path, tokenizer: Any
+) -> GRPOTrainer:
     """TRL's own trainer, with eight scenes to a prompt and eight prompts to a step."""
     config = GRPOConfig(
         output_dir=str(options.out),
         seed=options.seed,
         max_steps=options.steps,
-        per_device_train_batch_size=64,
-        num_generations=8,
+        per_device_train_batch_size=_TEXTS_A_STEP,
+        num_generations=_TEXTS_A_PROMPT,
         max_completion_length=MOST_WORDS + 1,
         learning_rate=3e-4,
         lr_scheduler_type="constant_with_warmup",
@@ -93,106 +103,73 @@ def make_trainer(options: argparse.Namespace, warm: Path, tokenizer: Any) -> GRP
         report_to=[],
         disable_tqdm=True,
     )
+    n = options.steps * _TEXTS_A_STEP // _TEXTS_A_PROMPT
+    asked = list(islice(grpo_prompts(task, options.seed), n))
+    critic = (
+        rewards.server_critic(task, options.url)
+        if options.url
+        else rewards.true_critic(task, options.truth)
+    )
     return GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(warm, dtype=torch.float32),
         args=config,
-        reward_funcs=reward_of(options.url),
-        train_dataset=prompts(_GRPO_SEED + options.seed, 64 * options.steps),
+        reward_funcs=rewards.reward_function(task, critic, asked),
+        train_dataset=datasets.Dataset.from_list(
+            [{"prompt": as_asked(one.text), "number": i} for i, one in enumerate(asked)]
+        ),
         processing_class=tokenizer,
         callbacks=[Lines()],
     )
 
 
-def prompts(seed: int, n: int) -> datasets.Dataset:
-    """Prompts with what they ask for, which only the true score reads."""
-    rows = []
-    for number in range(n):
-        wanted, prompt = prompt_of(seed, number)
-        row = {"prompt": as_asked(prompt), "prompt_text": prompt}
-        rows.append(row | {"wanted": json.dumps(asdict(wanted))})
-    return datasets.Dataset.from_list(rows)
+def measure(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
+    """For each measured prompt whether a text told a `scene`, and the `truth` of it.
 
-
-def reward_of(url: str) -> Any:
-    """The critic's reward of what is drawn, 0 for a text that tells no scene."""
-    critic = make_reward(url, make_item=_item)
-
-    def critic_reward(**columns: Any) -> list[float | None]:
-        scenes = [read_scene(text) for text in columns["completions"]]
-        given = critic(**columns)
-        truth = [
-            true_score(read_wanted(wanted), scene)
-            for wanted, scene in zip(columns["wanted"], scenes, strict=True)
-            if scene is not None
-        ]
-        log = columns["log_metric"]
-        log("scenes", sum(scene is not None for scene in scenes) / len(scenes))
-        log("unscored", sum(map(_is_unscored, scenes, given)) / len(scenes))
-        if truth:
-            log("true_score", fmean(truth))
-        return [0.0 if scene is None else one for scene, one in zip(scenes, given, strict=True)]
-
-    return critic_reward
-
-
-def _is_unscored(scene: Any, reward: float | None) -> bool:
-    return scene is not None and reward is None
-
-
-def _item(sample: Mapping[str, Any]) -> dict[str, str] | None:
-    text = sample["completion"]
-    scene = read_scene(text)
-    if scene is None:
-        return None
-    dice = Random(f"{sample['prompt_text']} {text}")
-    return gen_item(sample["prompt_text"], jpeg_bytes(draw_scene(scene, dice), dice))
-
-
-def read_wanted(text: str) -> Wanted:
-    """What `prompts` wrote of a wish."""
-    facts = json.loads(text)
-    return Wanted(
-        groups=tuple(Group(**one) for one in facts["groups"]),
-        relations=tuple(Relation(**one) for one in facts["relations"]),
-        absent=tuple(Absent(**one) for one in facts["absent"]),
-        background=facts["background"],
-    )
-
-
-def measure(model: Any, tokenizer: Any) -> dict[str, float | None]:
-    """For prompts that no training saw: the share of texts that tell a scene, and the mean true
-    score of those, 1 to 5, None where there are none.
+    Prompts that no training meets, one text each, with the dice that training has.
     """
     torch.manual_seed(0)
-    rows = prompts(_MEASURED_SEED, _MEASURED)
-    asked = tokenizer(
-        list(rows["prompt"]), return_tensors="pt", padding=True, padding_side="left"
+    asked = measured(task)
+    prompts = tokenizer(
+        [as_asked(one.text) for one in asked],
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
     ).to(model.device)
     told = model.generate(
-        **{name: asked[name] for name in ("input_ids", "attention_mask")},
+        **{name: prompts[name] for name in ("input_ids", "attention_mask")},
         do_sample=True,
         temperature=1.0,
         max_new_tokens=MOST_WORDS + 1,
-    )[:, asked["input_ids"].shape[1] :]
+    )[:, prompts["input_ids"].shape[1] :]
     texts = tokenizer.batch_decode(told, skip_special_tokens=True)
-    scenes = [read_scene(text) for text in texts]
-    truth = [
-        true_score(read_wanted(wanted), scene)
-        for wanted, scene in zip(rows["wanted"], scenes, strict=True)
-        if scene is not None
-    ]
-    return {"scenes": len(truth) / len(texts), "true_score": fmean(truth) if truth else None}
+    found = []
+    for one, text in zip(asked, texts, strict=True):
+        scene = task.read(one, text)
+        truth = dict(rewards.measure(task, one, scene))
+        found.append({"scene": scene is not None, "truth": truth})
+    return found
+
+
+def _told(found: list[dict[str, Any]]) -> str:
+    means = {name: fmean(one["truth"][name] for one in found) for name in found[0]["truth"]}
+    told = [f"{name} {mean:.2f}" for name, mean in means.items()]
+    return ", ".join([*told, f"scenes {fmean(one['scene'] for one in found):.0%}"])
 
 
 class Lines(TrainerCallback):
     """A line every ten steps."""
 
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """Print it."""
         if "reward" in logs and state.global_step % 10 == 0:
-            names = ("reward", "true_score", "scenes", "unscored")
-            told = ", ".join(f"{name} {float(logs[name]):.3f}" for name in names if name in logs)
-            _say(f"step {state.global_step} of {state.max_steps}: {told}")
+            names = [name for name in logs if name.startswith("true_")]
+            names = ["reward", *names, "scenes", "unscored"]
+            told = ", ".join(f"{name} {float(logs[name]):.3f}" for name in names)
+            seconds = time.monotonic() - self._began
+            _say(f"step {state.global_step} of {state.max_steps}, {seconds:.0f} s: {told}")
 
 
 def _say(text: str) -> None:

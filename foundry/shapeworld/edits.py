@@ -47,16 +47,23 @@ class Edit:
 
 
 def random_edit(
-    dice: Random, source: Scene, *, unseen: bool, execution: int, consistency: int
+    dice: Random,
+    source: Scene,
+    *,
+    unseen: bool,
+    execution: int,
+    consistency: int,
+    asked: tuple[Request, ...] | None = None,
 ) -> Edit:
     """An edit of a scene, aimed at two scores; the nearest of `TRIES` where none meets both.
 
-    An edit that nothing came of, where none of them can be told from another.
+    Of the requests `asked`, or where there are none of others at each try. An edit that nothing
+    came of, where none of them can be told from another.
     """
     requests: tuple[Request, ...] = ()
     best, best_miss = None, 99
     for _ in range(TRIES):
-        requests = random_requests(dice, source, unseen=unseen)
+        requests = asked or random_requests(dice, source, unseen=unseen)
         canvas = Canvas(source, dice, unseen=unseen)
         canvas.touched |= {key for request in requests for key in request.targets}
         for i, request in enumerate(requests):

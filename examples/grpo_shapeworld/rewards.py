@@ -1,0 +1,67 @@
+"""What GRPO learns from: a reward server's rewards, or those of the exact truth.
+
+True measures are logged beside either, and with a server never learnt from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from examples.grpo_shapeworld.task import Asked, Task, Truth
+from foundry.rewards.trl import make_reward
+from foundry.shapeworld.scenes import Scene
+
+# From what is asked and the scene that came of it, None where a text tells none.
+Drawn = tuple[Asked, Scene | None]
+Critic = Callable[[Sequence[Drawn]], list[float | None]]
+
+
+def server_critic(task: Task, url: str) -> Critic:
+    """The rewards of a server, None for what it could not score."""
+
+    def item(sample: Mapping[str, Any]) -> dict[str, str] | None:
+        asked, scene = sample["completion"]
+        return None if scene is None else task.item(asked, scene)
+
+    reward = make_reward(url, make_item=item)
+    return lambda drawn: reward(completions=list(drawn))
+
+
+def true_critic(task: Task, formula: str) -> Critic:
+    """The rewards that a judge would give who never errs."""
+    return lambda drawn: [
+        None if scene is None else task.formulas[formula](task.truth(asked, scene))
+        for asked, scene in drawn
+    ]
+
+
+def reward_function(task: Task, critic: Critic, asked: Sequence[Asked]) -> Callable[..., Any]:
+    """A function for GRPOTrainer; the column `number` says which of `asked` a sample is about.
+
+    A text that tells no scene earns 0: there is nothing to see. It counts as the worst in what is
+    logged: `true_...` of each measure, `scenes`, the share of texts that tell one, and `unscored`,
+    the share that a critic gave no reward.
+    """
+
+    def critic_reward(**columns: Any) -> list[float | None]:
+        drawn: list[Drawn] = []
+        for number, text in zip(columns["number"], columns["completions"], strict=True):
+            drawn.append((asked[number], task.read(asked[number], text)))
+        given = critic(drawn)
+        told = [scene is not None for _, scene in drawn]
+        log = columns["log_metric"]
+        log("scenes", fmean(told))
+        log("unscored", fmean(t and one is None for t, one in zip(told, given, strict=True)))
+        truths = [measure(task, *one) for one in drawn]
+        for name in task.worst:
+            log(f"true_{name}", fmean(truth[name] for truth in truths))
+        return [one if t else 0.0 for t, one in zip(told, given, strict=True)]
+
+    return critic_reward
+
+
+def measure(task: Task, asked: Asked, scene: Scene | None) -> Truth:
+    """The truth of what was written, the worst where it tells no scene."""
+    return task.worst if scene is None else task.truth(asked, scene)
