@@ -48,35 +48,35 @@ def test_a_scene_comes_back_from_its_words(seed):
     [
         "",
         "white",
-        "; large red circle 4",
-        "pink ; large red circle 4",
+        "; 4 large red circle",
+        "pink ; 4 large red circle",
         "white ; large red circle",
-        "white ; large red circle 9",
-        "white ; red large circle 4",
-        "white ; large red circle 4 ;",
-        "white ; large red circle 4 ; small blue star 4",
-        "white cream ; large red circle 4",
-        "white" + "".join(f" ; large red circle {cell}" for cell in range(9)),
+        "white ; 9 large red circle",
+        "white ; 4 red large circle",
+        "white ; 4 large red circle ;",
+        "white ; 4 large red circle ; 4 small blue star",
+        "white cream ; 4 large red circle",
+        "white" + "".join(f" ; {cell} large red circle" for cell in range(9)),
     ],
 )
 def test_a_text_that_tells_no_scene_is_none(text):
     assert read_scene(text) is None
-    assert read_edited(read_scene("white ; large red circle 4"), text) is None
+    assert read_edited(read_scene("white ; 4 large red circle"), text) is None
 
 
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
-        ("white ; small red circle 0 ; large blue star 4", [0, 1]),
-        ("white ; small lime cross 0 ; large blue star 4", [0, 1]),
-        ("white ; small red circle 8", [0]),
-        ("white ; large gold star 2 ; large blue star 4", [2, 1]),
-        ("white ; small red circle 0 ; small gold star 1 ; large blue star 2", [0, 2, 1]),
+        ("white ; 0 small red circle ; 4 large blue star", [0, 1]),
+        ("white ; 0 small lime cross ; 4 large blue star", [0, 1]),
+        ("white ; 8 small red circle", [0]),
+        ("white ; 2 large gold star ; 4 large blue star", [2, 1]),
+        ("white ; 0 small red circle ; 1 small gold star ; 2 large blue star", [0, 2, 1]),
     ],
     ids=["as it was", "replaced", "moved", "new", "the likest moved"],
 )
 def test_things_of_an_edit_are_known_by_place_then_by_shape(text, keys):
-    source = read_scene("white ; small red circle 0 ; large blue star 4")
+    source = read_scene("white ; 0 small red circle ; 4 large blue star")
     told = sorted(read_edited(source, text).things, key=lambda thing: thing.cell)
     assert [thing.key for thing in told] == keys
 

@@ -140,7 +140,7 @@ def _task(name: str, title: str, aims: Aims) -> Task:
             "cme": lambda truth: float(cme(truth["execution"], truth["consistency"])),
             "sum": _sum,
         },
-        warm_steps=1500,
+        warm_steps=3000,
     )
 
 

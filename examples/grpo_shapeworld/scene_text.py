@@ -1,4 +1,4 @@
-"""A scene as the policy writes it: `silver ; large red circle 4 ; small blue star 0`."""
+"""A scene as the policy writes it: `silver ; 0 small blue star ; 4 large red circle`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MOST_WORDS = 1 + 5 * 8
 
 
 def write_scene(scene: Scene) -> str:
-    """A scene in words. Patterns, and what leans, are left out."""
-    things = [f"; {t.size} {t.colour} {t.shape} {t.cell}" for t in scene.things]
+    """A scene in words, cells first. Patterns, and what leans, are left out."""
+    things = [f"; {t.cell} {t.size} {t.colour} {t.shape}" for t in scene.things]
     return " ".join([scene.background, *things])
 
 
@@ -43,7 +43,7 @@ def read_scene(text: str) -> Scene | None:
 def _read_thing(words: list[str], key: int) -> Thing | None:
     if len(words) != 4:
         return None
-    size, colour, shape, cell = words
+    cell, size, colour, shape = words
     known = size in SIZES and colour in COLOURS and shape in SHAPES and cell in map(str, CELLS)
     if not known:
         return None
