@@ -35,7 +35,7 @@ help:
 	@echo "make setup   only build the environments (make train: that of the trainers alone)"
 	@echo "make proof-shapebench  measure the bundled judge anew: docs/proof/shapebench.md"
 	@echo "make proof-quality     measure gates and balance: docs/proof/quality.md"
-	@echo "make proof-judge       make the bundled judge again, in two hours: docs/proof/judge.md"
+	@echo "make proof-judge       make the bundled judge again (two hours; goes on after a break)"
 	@echo "make clean   remove builds/ (environments stay)"
 
 .venv/.complete: pyproject.toml requirements/constraints.txt
@@ -77,7 +77,8 @@ proof-shapebench: setup
 
 proof-judge: setup
 	.venv-vllm/bin/python -m foundry.shapeworld.train_judge models/again
-	mkdir -p docs/proof && .venv/bin/python -m foundry.evals.remade models/again > docs/proof/judge.md
+	.venv/bin/python -m foundry.evals.remade models/again > models/again/judge.md
+	mkdir -p docs/proof && cp models/again/judge.md docs/proof/judge.md
 
 proof-quality: setup
 	.venv/bin/python -m foundry.evals.run quality --launch --model $(BUNDLED) --out $(GATED)

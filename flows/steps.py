@@ -13,14 +13,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines import launch_guard
+from pipelines.launch import guard
 
 LOG = "steps.jsonl"
 # A training writes a checkpoint when it is told to stop.
@@ -151,8 +150,7 @@ def _add(folder: Path, entry: dict[str, Any]) -> None:
 
 def _run(command: Sequence[str], lock: int) -> int:
     """The exit status of a command, which does not outlive this process however that ends."""
-    guard = [sys.executable, launch_guard.__file__, str(os.getpid()), str(_GRACE_S)]
-    child = subprocess.Popen([*guard, *command], pass_fds=(lock,))
+    child = subprocess.Popen([*guard(os.getpid(), _GRACE_S), *command], pass_fds=(lock,))
     try:
         return child.wait()
     except BaseException:

@@ -92,8 +92,8 @@ def start_server(launch: Launch, *, log_path: Path, folder: Path | None = None) 
         start = log.tell()
         process = subprocess.Popen(
             [
-                *_guard(os.getpid(), _OUTER_GRACE_S),
-                *_guard(0, GRACE_S),
+                *guard(os.getpid(), _OUTER_GRACE_S),
+                *guard(0, GRACE_S),
                 *command,
             ],
             cwd=folder,
@@ -181,7 +181,11 @@ def _environment(launch: Launch, folder: Path) -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in env.items()} | launch.env
 
 
-def _guard(parent: int, grace_s: float) -> list[str]:
+def guard(parent: int, grace_s: float) -> list[str]:
+    """What stands before a command that shall not outlive a process (0: the one that starts it).
+
+    `grace_s` is between SIGTERM and SIGKILL.
+    """
     # By its path and isolated: the same from any folder, wheel or checkout, in milliseconds.
     return [sys.executable, "-I", "-S", launch_guard.__file__, str(parent), str(grace_s)]
 

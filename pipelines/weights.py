@@ -8,19 +8,22 @@ from pathlib import Path
 
 # Of a file that is larger than all of them together, so many blocks of so many bytes are read.
 BLOCKS, BLOCK_BYTES = 512, 4096
+_WEIGHTS = (".safetensors", ".bin", ".gguf")
+_SETTINGS = (".json", ".jinja", ".txt")
 
 
 def folder_digest(folder: Path) -> str | None:
-    """A digest of the model in a folder as it is now; None where there is no folder.
+    """A digest of the model in a folder as it is now; None where there are no weights.
 
-    It is of the config and, of each file of weights, the size and evenly spaced blocks, the first
-    and the last among them: some megabytes are read, however large the model.
+    It is of the settings, tokenizer and chat template and, of each file of weights, the size and
+    evenly spaced blocks, the first and the last among them: some megabytes are read, however large
+    the model.
     """
-    if not folder.is_dir():
+    weights = [path for ending in _WEIGHTS for path in folder.glob(f"*{ending}")]
+    if not weights:
         return None
     digest = sha256()
-    weights = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
-    for path in sorted([*folder.glob("config.json"), *weights]):
+    for path in sorted([*weights, *(path for e in _SETTINGS for path in folder.glob(f"*{e}"))]):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         for block in _blocks(path):
             digest.update(block)

@@ -262,7 +262,13 @@ def seed_of(*, sft=None, shuffled=None, dpo=None, minutes=50, cut=0):
 
 def found_of(*seeds, full=False):
     size = {"edits": 10, "pictures": 10, "sft_steps": 3, "bench_rows": 400}
-    return {"seeds": list(seeds), "size": size, "full": full, "package_version": "0"}
+    return {
+        "seeds": list(seeds),
+        "seeds_asked": 3,
+        "size": size,
+        "full": full,
+        "package_version": "0",
+    }
 
 
 def met(*seeds, full=False):

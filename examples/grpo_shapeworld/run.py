@@ -28,7 +28,7 @@ from typing import Any
 from examples.grpo_shapeworld.prompts import TASKS
 from examples.grpo_shapeworld.report import write_report
 from examples.grpo_shapeworld.task import Task
-from pipelines import launch_guard
+from pipelines.launch import guard
 from pipelines.shards import write_json
 from trainers.base_model import weights_digest
 
@@ -143,7 +143,7 @@ def _train(arm: Arm, seeds: int, steps: int, out: Path) -> int:
 
 def _guarded(command: Sequence[str]) -> list[str]:
     """The command as one that does not outlive this process, however that ends."""
-    return [sys.executable, launch_guard.__file__, str(os.getpid()), str(_GRACE_S), *command]
+    return [*guard(os.getpid(), _GRACE_S), *command]
 
 
 def _began_with(path: Path, about: dict[str, Any]) -> dict[str, Any]:

@@ -125,9 +125,8 @@ def make_trainer(
 def measure(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
     """For each measured prompt whether a text told a `scene`, and the `truth` of it.
 
-    Prompts that no training meets, one text each, with the dice that training has.
+    Prompts that no training meets, one text each; the dice of the training stay as they are.
     """
-    torch.manual_seed(0)
     asked = measured(task)
     prompts = tokenizer(
         [as_asked(one.text) for one in asked],
@@ -135,13 +134,16 @@ def measure(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
         padding=True,
         padding_side="left",
     ).to(model.device)
-    told = model.generate(
-        **{name: prompts[name] for name in ("input_ids", "attention_mask")},
-        do_sample=True,
-        temperature=1.0,
-        max_new_tokens=MOST_WORDS + 1,
-    )[:, prompts["input_ids"].shape[1] :]
-    texts = tokenizer.batch_decode(told, skip_special_tokens=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        told = model.generate(
+            **{name: prompts[name] for name in ("input_ids", "attention_mask")},
+            do_sample=True,
+            temperature=1.0,
+            max_new_tokens=MOST_WORDS + 1,
+        )
+    replies = told[:, prompts["input_ids"].shape[1] :]
+    texts = tokenizer.batch_decode(replies, skip_special_tokens=True)
     found = []
     for one, text in zip(asked, texts, strict=True):
         scene = task.read(one, text)

@@ -25,23 +25,25 @@ class CardRefused(Exception):
 
 
 @app.default
-def main(model: Path, *reports: Path) -> int:
+def main(model: Path, report: Path, *reports: Path) -> int:
     """Put the results of benchmarks into a model's card, in place of those that stood there.
 
     Parameters
     ----------
     model
         The folder of the model, with its card, README.md: `model/` or `adapter/` of a training.
+    report
+        A report of foundry.evals.run: its .json, or the folder that holds it.
     reports
-        Reports of foundry.evals.run: the .json of each, or the folder that holds it.
+        Further ones.
 
     """
     try:
-        write_benchmarks(model, [read_report(report) for report in reports])
+        write_benchmarks(model, [read_report(one) for one in (report, *reports)])
     except (CardRefused, NotComparable, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's own output
         return 2
-    print(f"{model / 'README.md'}: {len(reports)} benchmarks")  # noqa: T201 - its own output
+    print(f"{model / 'README.md'}: {1 + len(reports)} benchmarks")  # noqa: T201 - its own output
     return 0
 
 

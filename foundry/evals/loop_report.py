@@ -148,7 +148,8 @@ def markdown(found: Found, how: str) -> str:
         f"`{how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}.",
         "",
         f"{size['edits']} edits and {size['pictures']} generated pictures were labelled; "
-        f"{size['sft_steps']} steps of SFT. In brackets: 95% bootstrap intervals, of whole groups.",
+        f"{size['sft_steps']} steps of SFT; {len(seeds)} of {found['seeds_asked']} seeds. "
+        "In brackets: 95% bootstrap intervals, of whole groups.",
         "",
         "## Targets",
         "",

@@ -130,6 +130,7 @@ class RewardClient:
                 if response.status != 200:
                     raise RewardServerDown(f"{self.url}: {response.status} {text[:300]}")
                 answers = json.loads(text)["items"]
+                n = len(answers)
         except (aiohttp.ClientError, ConnectionError) as error:
             told.append(_Again(repr(error), 0.0))
             raise told[-1] from error
@@ -138,8 +139,8 @@ class RewardClient:
             raise
         except (ValueError, KeyError, TypeError) as error:
             raise RewardServerDown(f"{self.url}: no reward server answers there") from error
-        if len(answers) != len(body["items"]):
-            raise RewardServerDown(f"{self.url}: {len(answers)} answers for {len(body['items'])}")
+        if n != len(body["items"]):
+            raise RewardServerDown(f"{self.url}: {n} answers for {len(body['items'])}")
         return answers
 
 
@@ -181,6 +182,11 @@ class BackgroundClient:
 def _end(client: RewardClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     if not thread.is_alive():
         return  # In a process that was forked.
+    if threading.current_thread() is thread:
+        # Found unused in its own thread, which cannot wait for itself.
+        closing = loop.create_task(client.__aexit__(None, None, None))
+        closing.add_done_callback(lambda _: loop.stop())
+        return
     asyncio.run_coroutine_threadsafe(client.__aexit__(None, None, None), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()

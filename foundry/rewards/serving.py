@@ -89,8 +89,10 @@ async def serve(serving: Serving, servers: Servers) -> None:
         tally=serving.tally,
     )
     apps = [make_app(service), *([make_wire(service)] if settings.trainer_wire else [])]
+    # Where a parent listens, it says so itself.
+    say = serving.say if serving.parent is None else lambda line: None
     listeners = [
-        Listener(*address, app, service, serving.say)
+        Listener(*address, app, service, say)
         for address, app in zip(addresses(settings), apps, strict=True)
     ]
 

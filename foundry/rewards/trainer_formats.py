@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from foundry.rewards.formulas import normalise
@@ -74,7 +75,12 @@ def _edits(axes: Sequence[str], prompts: list[Any], sources: list[Any], edited: 
         RawItem(kind="edit", axes=tuple(axes), text=text, pictures=(one, two))
         for text, one, two in rows
     ]
-    return items, [(text, one) for text, one, _ in rows]
+    return items, [(text, _digest(one)) for text, one, _ in rows]
+
+
+def _digest(picture: Any) -> bytes | None:
+    """What tells a source from others: its bytes themselves would be held until the answer."""
+    return sha256(picture).digest() if isinstance(picture, bytes) else None
 
 
 def _pictures(prompts: list[Any], pictures: list[Any]) -> Asked:

@@ -8,6 +8,7 @@ status from 400 up is a failure.
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from foundry.rewards.trainer_formats import (
     write_scores,
 )
 from pipelines.rendering import AXES
+
+_LOG = logging.getLogger(__name__)
 
 _PICKLE = "application/octet-stream"
 _COMPUTED = {"rewards": "reward", "valid": "valid"}
@@ -165,5 +168,8 @@ def _status(error: BadRequest | Refused | Unscored) -> int:
 
 
 def _told(error: Exception) -> str:
-    known = isinstance(error, Refused | BadRequest | PickleRefused | Unscored)
-    return str(error) if known else type(error).__name__
+    if isinstance(error, Refused | BadRequest | PickleRefused | Unscored):
+        return str(error)
+    # Ours: the trainer hears its name alone, and whoever runs the server all of it.
+    _LOG.error("an answer failed", exc_info=error)
+    return type(error).__name__

@@ -30,8 +30,8 @@ from foundry.rewards.tally import READY, Tally, make_slots
 from pipelines.connecting import Servers
 from pipelines.launch import LaunchFailed
 
-# A worker that ends sooner than this would end again.
-_LIVES_S = 10.0
+# Between two starts of one worker.
+_AGAIN_S = 5.0
 _LOOK_S = 0.5
 # Nobody is launched any more when a launched server is asked for again.
 _NO_LOG = Path(os.devnull)
@@ -54,11 +54,13 @@ def run_workers(serving: Serving, servers: Servers) -> None:
         told: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: told.append(1))
-        crew.start(partial(_say_where, serving, listening))
+        crew.start()
         while not told:
-            crew.keep()
+            if crew.keep():
+                _say_where(serving, listening)
             if fault := judges.fault():
-                crew.end(told, listening)
+                # Twice: they need not wait for answers that nobody gives any more.
+                crew.end([1, 1], listening)
                 raise fault
         crew.end(told, listening)
 
@@ -75,15 +77,13 @@ class Crew:
         self._workers: list[BaseProcess] = []
         self._begun: list[float] = []
         self._n = settings.workers
+        self._served = False
 
-    def start(self, say: Any) -> None:
-        """Start all, and say so when they listen. Raises LaunchFailed."""
+    def start(self) -> None:
+        """Start all."""
         for i in range(self._n):
             self._workers.append(self._make(i))
             self._begun.append(time.monotonic())
-        while Tally(self._slots).total(READY) < self._n:
-            self.keep()
-        say()
 
     def _make(self, i: int) -> BaseProcess:
         made = self._context.Process(
@@ -92,16 +92,27 @@ class Crew:
         made.start()
         return made
 
-    def keep(self) -> None:
-        """Look for a moment, and start a worker again that has ended. Raises LaunchFailed."""
-        wait([worker.sentinel for worker in self._workers], timeout=_LOOK_S)
+    def keep(self) -> bool:
+        """Look for a moment, and start a worker again that has ended.
+
+        Returns whether all listen now, the first time that they do. Raises LaunchFailed for one
+        that ends before they did.
+        """
+        alive = [worker.sentinel for worker in self._workers if worker.is_alive()]
+        if len(wait(alive, timeout=_LOOK_S)) == 0 and len(alive) == 0:
+            time.sleep(_LOOK_S)
         for i, worker in enumerate(self._workers):
             if worker.is_alive():
                 continue
-            if time.monotonic() - self._begun[i] < _LIVES_S:
-                raise LaunchFailed(f"worker {i} ended with {worker.exitcode} soon after its start")
+            if not self._served:
+                raise LaunchFailed(f"worker {i} ended with {worker.exitcode} before it served")
             Tally(self._slots, i).clear()
-            self._workers[i], self._begun[i] = self._make(i), time.monotonic()
+            # One that ends at once, for want of a judge, is not started again at once.
+            if time.monotonic() - self._begun[i] > _AGAIN_S:
+                self._workers[i], self._begun[i] = self._make(i), time.monotonic()
+        first = not self._served and Tally(self._slots).total(READY) == self._n
+        self._served |= first
+        return first
 
     def end(self, told: list[int], listening: list[socket.socket]) -> None:
         """Tell all to end, as often as we were told, and wait until they have."""
@@ -165,7 +176,7 @@ def _work(
         settings=settings,
         token=token,
         files=files,
-        say=lambda line: None,
+        say=lambda line: print(f"worker {i}: {line}", file=sys.stderr),  # noqa: T201 - its own
         tally=Tally(slots, i),
         sockets=listening,
         parent=parent,

@@ -119,7 +119,8 @@ def _identifier() -> LanguageIdentifier:
 def _is_loop(words: list[str]) -> bool:
     """Whether few words are said over and over, in all of a short text or a stretch of a long."""
     starts = range(0, max(len(words) - _STRETCH, 0) + 1, _STRETCH // 2)
-    stretches = [words[start : start + _STRETCH] for start in starts]
+    # The last words as well, wherever the steps end: loops are at the end.
+    stretches = [*(words[start : start + _STRETCH] for start in starts), words[-_STRETCH:]]
     if len(words) < _LOOP_WORDS:
         return len(words) > _MOST_OF_ONE_SENTENCE and len(set(words)) == 1
     return any(len(set(stretch)) < _LEAST_DISTINCT * len(stretch) for stretch in stretches)

@@ -16,7 +16,7 @@ from pipelines.dataset_rows import SCORE_TABLES, UPSTREAM
 from pipelines.report.records import SCORED_STAGES, Answers
 from pipelines.report.sample import Pick, read_picks
 
-_RESTS_ON: Mapping[Kind, str] = {"gen": "checklist_id", "edit": "differences_id"}
+_ID_OF_UPSTREAM: Mapping[Kind, str] = {"gen": "checklist_id", "edit": "differences_id"}
 
 
 def find_answers(build: Path, kind: Kind, picks: Iterable[Pick]) -> dict[Pick, Answers]:
@@ -31,7 +31,7 @@ def find_answers(build: Path, kind: Kind, picks: Iterable[Pick]) -> dict[Pick, A
             table = scores if row["stage"] in SCORED_STAGES else row["stage"]
             ids.setdefault(table, {})[pick] = row["answer_id"]
     last = {table: _look_up(build, table, mine) for table, mine in ids.items()}
-    rests_on = {pick: score.get(_RESTS_ON[kind]) for pick, score in last[scores].items()}
+    rests_on = {pick: score.get(_ID_OF_UPSTREAM[kind]) for pick, score in last[scores].items()}
     earlier = _look_up(build, UPSTREAM[kind], rests_on)
     return {
         pick: Answers(table=table, last=row, earlier=earlier.get(pick))
