@@ -92,7 +92,7 @@ lint: .venv/.complete
 
 test: setup
 	@bash scripts/install_chromium.sh
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 clean:
 	rm -rf builds

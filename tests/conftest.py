@@ -10,12 +10,8 @@ from real_servers import VllmProcess, prefect_server
 
 
 def pytest_collection_modifyitems(items):
-    """Over several processes a file's tests stay together, and all that share a vLLM, first."""
-    sharing = {item.path for item in items if "vllm" in item.fixturenames}
-    items.sort(key=lambda item: item.path not in sharing)
-    for item in items:
-        group = "vllm" if item.path in sharing else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    """First the file that takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_vllm.py")
 
 
 @pytest.fixture(scope="session")
