@@ -194,8 +194,8 @@ def test_the_demo_runs_and_a_second_run_asks_nothing_and_starts_no_server(tmp_pa
 
 
 def test_the_bundled_judge_lists_what_differs_and_scores_near_the_truth(vllm, tmp_path):
-    """Bounds well under its figures (docs/proof/shapebench.md): a judge that no longer understands a
-    prompt or a schema falls through them. Score-only prompts, rewriting and the comparing of
+    """Bounds well under its figures (docs/proof/shapebench.md), which a judge falls through that no
+    longer understands a prompt or a schema. Score-only prompts, rewriting and the comparing of
     rationales are not asked.
     """
     command = [PYTHON, "-m", "foundry.evals.run", "shapebench", "--endpoint", vllm.url]
