@@ -92,7 +92,8 @@ lint: .venv/.complete
 
 test: setup
 	@bash scripts/install_chromium.sh
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || \
+	    { echo "make test: what failed is run once more, by itself"; .venv/bin/python -m pytest --lf $(PYTEST_ARGS); }
 
 clean:
 	rm -rf builds

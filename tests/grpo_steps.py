@@ -5,6 +5,7 @@ Run where TRL is. Prints JSON: the log, what was scored and what was not, how ma
 
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 
 import datasets
@@ -12,7 +13,9 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from examples.grpo_shapeworld.pictures import PICTURES
 from examples.grpo_shapeworld.policy import as_asked, make_tokenizer
+from examples.grpo_shapeworld.prompts import warm_examples
 from foundry.rewards.client import gen_item
 from foundry.rewards.trl import make_reward
 
@@ -21,7 +24,7 @@ STEPS, GROUP = 2, 4
 
 def main(url, folder, way):
     torch.manual_seed(0)
-    tokenizer, seen = make_tokenizer(0), []
+    tokenizer, seen = make_tokenizer(islice(warm_examples(PICTURES), 500)), []
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
     tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import Future
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -186,12 +187,17 @@ def test_a_server_gets_what_was_drawn_and_what_it_cannot_score_stays_none(task, 
         texts[0] = write_scene(asked[0].wish.source)
     sent = []
 
-    def score(url, items):
-        assert url == "http://there"
-        sent.extend(items)
-        return [{"reward": 0.25}, {"reward": None}]
+    class There:
+        def __init__(self, url):
+            assert url == "http://there"
 
-    monkeypatch.setattr(foundry.rewards.trl, "score", score)
+        def score(self, items):
+            sent.extend(items)
+            answers = Future()
+            answers.set_result([{"reward": 0.25}, {"reward": None}])
+            return answers
+
+    monkeypatch.setattr(foundry.rewards.trl, "BackgroundClient", There)
     rewards, logged = rewarded(task, server_critic(task, "http://there"), asked, texts)
     assert rewards == [0.25, 0.0, None]
     assert (logged["scenes"], logged["unscored"]) == (2 / 3, 1 / 3)
