@@ -1,5 +1,5 @@
-"""Fixtures of the real servers, started when a test first asks: once a test run, the browser once a
-module.
+"""Fixtures of servers, started when a test first asks: real ones once a test run, the browser and
+the stub in a judge's place once a module.
 """
 
 import shutil
@@ -7,6 +7,8 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 from real_servers import VllmProcess, prefect_server
+from reward_cases import rewards_over
+from stub_process import stub_process
 
 
 def pytest_collection_modifyitems(items):
@@ -28,6 +30,20 @@ def vllm(tmp_path_factory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """A stub in a judge's place, a process of its own."""
+    with stub_process() as stub:
+        yield stub
+
+
+@pytest.fixture
+def start(tmp_path, judge):
+    """Starts reward servers over the stub, with settings."""
+    with rewards_over(judge, tmp_path) as make:
+        yield make
 
 
 # Of a module and no longer: while playwright runs, `asyncio.run` is refused in this thread.

@@ -6,26 +6,12 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from real_servers import wait_for
-from reward_cases import picture, rewards_over
-from stub_process import stub_process
+from reward_cases import picture
 
 from foundry.rewards.client import gen_item, score
 
 N = 2
-
-
-@pytest.fixture(scope="module")
-def judge():
-    with stub_process() as stub:
-        yield stub
-
-
-@pytest.fixture
-def start(tmp_path, judge):
-    with rewards_over(judge, tmp_path) as make:
-        yield make
 
 
 def workers(rewards):

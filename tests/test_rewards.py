@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from real_servers import PYTHON, ROOT, background, stop, wait_for
-from reward_cases import TOKEN, Rewards, fetch, picture, rewards_over
+from reward_cases import TOKEN, Rewards, fetch, picture
 from stub_process import stub_process
 
 from foundry.rewards.client import (
@@ -43,18 +43,6 @@ from pipelines.recipe_files import load_recipe
 from pipelines.version import code_version
 from prompts import load_prompt
 from schemas import schema_sha256
-
-
-@pytest.fixture(scope="module")
-def judge():
-    with stub_process() as stub:
-        yield stub
-
-
-@pytest.fixture
-def start(tmp_path, judge):
-    with rewards_over(judge, tmp_path) as make:
-        yield make
 
 
 @pytest.fixture(scope="module")

@@ -13,33 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_servers import stop
-from reward_cases import Rewards, fetch, picture, rewards_over
-from stub_process import stub_process
+from reward_cases import Rewards, fetch, picture
 
 from foundry.rewards.admission import Refused
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
 from foundry.rewards.client import as_text
 from foundry.rewards.formulas import cme, qma
 from foundry.rewards.settings import TrainerWire
+from foundry.rewards.trainer_formats import read_edits, read_flow_factory
 from foundry.rewards.trainer_wire import check_address
+from pipelines.rendering import AXES
 
 
 def jpeg(number):
     out = io.BytesIO()
     picture(number).save(out, "JPEG")
     return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def judge():
-    with stub_process() as stub:
-        yield stub
-
-
-@pytest.fixture
-def start(tmp_path, judge):
-    with rewards_over(judge, tmp_path) as make:
-        yield make
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +148,21 @@ def test_the_mean_of_its_group_takes_its_place_only_if_asked_for(start):
     # Of another prompt it has no group.
     body["prompts"][1] = "Add two hats."
     assert post(rewards, "/mode/score_execution", body)[0] == 500
+
+
+@pytest.mark.parametrize("flow_factory", [False, True])
+def test_candidates_of_one_group_have_one_prompt_and_one_source(flow_factory):
+    prompts, pictures = ["Add a hat."] * 3 + ["Add two."], [jpeg(9)] * 4
+    sources = [jpeg(n) for n in (1, 2, 1, 1)]
+    if flow_factory:
+        sources = [as_text(one) for one in sources]
+        body = {"prompt": prompts, "image": pictures, "condition_images": [[s] for s in sources]}
+        _, groups = read_flow_factory(body, most=4)
+    else:
+        body = {"prompts": prompts, "images": pictures, "ref_images": sources}
+        _, groups = read_edits(body, axes=AXES, most=4)
+    assert groups[0] == groups[2]
+    assert len({tuple(group) for group in groups}) == 3
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,12 @@ def _edits(axes: Sequence[str], prompts: list[Any], sources: list[Any], edited: 
 
 
 def _digest(picture: Any) -> bytes | None:
-    """What tells a source from others: its bytes themselves would be held until the answer."""
-    return sha256(picture).digest() if isinstance(picture, bytes) else None
+    """What tells a source from others, bytes or text: it itself would be held until the answer.
+
+    None for what is neither, of which no item is valid.
+    """
+    data = picture.encode(errors="replace") if isinstance(picture, str) else picture
+    return sha256(data).digest() if isinstance(data, bytes) else None
 
 
 def _pictures(prompts: list[Any], pictures: list[Any]) -> Asked:
