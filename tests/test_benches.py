@@ -415,7 +415,15 @@ def test_a_card_gets_the_benchmarks_of_its_weights_once_and_before_its_data(stub
 def test_a_report_of_other_weights_does_not_go_into_a_card(tmp_path):
     (tmp_path / "README.md").write_text(CARD)
     (tmp_path / "model.safetensors").write_bytes(b"mine")
-    report = {"bench": "b", "weights": {"model.safetensors": hashlib.sha256(b"others").hexdigest()}}
+    others = {"model.safetensors": hashlib.sha256(b"others").hexdigest()}
+    report = {"bench": "b", "slices": [], "weights": others}
     with pytest.raises(card.CardRefused, match="other weights"):
         card.write_benchmarks(tmp_path, [report])
+    assert (tmp_path / "README.md").read_text() == CARD
+
+
+def test_a_report_without_a_table_for_a_card_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text(CARD)
+    with pytest.raises(card.CardRefused, match="--direct"):
+        card.write_benchmarks(tmp_path, [{"bench": "shapebench", "weights": {}}])
     assert (tmp_path / "README.md").read_text() == CARD

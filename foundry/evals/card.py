@@ -64,7 +64,12 @@ def write_benchmarks(model: Path, reports: Sequence[Found]) -> None:
 
 
 def _check(model: Path, report: Found) -> None:
-    """A report of weights that were launched must be of those that stand here."""
+    """A report must have a table for a card, and one of launched weights be of those here."""
+    if "slices" not in report:
+        raise CardRefused(
+            f"the report of {report['bench']} is not of a student's way of asking: measure it "
+            "with --direct"
+        )
     for name, sha256 in report["weights"].items():
         if not (model / name).exists() or file_sha256(model / name) != sha256:
             raise CardRefused(f"the report of {report['bench']} is of other weights than {model}")
