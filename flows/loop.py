@@ -187,7 +187,7 @@ def main(
             print(error, file=sys.stderr)  # noqa: T201 - a command's own output
             return 2 if isinstance(error, StepsRefused) else 1
         found = _found(folders[: seed + 1], size, full=full, judge=judge, base=base)
-        found |= {"seeds_asked": seeds}
+        found["seeds_asked"] = seeds
         report = write_loop_report(out, found, f"python -m flows.loop {how}")
         _say(f"\n{report.read_text('utf-8')}\n{report}, and beside it the numbers as .json")
     return 0

@@ -1,9 +1,10 @@
 """The patches of a picture, embedded by one matrix product.
 
 Qwen's vision encoders convolve with a kernel that steps by its own size, which is that product.
-Computed as a convolution it takes a third of a small model's step on a CPU, and on some GPUs cuDNN
-has no fast kernel for it in bfloat16 (huggingface/transformers issue 45750). The weights keep their
-names and shapes, which transformers' own `fusion_config` changes while a model is in memory.
+Computed as a convolution it takes a quarter of a small model's step on a CPU (docs/adr/0005), and
+on some GPUs cuDNN has no fast kernel for it in bfloat16 (huggingface/transformers issue 45750). The
+weights keep their names and shapes, which transformers' own `fusion_config` changes while a model
+is in memory.
 """
 
 # The imports below live in the trainers' and the server's environments.

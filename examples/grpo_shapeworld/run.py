@@ -1,6 +1,6 @@
 """The whole example in one command: critics, seeds, curves of reward and of true measures.
 
-    .venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic dpo=models/loop/dpo/model \
+    .venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic judge=MODEL_FOLDER \
         --critic base=foundry/shapeworld/student_base --seeds 3 --out models/grpo
     .venv/bin/python -m examples.grpo_shapeworld.run --task edits --task clumsy --critic truth \
         --critic judge=foundry/shapeworld/judge --out models/grpo-edits

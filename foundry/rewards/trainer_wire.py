@@ -37,7 +37,6 @@ from foundry.rewards.trainer_formats import (
 from pipelines.rendering import AXES
 
 _LOG = logging.getLogger(__name__)
-
 _PICKLE = "application/octet-stream"
 _COMPUTED = {"rewards": "reward", "valid": "valid"}
 

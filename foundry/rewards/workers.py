@@ -98,9 +98,7 @@ class Crew:
         Returns whether all listen now, the first time that they do. Raises LaunchFailed for one
         that ends before they did.
         """
-        alive = [worker.sentinel for worker in self._workers if worker.is_alive()]
-        if len(wait(alive, timeout=_LOOK_S)) == 0 and len(alive) == 0:
-            time.sleep(_LOOK_S)
+        wait([one.sentinel for one in self._workers if one.is_alive()], timeout=_LOOK_S)
         for i, worker in enumerate(self._workers):
             if worker.is_alive():
                 continue
