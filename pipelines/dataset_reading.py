@@ -136,6 +136,14 @@ def read_group(path: Path, group: int, columns: list[str]) -> list[Row]:
     return _read_group(path, _open(path), group, columns)
 
 
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Those of some columns that a file has, of all its rows. Raises DatasetUnreadable."""
+    file = _open(path)
+    known = [name for name in columns if name in file.schema_arrow.names]
+    with reading(str(path)):
+        return file.read(columns=known).select(known)
+
+
 def source_rows(build: Path, row_ids: Collection[str], columns: Sequence[str]) -> dict[str, Row]:
     """What `rows/`, where there is one, has in `columns` of some rows, by id."""
     paths = shard_paths(build / "rows") if row_ids else []
@@ -167,7 +175,7 @@ def _rows_with(
         if columns is not None:
             names = [name for name in (key, *columns) if name in names]
         for group in range(file.num_row_groups):
-            with _named(f"{path}: row group {group}"):
+            with reading(f"{path}: row group {group}"):
                 known = file.read_row_group(group, columns=[key])[key].to_pylist()
                 at = [i for i, value in enumerate(known) if value in ids]
                 if at:
@@ -215,18 +223,18 @@ def image_limits(folder: Path) -> ImageLimits:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    with _named(str(path)):
+    with reading(str(path)):
         return pq.ParquetFile(path)
 
 
 def _read_group(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> list[Row]:
     known = [name for name in columns if name in file.schema_arrow.names]
-    with _named(f"{path}: row group {group}"):
+    with reading(f"{path}: row group {group}"):
         return file.read_row_group(group, columns=known).to_pylist()
 
 
 @contextmanager
-def _named(where: str) -> Iterator[None]:
+def reading(where: str) -> Iterator[None]:
     """Raise what goes wrong in reading Parquet as DatasetUnreadable, with where it was."""
     try:
         yield

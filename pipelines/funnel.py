@@ -11,6 +11,7 @@ import polars as pl
 
 from pipelines.answers import Row
 from pipelines.build import Kind
+from pipelines.dataset_reading import read_columns
 from pipelines.dataset_rows import SCORE_TABLES
 from pipelines.shards import shard_paths
 
@@ -98,11 +99,10 @@ def tell_leaks(funnel: Mapping[str, Any], kind: Kind) -> str | None:
 
 
 def count_rejects(build: Path) -> Counter[tuple[str, str]]:
-    """Rejects by stage and reason, in dataset rows."""
+    """Rejects by stage and reason, in dataset rows. Raises DatasetUnreadable naming the file."""
     counts: Counter[tuple[str, str]] = Counter()
     for path in sorted((build / "rejects").glob("*.parquet")):
-        found = pl.read_parquet(path, columns=["stage", "reason"])
-        counts.update(found.iter_rows())
+        counts.update(pl.DataFrame(read_columns(path, ["stage", "reason"])).iter_rows())
     return counts
 
 

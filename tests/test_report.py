@@ -31,6 +31,7 @@ from report_cases import (
 from stub_server import stub_process
 
 from flows.artifacts import report_build
+from flows.report import main as report_command
 from pipelines.build import PICTURES, BuildRefused
 from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.report.figures import collect_figures
@@ -410,6 +411,16 @@ def test_a_damaged_shard_of_answers_is_named_without_a_trace(build):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DatasetUnreadable, match=re.escape(str(path))):
         find_answers(build, "gen", pick_rows(build, rows=100, seed=0).picks)
+
+
+@pytest.mark.parametrize("folder", ["dataset", "rejects", "rows", "gen_scores"])
+def test_a_damaged_shard_is_told_in_a_line(build, folder, capsys):
+    path = next((build / folder).glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:100])
+    assert report_command(build) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{path} cannot be read: ")
+    assert len(told.splitlines()) == 1
 
 
 def test_a_picture_that_is_gone_from_disk_costs_the_page_only_that_picture(build):

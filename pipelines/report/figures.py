@@ -28,7 +28,8 @@ _HOW_ASKED = ("asked_model", "revision", "prompt_id", "prompt_sha256", "schema_i
 def collect_figures(build: Path) -> dict[str, Any]:
     """The figures of a build, as JSON holds them.
 
-    Raises BuildRefused for a folder that is no finished build, naming what is missing or damaged.
+    Raises BuildRefused for a folder that is no finished build, naming what is missing or damaged,
+    and DatasetUnreadable for a damaged shard.
     """
     kind = read_build(build)["kind"]
     manifest = read_json(build / "manifest.json")

@@ -15,6 +15,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipelines.dataset_reading import read_groups, reading
+
 # Kept or not, axis, and score or reject reason.
 Stratum = tuple[bool, str, str]
 REJECTS_AT_MOST = 1 / 3
@@ -84,15 +86,12 @@ def share_out(sizes: Mapping[Stratum, int], n: int) -> dict[Stratum, int]:
 def _all_rows(build: Path, seed: int) -> Iterator[tuple[Stratum, Pick]]:
     for folder, what in (("dataset", "score"), ("rejects", "reason")):
         kept = folder == "dataset"
-        for path in sorted((build / folder).glob("*.parquet")):
-            with pq.ParquetFile(path) as file:
-                names = [n for n in ("row_id", "axis", what) if n in file.schema_arrow.names]
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group, columns=names).to_pylist()
-                    for i, row in enumerate(rows):
-                        order = sha256(f"{seed}/{row['row_id']}".encode()).hexdigest()[:16]
-                        pick = Pick(order=order, path=path, group=group, index=i, kept=kept)
-                        yield (kept, row.get("axis") or "", str(row[what])), pick
+        paths = sorted((build / folder).glob("*.parquet"))
+        for path, group, rows in read_groups(paths, ["row_id", "axis", what]):
+            for i, row in enumerate(rows):
+                order = sha256(f"{seed}/{row['row_id']}".encode()).hexdigest()[:16]
+                pick = Pick(order=order, path=path, group=group, index=i, kept=kept)
+                yield (kept, row.get("axis") or "", str(row[what])), pick
 
 
 def read_picks(
@@ -103,8 +102,8 @@ def read_picks(
     for pick in picks:
         groups.setdefault((pick.path, pick.group), []).append(pick)
     for (path, group), mine in sorted(groups.items(), key=lambda item: item[0]):
-        with pq.ParquetFile(path) as file:
+        with reading(f"{path}: row group {group}"), pq.ParquetFile(path) as file:
             names = [n for n in file.schema_arrow.names if n not in but and n in (only or (n,))]
             table = file.read_row_group(group, columns=names)
-            for pick in mine:
-                yield pick, table.slice(pick.index, 1).to_pylist()[0]
+        for pick in mine:
+            yield pick, table.slice(pick.index, 1).to_pylist()[0]

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.dataset_reading import read_columns
 from pipelines.replies import SCORES
 
 ENTROPY_STEP = 0.25
@@ -30,9 +31,8 @@ def tally_dataset(build: Path) -> dict[str | None, dict[str, Any]]:
     """
     tallies: dict[str | None, dict[str, Any]] = {}
     for path in sorted((build / "dataset").glob("*.parquet")):
-        names = pl.read_parquet_schema(path)
-        frame = pl.read_parquet(path, columns=[name for name in _COLUMNS if name in names])
-        if "axis" not in names:
+        frame = pl.DataFrame(read_columns(path, _COLUMNS))
+        if "axis" not in frame.columns:
             frame = frame.with_columns(axis=pl.lit(None, pl.String))
         for (axis,), rows in sorted(frame.group_by("axis"), key=lambda found: str(found[0])):
             _add(tallies.setdefault(axis, _nothing()), rows)
@@ -44,7 +44,7 @@ def count_missing(build: Path, answers: Iterable[str]) -> int:
     """How many of these answer ids are of no row of the dataset."""
     left = set(answers)
     for path in sorted((build / "dataset").glob("*.parquet")) if left else ():
-        left.difference_update(pl.read_parquet(path, columns=["answer_id"])["answer_id"])
+        left.difference_update(read_columns(path, ["answer_id"])["answer_id"].to_pylist())
     return len(left)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipelines.dataset_reading import read_columns
 from pipelines.identity import digest
 from pipelines.shards import shard_paths
 
@@ -78,7 +79,7 @@ def _times(build: Path, table: str, digests: list[str]) -> np.ndarray:
     """When each answer of the present settings was asked and came, (n, 2), in seconds."""
     found = [np.empty((0, 2))]
     for path in shard_paths(build / table):
-        rows = pl.read_parquet(path, columns=["answered_at", "took_s", "stage_digest"])
+        rows = pl.DataFrame(read_columns(path, ["answered_at", "took_s", "stage_digest"]))
         rows = rows.filter(pl.col("stage_digest").is_in(digests)).drop_nulls()
         came = rows["answered_at"].to_numpy()
         found.append(np.stack([came - rows["took_s"].to_numpy(), came], axis=1))
