@@ -33,7 +33,6 @@ from flows.work import (
     wait_for_shards,
 )
 from pipelines.build import PICTURES, Kind
-from pipelines.dataset import stage_digests
 from pipelines.dataset_reading import open_dataset
 from pipelines.preferences.labelled import write_labelled
 from pipelines.preferences.law import check_preference_law
@@ -44,6 +43,7 @@ from pipelines.rows import read_rows
 from pipelines.runtime import Runtime, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun, run_groups
 from pipelines.shards import write_json
+from pipelines.stages import stage_digests
 from pipelines.version import code_version
 
 

@@ -28,7 +28,7 @@ from flows.work import (
 from pipelines.build import PICTURES
 from pipelines.chains import expected_answers, run_chain
 from pipelines.controls import rows_and_controls
-from pipelines.dataset import stage_digests, write_dataset
+from pipelines.dataset import write_dataset
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import Benchmarks, read_benchmarks
 from pipelines.ingest import ingest
@@ -40,7 +40,7 @@ from pipelines.runtime import Runtime, TooManyRejects, check_keys
 from pipelines.shard_run import ShardRun
 from pipelines.shards import write_json
 from pipelines.sources import check_sources, count_rows
-from pipelines.stages import Stage, edit_stages, gen_stages
+from pipelines.stages import Stage, edit_stages, gen_stages, stage_digests
 from pipelines.version import code_version
 
 AnyRecipe = GenRecipe | EditRecipe

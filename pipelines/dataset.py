@@ -7,45 +7,32 @@ pictures: the Parquet metadata names the picture columns' `Image` feature.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.answers import Row
 from pipelines.balance import choose_rows, with_counts
-from pipelines.build import Kind
-from pipelines.controls import CONTROL_SCHEMA, COUNTED, control_result, count_controls
+from pipelines.controls import count_controls
 from pipelines.dataset_files import SplitWriter, with_pictures
-from pipelines.dataset_rows import (
-    REJECT_SCHEMA,
-    bucket_outcomes,
-    dataset_schema,
-    gated_schema,
-    make_reject,
-    sort_outcomes,
-)
-from pipelines.funnel import add_answers
-from pipelines.gates.build_gates import Gate, make_gate, near_rows_of
+from pipelines.dataset_gates import add_rejects, bucket_file, leave_out, pass_gates
+from pipelines.dataset_rows import dataset_schema
+from pipelines.gates.build_gates import make_gate, near_rows_of
 from pipelines.gates.contamination import Benchmarks
 from pipelines.recipe import Recipe
 from pipelines.replies import SCORES
 from pipelines.rows import kind_of
-from pipelines.shards import ROWS_PER_GROUP, sync_folder, sync_tree, write_bytes
+from pipelines.shards import made_anew, replace_folder, sync_tree, write_bytes
 from pipelines.stages import Stage
 
 _MATCHES = ("row_id", "axis", "benchmark", "item", "what")
 FOLDERS = ("dataset", "rejects", "controls")
-_INDEX = {"bucket": pl.Int32, "row_id": pl.String, "split": pl.String, "axis": pl.String}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +76,7 @@ def write_dataset(
     gate = make_gate(near, benchmarks, recipe.gates, matches)
     fresh = {name: build / f".{name}.new" for name in (*FOLDERS, "gated")}
     with made_anew(*fresh.values()):
-        passed = _pass_gates(
+        passed = pass_gates(
             build, kind, stages, gate, fresh, recipe.control_share, n_buckets=n_buckets
         )
         kept, balanced = choose_rows(
@@ -115,7 +102,7 @@ def write_dataset(
                 for split, writer in writers.items():
                     writer.write([row for row in filled if row["split"] == split])
                 after.update((row["split"], row["axis"], row["score"]) for row in filled)
-            _add_rejects(fresh["rejects"], bucket, gone)
+            add_rejects(fresh["rejects"], bucket, gone)
             n_rejects += len(gone)
         files: dict[str, int] = {}
         for writer in writers.values():
@@ -144,91 +131,6 @@ def write_dataset(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Passed:
-    """What came through the gates: an index of the rows in order, and what else was counted."""
-
-    index: pl.DataFrame
-    answers: dict[str, dict[str, Any]]
-    controls: list[Row]
-    rejects: int
-
-
-def _pass_gates(
-    build: Path,
-    kind: Kind,
-    stages: Mapping[str, Stage],
-    gate: Gate,
-    fresh: Mapping[str, Path],
-    control_share: float,
-    *,
-    n_buckets: int,
-) -> _Passed:
-    """Every bucket through the gates: kept rows to `gated`, the others to `rejects`."""
-    answers: dict[str, dict[str, Any]] = {}
-    controls: list[Row] = []
-    frames, n_rejects = [pl.DataFrame(schema={**_INDEX, "score": pl.Int64})], 0
-    schema = gated_schema(kind)
-    for bucket in range(n_buckets):
-        found = bucket_outcomes(build, kind, bucket, stages, control_share=control_share)
-        kept, rejects = sort_outcomes(kind, found.rows, found.outcomes)
-        kept, gated = _through_gates(kept, gate)
-        leaks = {row["answer_id"] for row in gated if row["reason"] == "gate:leak"}
-        for table, some in found.used.items():
-            answers[table] = add_answers(answers.get(table), some.values(), leaks)
-        if kept:
-            table = pa.Table.from_pylist(kept, schema=schema)
-            pq.write_table(
-                table,
-                fresh["gated"] / _name(bucket),
-                compression="zstd",
-                row_group_size=ROWS_PER_GROUP,
-            )
-        rows = [
-            {**{name: row.get(name) for name in (*_INDEX, "score")}, "bucket": bucket}
-            for row in kept
-        ]
-        frames.append(pl.DataFrame(rows, schema=frames[0].schema))
-        results = [control_result(kind, outcome) for outcome in found.controls]
-        if results:
-            table = pa.Table.from_pylist(results, schema=CONTROL_SCHEMA)
-            pq.write_table(table, fresh["controls"] / _name(bucket), compression="zstd")
-            controls += [{name: row[name] for name in COUNTED} for row in results]
-        _add_rejects(fresh["rejects"], bucket, rejects + gated)
-        n_rejects += len(rejects) + len(gated)
-    return _Passed(index=pl.concat(frames), answers=answers, controls=controls, rejects=n_rejects)
-
-
-def _name(bucket: int) -> str:
-    return f"{bucket:05d}.parquet"
-
-
-def _through_gates(rows: list[Row], gate: Gate) -> tuple[list[Row], list[Row]]:
-    """The rows of a bucket that every gate keeps, and rejects of the others."""
-    kept, rejects = [], []
-    answers: dict[str, str] = {}
-    for row in rows:
-        fault = gate(row)
-        # Two rows that were rewritten to the same text are one: they have the same answer.
-        if (
-            fault is None
-            and (other := answers.setdefault(row["answer_id"], row["row_id"])) != row["row_id"]
-        ):
-            fault = "gate:duplicate", f"the same as row {other} in pictures and text"
-        if fault is None:
-            kept.append(row)
-        else:
-            rejects.append(_leave_out(row, "gates", *fault))
-    return kept, rejects
-
-
-def _leave_out(row: Row, stage: str, reason: str, detail: str) -> Row:
-    """The reject of a row that has a score."""
-    # No faulty reply, but what was written: a person can tell by it how the gate decides.
-    raw = json.dumps({"reasoning": row["reasoning"], "score": row["score"]})
-    return make_reject(row, row["axis"], stage, {**row, "detail": detail, "raw_reply": raw}, reason)
-
-
 def _kept_batches(
     folder: Path, bucket: int, kept: pl.Series, gone: list[Row]
 ) -> Iterator[list[Row]]:
@@ -236,7 +138,7 @@ def _kept_batches(
 
     Picture bytes are held for one batch at a time.
     """
-    file, start = pq.ParquetFile(folder / _name(bucket)), 0
+    file, start = pq.ParquetFile(folder / bucket_file(bucket)), 0
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group).to_pylist()
         stands = kept.slice(start, len(rows)).to_list()
@@ -245,17 +147,7 @@ def _kept_batches(
         for row, keep in zip(rows, stands, strict=True):
             if not keep:
                 detail = f"there are enough rows scored {row['score']}"
-                gone.append(_leave_out(row, "balance", "balance:quota", detail))
-
-
-def _add_rejects(folder: Path, bucket: int, rejects: list[Row]) -> None:
-    if not rejects:
-        return
-    path = folder / _name(bucket)
-    table = pa.Table.from_pylist(rejects, schema=REJECT_SCHEMA)
-    if path.exists():
-        table = pa.concat_tables([pq.read_table(path, schema=REJECT_SCHEMA), table])
-    pq.write_table(table, path, compression="zstd")
+                gone.append(leave_out(row, "balance", "balance:quota", detail))
 
 
 def _histograms(
@@ -273,36 +165,3 @@ def _histograms(
         }
         for split, axis in groups
     ]
-
-
-@contextmanager
-def made_anew(*folders: Path) -> Iterator[None]:
-    """Empty folders, removed again when what fills them fails: a full disk stays no fuller."""
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-    try:
-        yield
-    except BaseException:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def replace_folder(fresh: Path, final: Path) -> None:
-    """Put a folder in the place of another; there is never half of one under its name."""
-    old = final.with_name(f".{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        os.rename(final, old)
-    os.rename(fresh, final)
-    sync_folder(final.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def stage_digests(stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """What is recorded of each stage in the build's manifest."""
-    return {
-        name: {**stage.provenance, "sampling": json.loads(stage.provenance["sampling"])}
-        for name, stage in stages.items()
-    }

@@ -209,3 +209,11 @@ def edit_stages(recipe: EditRecipe) -> dict[str, Stage]:
             )
         )
     return {stage.name: stage for stage in stages}
+
+
+def stage_digests(stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """What is recorded of each stage in the build's manifest."""
+    return {
+        name: {**stage.provenance, "sampling": json.loads(stage.provenance["sampling"])}
+        for name, stage in stages.items()
+    }

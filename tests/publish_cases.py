@@ -17,10 +17,11 @@ from chain_cases import (
 from stub_server import serve_stub
 
 from pipelines.build import read_build
-from pipelines.dataset import stage_digests, write_dataset
+from pipelines.dataset import write_dataset
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
+from pipelines.stages import stage_digests
 
 
 def recipe_of(kind, **more):

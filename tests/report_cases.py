@@ -18,12 +18,13 @@ from chain_cases import (
 )
 from stub_server import serve_stub
 
-from pipelines.dataset import stage_digests, write_dataset
+from pipelines.dataset import write_dataset
 from pipelines.dataset_rows import REJECT_SCHEMA, SCORE_TABLES
 from pipelines.dataset_settings import Gates
 from pipelines.funnel import count_funnel
 from pipelines.gates.contamination import read_benchmarks
 from pipelines.law import check_law
+from pipelines.stages import stage_digests
 
 HARMFUL = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -336,9 +336,9 @@ def fail(*_, **__):
 @pytest.mark.parametrize(
     "step",
     [
-        "pq.ParquetWriter.write_table",
-        "pq.ParquetWriter.close",
-        "pq.write_table",
+        "pyarrow.parquet.ParquetWriter.write_table",
+        "pyarrow.parquet.ParquetWriter.close",
+        "pyarrow.parquet.write_table",
         "os.fsync",
         "os.replace",
     ],
@@ -347,7 +347,7 @@ def test_the_old_dataset_stands_when_the_new_one_cannot_be_written(build, monkey
     write(build)
     before = tree(build / "dataset"), tree(build / "rejects")
     with monkeypatch.context() as patch:
-        patch.setattr(f"pipelines.dataset.{step}", fail)
+        patch.setattr(step, fail)
         with pytest.raises(OSError, match="No space left"):
             write(build)
     assert (tree(build / "dataset"), tree(build / "rejects")) == before

@@ -10,7 +10,7 @@ from datasets.splits import SplitDict, SplitInfo
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from pipelines.card import sections
+from pipelines.card import making, measures
 from pipelines.card.columns import describe_columns
 from pipelines.card.facts import Facts
 from pipelines.card.licenses import HUB_NAMES, header_names
@@ -102,16 +102,16 @@ def _parts(facts: Facts, repo_id: str, tag: str) -> Iterator[str]:
     yield f"# {text(_pretty(repo_id))}"
     yield _summary(facts)
     yield "## Load it\n\n" + load_snippet(facts, repo_id, tag)
-    yield "## How it was made\n\n" + sections.steps(facts)
-    yield "## What became of the rows\n\n" + sections.funnel(facts)
-    if drawn := sections.scores(facts):
+    yield "## How it was made\n\n" + making.steps(facts)
+    yield "## What became of the rows\n\n" + making.funnel(facts)
+    if drawn := measures.scores(facts):
         yield "## Scores\n\n" + drawn
-    yield "### Balance\n\n" + sections.balance(facts)
-    yield "## Can the scores be trusted?\n\n### Audit\n\n" + sections.audit(facts)
-    yield "### Controls\n\n" + sections.controls(facts)
-    yield "### Gates\n\n" + sections.gates(facts)
+    yield "### Balance\n\n" + measures.balance(facts)
+    yield "## Can the scores be trusted?\n\n### Audit\n\n" + measures.audit(facts)
+    yield "### Controls\n\n" + measures.controls(facts)
+    yield "### Gates\n\n" + measures.gates(facts)
     yield "## Known limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(facts))
-    yield "## Licences of the sources\n\n" + sections.licenses(facts)
+    yield "## Licences of the sources\n\n" + making.licenses(facts)
     columns = describe_columns(facts.features)
     rows = [(f"`{name}`", meaning) for name, meaning in columns]
     yield "## Columns\n\n" + table(("column", "meaning"), rows)
@@ -131,7 +131,7 @@ def _summary(facts: Facts) -> str:
             "by a model with its reasons"
         ),
     }[facts.kind]
-    models = ", ".join(code(model) for model in sections.judges_of(facts))
+    models = ", ".join(code(model) for model in making.judges_of(facts))
     made = f"Firm Foundry {text(manifest['package_version'])}"
     if manifest["git_commit"]:
         made += f" ({code(manifest['git_commit'])})"
@@ -174,7 +174,7 @@ def _limits(facts: Facts) -> Iterator[str]:
         which = f"the scores of {' and '.join(named)}" if named else "these scores"
         yield f"Nobody has measured how far {which} are from a person's."
     yield "The scores and reasons are a model's. It errs, and its errors are not spread evenly."
-    judges = sections.judges_of(facts)
+    judges = making.judges_of(facts)
     if any("foundry/shapeworld/judge" in model for model in judges):
         yield (
             "The judge is the small model that comes with Firm Foundry. It sees drawn shapes and "

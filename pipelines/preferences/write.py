@@ -15,7 +15,6 @@ import polars as pl
 
 from pipelines.balance import Balanced, choose_rows, with_counts
 from pipelines.build import Kind
-from pipelines.dataset import made_anew, replace_folder
 from pipelines.dataset_files import SplitWriter
 from pipelines.dataset_settings import Balance
 from pipelines.preferences.mining import Mined, name_of, read_mined
@@ -31,7 +30,7 @@ from pipelines.preferences.pair_rows import (
 from pipelines.preferences.recipe import PreferenceRecipe
 from pipelines.preferences.rules import Pair, PairRules
 from pipelines.preferences.tally import Tally
-from pipelines.shards import sync_tree
+from pipelines.shards import made_anew, replace_folder, sync_tree
 from pipelines.stages import Stage
 
 FOLDERS = {"preferences": pair_schema, "hard": hard_schema, "unpaired": lambda: UNPAIRED_SCHEMA}
