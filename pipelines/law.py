@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.build import read_build
+from pipelines.dataset_reading import read_columns
 from pipelines.rendering import AXES
 from pipelines.rows import shard_path
 from pipelines.shards import shard_paths
@@ -33,7 +34,8 @@ class Law:
 def check_law(build: Path) -> Law:
     """Compare source ids with dataset, rejected and duplicate ids, as sets.
 
-    Raises LawBroken naming up to three ids, BuildRefused for a folder that is no build.
+    Raises LawBroken naming up to three ids, BuildRefused for a folder that is no build,
+    DatasetUnreadable naming a file that cannot be read.
     """
     fixed = read_build(build)
     axes = AXES if fixed["kind"] == "edit" else ("",)
@@ -70,7 +72,7 @@ def _read(folder: Path, columns: list[str]) -> pl.DataFrame:
     schema = dict.fromkeys(columns, pl.String)
     if not files:
         return pl.DataFrame(schema=schema)
-    return pl.concat([pl.read_parquet(file, columns=columns).cast(pl.String) for file in files])
+    return pl.concat([pl.DataFrame(read_columns(file, columns)).cast(pl.String) for file in files])
 
 
 def _ids(folder: Path, axes: tuple[str, ...]) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from flows.publish_dataset import publish, publish_dataset
 from flows.publish_dataset import run as run_command
 from pipelines.build import BuildRefused
 from pipelines.card.facts import read_facts
+from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.law import LawBroken, check_law
 from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
 from pipelines.publish.hub import PublishFailed, upload
@@ -157,6 +158,15 @@ def test_a_build_that_breaks_the_law_is_refused(hub, tmp_path):
     path = next((build / "dataset").glob("train-*"))
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(LawBroken, match="1 lost"):
+        publish_quietly(build)
+
+
+@pytest.mark.parametrize("folder", ["dataset", "rows"])
+def test_a_damaged_shard_is_named(hub, tmp_path, folder):
+    build = finished_build(tmp_path / "build")
+    path = next((build / folder).glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DatasetUnreadable, match=re.escape(f"{path} cannot be read: ")):
         publish_quietly(build)
 
 

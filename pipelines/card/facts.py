@@ -91,8 +91,9 @@ def known(interval: Sequence[float | None] | None) -> bool:
 def read_facts(build: Path) -> Facts:
     """Check that a build is whole, and read what its card says.
 
-    Raises BuildRefused or LawBroken, naming what is wrong and what to do: no build, not finished,
-    rows lost or doubled, files that are not the manifest's, pictures by reference, no rows.
+    Raises BuildRefused, LawBroken or DatasetUnreadable, naming what is wrong and what to do: no
+    build, not finished, rows lost or doubled, a file that is damaged or not the manifest's,
+    pictures by reference, no rows.
     """
     law = check_law(build)
     manifest = read_json(build / "manifest.json")
