@@ -27,7 +27,7 @@ from typing import Any
 import aiohttp
 
 from bench.reward_fuzz import KINDS, MAX_BODY, good_request
-from bench.reward_server import listening
+from bench.reward_process import listening
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))

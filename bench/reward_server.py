@@ -18,8 +18,6 @@ import io
 import json
 import os
 import random
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ import aiohttp
 import numpy as np
 from PIL import Image
 
+from bench.reward_process import reward_process
 from foundry.rewards.client import gen_item
 from foundry.rewards.items import raw_item, read_item
 from foundry.rewards.scoring import make_stages
@@ -45,7 +44,7 @@ LATENCY_S = (0.3, 0.7)
 CLIENTS = 256
 WARM_S, SATURATE_S = 15.0, 10.0
 MOST_SATURATING = 15_000
-Send = Callable[[int], Awaitable[None]]
+Send = Callable[[bytes], Awaitable[None]]
 
 
 def main() -> None:
@@ -59,30 +58,15 @@ def main() -> None:
     quiet = stub_process(cpu=0, collects_garbage=False)
     with tempfile.TemporaryDirectory() as folder, quiet as stub:
         settings = {"endpoint": {"url": stub.url, "model": "stub", "max_in_flight": 4096}}
-        settings |= {"port": 0, "max_waiting": 100_000}
-        config = Path(folder) / "reward.json"
-        config.write_text(json.dumps(settings))
-        command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
-        command = ["taskset", "-c", "1", *command]
+        settings |= {"max_waiting": 100_000}
         os.sched_setaffinity(0, {0})
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                url = listening(server)
-                stub.become(latency_s=LATENCY_S)
-                gc.freeze()
-                gc.disable()
-                checked = RewardSettings.model_validate(settings)
-                asyncio.run(measure(url, stub, checked, seconds=options.seconds))
-            finally:
-                server.terminate()
-
-
-def listening(server: subprocess.Popen[str]) -> str:
-    """The next address that a starting server says it listens at."""
-    for line in server.stdout or ():
-        if found := re.search(r" at (http://\S+), mode", line):
-            return found[1]
-    raise SystemExit("the reward server did not start; its own words are above")
+        alone = ("taskset", "-c", "1")
+        with reward_process(settings, Path(folder), before=alone) as (url, _):
+            stub.become(latency_s=LATENCY_S)
+            gc.freeze()
+            gc.disable()
+            checked = RewardSettings.model_validate(settings)
+            asyncio.run(measure(url, stub, checked, seconds=options.seconds))
 
 
 async def measure(url: str, stub: Any, settings: RewardSettings, *, seconds: float) -> None:
@@ -92,13 +76,13 @@ async def measure(url: str, stub: Any, settings: RewardSettings, *, seconds: flo
     timeout = aiohttp.ClientTimeout(total=120)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        first = [_body(make_item(-i)) for i in range(1, MOST_SATURATING + 1)]
-        rate = await saturation(sender(session, f"{url}/v1/score", first), len(first)) / 2
+        first = [item_body(make_item(-i)) for i in range(1, MOST_SATURATING + 1)]
+        rate = await saturation(sender(session, f"{url}/v1/score"), first) / 2
         first.clear()
         # Pictures that the judge has not seen: known ones are sent by name.
         n = round(rate * seconds)
         items = [make_item(i) for i in range(n)]
-        bodies = [_body(item) for item in items]
+        bodies = [item_body(item) for item in items]
         print(f"saturation {2 * rate:.0f} items/s; now {rate:.0f} items/s, {n} items", flush=True)
         dice = random.Random(0)
         gaps = [dice.expovariate(rate) for _ in range(n)]
@@ -109,7 +93,7 @@ async def measure(url: str, stub: Any, settings: RewardSettings, *, seconds: flo
             ("by the server too", f"{url}/v1/score", bodies),
         ):
             await asyncio.to_thread(stub.reset)
-            took = await open_loop(sender(session, to, sent), gaps)
+            took = await open_loop(sender(session, to), sent, gaps)
             requests = await asyncio.to_thread(stub.requests)
             held = {one["row"]: one["held_s"] for one in requests}
             if len(requests) != n or set(held) != set(rows):
@@ -133,7 +117,8 @@ def make_item(number: int) -> dict[str, str]:
     return gen_item(f"A prompt of number {number}.", out.getvalue())
 
 
-def _body(item: dict[str, str]) -> bytes:
+def item_body(item: dict[str, str]) -> bytes:
+    """A request to the server with one item."""
     return json.dumps({"items": [item]}).encode()
 
 
@@ -144,16 +129,20 @@ async def direct_body(item: dict[str, str], settings: RewardSettings) -> bytes:
     _, text = student_prompt({"prompt": made.text}, None, score_only=True)
     question = stage_question(stage, text, made.pictures, logprobs=True)
     return await request_body(
-        question, known=frozenset(), by_file=False, model="stub", extra_body="{}"
+        question,
+        known=frozenset(),
+        by_file=False,
+        model=settings.endpoint[0].model,
+        extra_body="{}",
     )
 
 
-def sender(session: aiohttp.ClientSession, url: str, bodies: Sequence[bytes]) -> Send:
-    """Sends the body of a number and reads the reply; anything but a 200 ends the measurement."""
+def sender(session: aiohttp.ClientSession, url: str) -> Send:
+    """Sends a body and reads the reply; anything but a 200 ends the measurement."""
     headers = {"Content-Type": "application/json"}
 
-    async def send(number: int) -> None:
-        async with session.post(url, data=bodies[number], headers=headers) as response:
+    async def send(body: bytes) -> None:
+        async with session.post(url, data=body, headers=headers) as response:
             answer: Any = await response.read()
             if response.status != 200 or b'"valid":false' in answer:
                 raise SystemExit(f"{url}: {response.status} {answer[:200]!r}")
@@ -161,36 +150,36 @@ def sender(session: aiohttp.ClientSession, url: str, bodies: Sequence[bytes]) ->
     return send
 
 
-async def saturation(send: Send, n: int) -> float:
+async def saturation(send: Send, bodies: Sequence[bytes]) -> float:
     """Items a second of many clients that each send again when they have their answer.
 
     The first seconds are left out, while the server finds its pace, and the last, when clients end.
     """
-    done, numbers = 0, iter(range(n))
+    done, left = 0, iter(bodies)
     begin = time.monotonic() + WARM_S
     until = begin + SATURATE_S
 
     async def client() -> None:
         nonlocal done
-        for number in numbers:
-            await send(number)
+        for body in left:
+            await send(body)
             now = time.monotonic()
             if now > until:
                 return
             done += now > begin
-        raise SystemExit(f"{n} items were too few to saturate the server")
+        raise SystemExit(f"{len(bodies)} items were too few to saturate the server")
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     return done / SATURATE_S
 
 
-async def open_loop(send: Send, gaps: Sequence[float]) -> list[float]:
+async def open_loop(send: Send, bodies: Sequence[bytes], gaps: Sequence[float]) -> list[float]:
     """Seconds of each request, sent at its time whatever became of those before."""
     took = [0.0] * len(gaps)
 
     async def one(number: int, due: float) -> None:
         await asyncio.sleep(due - time.monotonic())
-        await send(number)
+        await send(bodies[number])
         # From when it was due: a sender that lags must not hide a queue.
         took[number] = time.monotonic() - due
 

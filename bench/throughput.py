@@ -35,11 +35,11 @@ from statistics import median
 from typing import Any
 
 import aiohttp
+from real_vllm import empty_caches, start_vllm
 from row_sets import write_rows
 from sides import ROOT, SideFailed, Target, run_flow, run_raw
 
-from pipelines.endpoint_settings import Launch
-from pipelines.launch import LaunchFailed, Server, start_server, stop_server, wait_until_ready
+from pipelines.launch import LaunchFailed, Server, stop_server
 from pipelines.probe import probe_endpoint
 
 # The stub lives with the tests.
@@ -76,18 +76,12 @@ class Bench:
                 yield Target(url=stub.url, model="stub", cores=self.client_cores)
             return
         if self._vllm is None:
-            launch = Launch(
-                model=self.options.model,
-                args=tuple(self.options.server_args),
-                env={"VLLM_SERVER_DEV_MODE": "1"},  # for resetting the caches
-            )
-            log = self.folder / "server.log"
-            self._vllm = start_server(launch, log_path=log, folder=ROOT)
-            asyncio.run(wait_until_ready(self._vllm, timeout_s=900))
+            options = self.options
+            self._vllm = start_vllm(options.model, self.folder, options.server_args)
         target = Target(url=self._vllm.url, model=self.options.model, cores=self.client_cores)
         # The flow's probe warms a server up: the plain client gets one that has met it too.
         asyncio.run(_probe(target))
-        asyncio.run(_reset_caches(target))
+        asyncio.run(empty_caches(target.url))
         yield target
 
     def close(self) -> None:
@@ -184,16 +178,6 @@ class Bench:
             "pairs": pairs,
             "machine": _machine(),
         }
-
-
-async def _reset_caches(target: Target) -> None:
-    async with aiohttp.ClientSession() as session:
-        for cache in ("prefix", "mm", "encoder"):
-            url = target.url.removesuffix("/v1") + f"/reset_{cache}_cache"
-            async with session.post(url) as response:
-                text = await response.text()
-                if response.status != 200 or '"success":false' in text:
-                    raise SideFailed(f"{url}: {response.status} {text[:200]}")
 
 
 async def _probe(target: Target) -> None:
