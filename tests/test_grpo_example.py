@@ -158,7 +158,7 @@ def test_seeds_go_by_other_prompts_and_all_are_measured_on_the_same():
 def rewarded(task, critic, asked, texts):
     """Rewards of texts, and what was logged."""
     logged = {}
-    function = reward_function(task, critic, asked)
+    function = reward_function(task, next(iter(task.formulas)), critic, asked)
     numbers = list(range(len(texts)))
     return function(completions=texts, number=numbers, log_metric=logged.__setitem__), logged
 
@@ -175,8 +175,22 @@ def test_a_text_without_a_scene_earns_nothing_and_counts_as_the_worst():
     critic = true_critic(PICTURES, "alignment")
     assert rewarded(PICTURES, critic, asked, texts) == (
         [1.0, 0.0, 0.0],
-        {"scenes": 1 / 3, "unscored": 0, "true_score": (5 + 1 + 1) / 3},
+        {"scenes": 1 / 3, "unscored": 0, "true_score": (5 + 1 + 1) / 3, "reward_error": 0},
     )
+
+
+def test_how_far_off_a_critic_is_is_logged_of_what_it_scored_alone():
+    asked = list(islice(grpo_prompts(EDITS, 0), 3))
+    # Doing nothing earns nothing by CME, and half by the sum.
+    texts = [write_scene(one.wish.source) for one in asked]
+    texts[2] = "no scene"
+
+    def logged(*given):
+        return rewarded(EDITS, lambda _: list(given), asked, texts)[1]
+
+    assert logged(0.25, 0.75, None)["reward_error"] == 0.5
+    assert logged(0.25, None, None)["reward_error"] == 0.25
+    assert "reward_error" not in logged(None, None, None)
 
 
 @pytest.mark.parametrize("task", [PICTURES, EDITS], ids=["gen", "edits"])
@@ -249,15 +263,42 @@ def test_the_policy_knows_every_word_and_learns_the_scene_and_its_end_alone():
 @pytest.mark.slow
 @trains
 def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
-    words = ["--task", "clumsy", "--truth", "sum", "--out", str(tmp_path / "run")]
+    words = ["--task", "clumsy", "--truth", "--formula", "sum", "--out", str(tmp_path / "run")]
     words += ["--warm-steps", "2", "--steps", "2"]
     command = [TRAIN_PYTHON, "-m", "examples.grpo_shapeworld.train", *words]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = run(command, cwd=ROOT, env=env, timeout_s=900)
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "run" / "result.json").read_text())
+    result = tmp_path / "run" / "result.json"
+    found = json.loads(result.read_text())
     assert [len(found[when]) for when in ("before", "after")] == [MEASURED, MEASURED]
     assert [line["step"] for line in found["log"]] == [1, 2]
     assert {"reward", "scenes", "unscored", "true_execution"} <= found["log"][0].keys()
     again = run(command, cwd=ROOT, env=env)
     assert again.stdout.endswith("run: finished\n")
+    # Cut off before its result was written, and while a later checkpoint was.
+    result.unlink()
+    (tmp_path / "run" / "checkpoints" / "checkpoint-9").mkdir()
+    done = run(command, cwd=ROOT, env=env, timeout_s=900)
+    assert done.returncode == 0, done.stderr
+    once_more = json.loads(result.read_text())
+    assert once_more["seconds"] > found["seconds"] > 0
+    assert {**once_more, "seconds": 0} == {**found, "seconds": 0}
+
+
+A_LINE = """
+from types import SimpleNamespace
+from examples.grpo_shapeworld.train import Lines
+state = SimpleNamespace(global_step=10, max_steps=20)
+logs = {"reward": None, "true_score": 2.5, "scenes": 1.0, "unscored": 1.0}
+Lines(lambda: 7.0).on_log(None, state, None, logs)
+"""
+
+
+@pytest.mark.train
+@trains
+def test_a_step_of_which_nothing_was_scored_has_no_reward_in_its_line():
+    done = run([TRAIN_PYTHON, "-c", A_LINE], cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    line = "step 10 of 20, 7 s: true_score 2.500, scenes 1.000, unscored 1.000"
+    assert done.stdout.splitlines()[-1] == line

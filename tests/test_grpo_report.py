@@ -2,11 +2,17 @@
 
 import json
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
+from examples.grpo_shapeworld import arms as arms_of
 from examples.grpo_shapeworld import run as whole
+from examples.grpo_shapeworld.arms import code_digest, deciding_sources
+from examples.grpo_shapeworld.curves import smoothed
 from examples.grpo_shapeworld.report import write_report
+from pipelines.version import code_version
 
 
 def items(*truths):
@@ -21,8 +27,9 @@ def scored(*scores):
 
 def result(before, after):
     names = before[0]["truth"]
-    log = [{"step": s, "reward": s / 20, **{f"true_{n}": 1 for n in names}} for s in range(1, 21)]
-    return {"before": before, "after": after, "log": log}
+    measured = {"unscored": 0, "reward_error": 0.25} | {f"true_{n}": 1 for n in names}
+    log = [{"step": step, "reward": step / 20, **measured} for step in range(1, 21)]
+    return {"before": before, "after": after, "log": log, "seconds": 90}
 
 
 JUDGE = {"model": "a/judge", "weights": "0123456789abcdef"}
@@ -30,7 +37,7 @@ JUDGE = {"model": "a/judge", "weights": "0123456789abcdef"}
 
 def report(folder, task, arms):
     about = {critic: JUDGE for critic, _ in arms}
-    text = write_report(folder, {task: arms}, about, 7)
+    text = write_report(folder, {task: arms}, about, 7, "python -m this --that")
     assert (folder / "grpo.md").read_text() == text
     assert (folder / f"grpo-{task}.png").read_bytes().startswith(b"\x89PNG")
     return text
@@ -50,8 +57,29 @@ def test_the_report_tells_gains_and_that_the_first_critic_raised_the_truth_more(
     assert "| judge | 2 | +1.38 (sd 0.88) |" in text
     assert "| base | 2 | +0.00 (sd 0.00) |" in text
     assert "With `judge` it **rose more than with `base`**: 1.38 (" in text
-    assert "| judge | 1 | 2.00 to 2.75 | 2.00 to 3.33 | 1.00 to 0.75 | 0.78 |" in text
+    assert "| judge | 1 | 2.00 to 2.75 | 2.00 to 3.33 | 1.00 to 0.75 | 0.78 | 0.0% | 0.25 |" in text
     assert "- judge: `a/judge`, weights 0123456789ab" in text
+    version = code_version()["package_version"]
+    head = f"`python -m this --that`, {time.strftime('%Y-%m-%d')}, firm-foundry {version}"
+    assert text.startswith(f"# GRPO on ShapeWorld\n\n{head}")
+    # Four results of 90 seconds.
+    assert "took 6 minutes" in text.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("silent", "reward", "error"), [(5, "0.65", "0.25"), (10, "-", "0.25"), (20, "-", "-")]
+)
+def test_steps_of_which_nothing_was_scored_leave_a_gap_and_count_as_unscored(
+    tmp_path, silent, reward, error
+):
+    run = result(scored(*[1, 3] * 10), scored(*[3, 5] * 10))
+    for line in run["log"][20 - silent :]:
+        # As TRL logs it.
+        line |= {"reward": None, "unscored": 1}
+        del line["reward_error"]
+    text = report(tmp_path, "gen", {("judge", "alignment"): [run]})
+    assert f"| {reward} | {silent / 20:.1%} | {error} |\n" in text
+    assert smoothed(run["log"], "reward")[0] == list(range(1, 21 - silent))
 
 
 def test_the_report_says_less_and_that_two_critics_are_not_told_apart(tmp_path):
@@ -100,11 +128,15 @@ def test_a_start_that_never_does_nothing_is_no_test_of_the_collapse(tmp_path, id
     assert ("this is no test of it" not in text) == tested
 
 
-def finished(folder, seeds):
+def finished(folder, seeds, **change):
     before = scored(*[1, 3] * 10)
+    about = {"model": None, "weights": None, "steps": 120, "code": code_digest()} | change
+    (folder / "gen" / "truth-alignment").mkdir(parents=True)
+    (folder / "gen" / "truth-alignment" / "about.json").write_text(json.dumps(about))
     for seed in range(seeds):
         path = folder / "gen" / "truth-alignment" / f"seed-{seed}" / "result.json"
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir()
+        path.with_name("before.json").write_text(json.dumps(before))
         path.write_text(json.dumps(result(before, scored(*[3, 5] * 10))))
 
 
@@ -121,8 +153,59 @@ def test_what_is_trained_is_reported_and_not_trained_again(tmp_path, monkeypatch
     told = capsys.readouterr().out
     assert told.startswith("critics: truth = the rules themselves\n")
     assert "| truth | 2 | +2.00 (sd 0.00) |" in told
+    assert f"run --task gen {' '.join(map(str, words))}`, 2" in told
     assert call(monkeypatch, *words, "--steps", 5) == 2
-    assert "give the critic another name, or --out" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith(
+        "truth-alignment was made with steps 120, now 5: give the critic another name, or --out\n"
+    )
+
+
+def test_what_other_code_trained_is_refused(tmp_path, monkeypatch, capsys):
+    finished(tmp_path, 1, code="0123456789ab")
+    assert call(monkeypatch, "--critic", "truth", "--out", tmp_path) == 2
+    told = f"made with code 0123456789ab, now {code_digest()}: give the critic another name"
+    assert told in capsys.readouterr().out
+    (tmp_path / "gen" / "truth-alignment" / "about.json").unlink()
+    assert call(monkeypatch, "--critic", "truth", "--out", tmp_path) == 2
+    assert "code unknown, now" in capsys.readouterr().out
+
+
+def test_a_start_that_other_code_made_is_refused_for_a_new_critic_as_well(
+    tmp_path, monkeypatch, capsys
+):
+    def cut_off(*command, **_):
+        (tmp_path / "gen" / "truth-alignment" / "seed-0").mkdir(exist_ok=True)
+        return SimpleNamespace(returncode=7)
+
+    words = ("--critic", "truth", "--out", tmp_path)
+    monkeypatch.setattr(whole.subprocess, "run", cut_off)
+    now = code_digest()
+    for code in ("0123456789ab", now):  # Nothing was made yet.
+        monkeypatch.setattr(arms_of, "code_digest", lambda: code)  # noqa: B023
+        assert call(monkeypatch, *words) == 7
+    (tmp_path / "gen" / "warm").mkdir()
+    (tmp_path / "gen" / "warm" / "tokenizer.json").write_text("{}")
+    assert call(monkeypatch, *words) == 7
+    monkeypatch.setattr(arms_of, "code_digest", lambda: "0123456789ab")
+    assert call(monkeypatch, *words) == 2
+    told = capsys.readouterr().out
+    assert f"warm was made with code {now}, now 0123456789ab: give another --out" in told
+    (tmp_path / "gen" / "warm.json").unlink()
+    assert call(monkeypatch, *words) == 2
+    assert "warm was made with code unknown" in capsys.readouterr().out
+
+
+def test_the_code_is_that_of_all_sources_that_decide_a_result(tmp_path, monkeypatch):
+    names = {path.stem for path in deciding_sources()}
+    deciding = {"policy", "prompts", "task", "scene_text", "pictures", "edits", "rewards", "train"}
+    assert names == deciding
+    digests = set()
+    for name, source in [("task", "a = 1"), ("task", "a = 2"), ("edits", "a = 2")]:
+        source_of = tmp_path / f"{name}.py"
+        source_of.write_text(source)
+        monkeypatch.setattr(arms_of, "deciding_sources", lambda: [source_of])  # noqa: B023
+        digests.add(code_digest())
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize("critic", ["judge", "judge=no/such/folder", "=tests", "a/b=tests"])

@@ -39,8 +39,11 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[Log]], measures: Seque
 
 
 def smoothed(log: Log, name: str) -> tuple[list[int], list[float]]:
-    """Steps that have a value, and its mean over the last `SMOOTHED` of them."""
-    points = [(line["step"], line[name]) for line in log if name in line]
+    """Steps that have a value, and its mean over the last `SMOOTHED` of them.
+
+    A step of which nothing could be scored has none.
+    """
+    points = [(line["step"], line[name]) for line in log if line.get(name) is not None]
     values = [value for _, value in points]
     means = [fmean(values[max(0, i + 1 - SMOOTHED) : i + 1]) for i in range(len(values))]
     return [step for step, _ in points], means

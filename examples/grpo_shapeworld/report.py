@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from examples.grpo_shapeworld.curves import SMOOTHED, draw_curves
+from examples.grpo_shapeworld.curves import SMOOTHED, Log, draw_curves
 from examples.grpo_shapeworld.prompts import MEASURED, TASKS
 from foundry.evals.markdown import table_cell, table_number, table_row, table_rule
 from foundry.evals.metrics import Array, with_interval
 from pipelines.shards import write_bytes
+from pipelines.version import code_version
 
 # A result a seed, as `train` writes it.
 Runs = Sequence[Mapping[str, Any]]
@@ -29,20 +31,31 @@ _MET = 0.05
 
 
 def write_report(
-    out: Path, found: Mapping[str, Arms], critics: Mapping[str, Mapping[str, Any]], steps: int
+    out: Path,
+    found: Mapping[str, Arms],
+    critics: Mapping[str, Mapping[str, Any]],
+    steps: int,
+    how: str,
 ) -> str:
     """Write `grpo.md`, with a picture a task beside it, into a folder. Returns the report's text.
 
     `found` has the results by task. `critics` have a `model` with the digest of its `weights`, both
-    None for the exact truth.
+    None for the exact truth. `how` is the command.
     """
     lines = [
         "# GRPO on ShapeWorld",
         "",
+        f"`{how}`, {time.strftime('%Y-%m-%d')}, {_code()}. Training and measuring "
+        f"took {_minutes(found):.0f} minutes, those of calls that were cut off among them; the "
+        "starts of reward servers are not counted.",
+        "",
         f"True measures are of {MEASURED} prompts that no training met, a text each, before and "
         f"after {steps} steps. A text that tells no scene counts as the worst there is, a score of "
         "1; `of scenes` leaves such texts out. Intervals are 95%, by drawing those prompts anew: "
-        "what another seed would do, they do not tell. Critics:",
+        "what another seed would do, they do not tell. Of all texts of a training, `unscored` is "
+        "the share that the critic gave no reward though they tell a scene, and `error of the "
+        "reward` how far off its rewards, 0 to 1, were on average from what the truth gives by the "
+        "same formula. Critics:",
         "",
         *(_critic(name, about) for name, about in critics.items()),
     ]
@@ -55,6 +68,17 @@ def write_report(
     text = "\n".join(lines) + "\n"
     write_bytes(out / "grpo.md", text.encode())
     return text
+
+
+def _code() -> str:
+    version = code_version()
+    commit = f" ({version['git_commit']})" if version["git_commit"] else ""
+    return f"firm-foundry {version['package_version']}{commit}"
+
+
+def _minutes(found: Mapping[str, Arms]) -> float:
+    every = [run for arms in found.values() for runs in arms.values() for run in runs]
+    return sum(run["seconds"] for run in every) / 60
 
 
 def _critic(name: str, about: Mapping[str, Any]) -> str:
@@ -124,11 +148,11 @@ def _gains(task: str, arms: Arms) -> list[str]:
 
 
 def _seeds(task: str, arms: Arms) -> list[str]:
-    """Before and after of every run."""
+    """Before and after of every run, and what its critic was worth."""
     measures = list(TASKS[task].worst)
     titles = [t for name in measures for t in (name, f"{name} of scenes")]
-    lines = [table_row("rewards", "seed", *titles, "scenes", f"reward, last {SMOOTHED}")]
-    lines.append(table_rule(4 + len(titles)))
+    titles += ["scenes", f"reward, last {SMOOTHED}", "unscored", "error of the reward"]
+    lines = [table_row("rewards", "seed", *titles), table_rule(2 + len(titles))]
     for arm, runs in arms.items():
         for seed, run in enumerate(runs):
             cells = [
@@ -137,9 +161,17 @@ def _seeds(task: str, arms: Arms) -> list[str]:
                 for mean in (_of_all, _of_scenes)
             ]
             cells.append(_change(run, lambda items: fmean(item["scene"] for item in items)))
-            cells.append(table_number(fmean(line["reward"] for line in run["log"][-SMOOTHED:])))
+            cells.append(table_number(_logged(run["log"][-SMOOTHED:], "reward")))
+            cells.append(f"{_logged(run['log'], 'unscored'):.1%}")
+            cells.append(table_number(_logged(run["log"], "reward_error")))
             lines.append(table_row(_told(task, arm), seed, *cells))
     return lines
+
+
+def _logged(log: Log, name: str) -> float | None:
+    """The mean over steps that have a value: where nothing could be scored a step has none."""
+    known = [line[name] for line in log if line.get(name) is not None]
+    return fmean(known) if known else None
 
 
 def _change(run: Mapping[str, Any], measure: Callable[[Items], float | None]) -> str:

@@ -37,12 +37,15 @@ def true_critic(task: Task, formula: str) -> Critic:
     ]
 
 
-def reward_function(task: Task, critic: Critic, asked: Sequence[Asked]) -> Callable[..., Any]:
+def reward_function(
+    task: Task, formula: str, critic: Critic, asked: Sequence[Asked]
+) -> Callable[..., Any]:
     """A function for GRPOTrainer; the column `number` says which of `asked` a sample is about.
 
     A text that tells no scene earns 0: there is nothing to see. It counts as the worst in what is
     logged: `true_...` of each measure, `scenes`, the share of texts that tell one, and `unscored`,
-    the share that a critic gave no reward.
+    the share that a critic gave no reward. `reward_error` is the mean absolute difference, 0 to 1,
+    of its rewards from what the truth would give by the same formula; left out where it gave none.
     """
 
     def critic_reward(**columns: Any) -> list[float | None]:
@@ -57,6 +60,13 @@ def reward_function(task: Task, critic: Critic, asked: Sequence[Asked]) -> Calla
         truths = [measure(task, *one) for one in drawn]
         for name in task.worst:
             log(f"true_{name}", fmean(truth[name] for truth in truths))
+        errors = [
+            abs(one - task.formulas[formula](truth))
+            for t, one, truth in zip(told, given, truths, strict=True)
+            if t and one is not None
+        ]
+        if errors:
+            log("reward_error", fmean(errors))
         return [one if t else 0.0 for t, one in zip(told, given, strict=True)]
 
     return critic_reward

@@ -16,41 +16,23 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from examples.grpo_shapeworld.arms import Arm, about_critic, refusal
 from examples.grpo_shapeworld.prompts import TASKS
 from examples.grpo_shapeworld.report import write_report
-from examples.grpo_shapeworld.task import Task
 from pipelines.launch import guard
-from pipelines.shards import write_json
-from trainers.base_model import weights_digest
 
 TRAINER = ".venv-train/bin/python"
 TRUTH = "truth"
 # So long a server may take to finish what is at work.
 _GRACE_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """Policies that one reward trains; `model` is the critic's, None for the exact truth."""
-
-    task: Task
-    critic: str
-    model: str | None
-    formula: str
-    folder: Path
-
-    def result(self, seed: int) -> Path:
-        """Where a seed's result is, once there is one."""
-        return self.folder / f"seed-{seed}" / "result.json"
 
 
 def main() -> int:
@@ -82,7 +64,7 @@ def main() -> int:
         for f in TASKS[t].formulas
     ]
     for arm in arms:
-        if (status := _train(arm, options.seeds, options.steps, options.out)) != 0:
+        if (status := _train(arm, options.seeds, options.steps)) != 0:
             return status
     found = {
         task: {
@@ -94,9 +76,9 @@ def main() -> int:
         }
         for task in options.task
     }
-    print(
-        write_report(options.out, found, {n: _about(m) for n, m in critics.items()}, options.steps)
-    )
+    about = {name: about_critic(model) for name, model in critics.items()}
+    how = f"python -m examples.grpo_shapeworld.run {shlex.join(sys.argv[1:])}"
+    print(write_report(options.out, found, about, options.steps, how))
     print(f"this call took {(time.monotonic() - began) / 60:.0f} minutes")
     return 0
 
@@ -111,18 +93,10 @@ def _critic(text: str) -> tuple[str, str | None]:
     return name, model or None
 
 
-def _about(model: str | None) -> dict[str, Any]:
-    return {"model": model, "weights": weights_digest(model, None) if model else None}
-
-
-def _train(arm: Arm, seeds: int, steps: int, out: Path) -> int:
+def _train(arm: Arm, seeds: int, steps: int) -> int:
     """Train the seeds of an arm that have no result. Returns the exit status."""
-    about = {**_about(arm.model), "steps": steps}
-    arm.folder.mkdir(parents=True, exist_ok=True)
-    if (told := _began_with(arm.folder / "about.json", about)) != about:
-        print(
-            f"{arm.folder} began with {told}, now {about}: give the critic another name, or --out"
-        )
+    if told := refusal(arm, steps):
+        print(told)
         return 2
     todo = [seed for seed in range(seeds) if not arm.result(seed).exists()]
     if not todo:
@@ -131,8 +105,8 @@ def _train(arm: Arm, seeds: int, steps: int, out: Path) -> int:
         for seed in todo:
             print(f"{arm.folder}, seed {seed}", flush=True)
             command = [TRAINER, "-m", "examples.grpo_shapeworld.train", "--task", arm.task.name]
-            command += [*reward, "--out", str(arm.result(seed).parent)]
-            command += ["--warm", str(out / arm.task.name / "warm")]
+            command += ["--formula", arm.formula, *reward]
+            command += ["--out", str(arm.result(seed).parent), "--warm", str(arm.warm)]
             command += ["--seed", str(seed), "--steps", str(steps)]
             environment = {**os.environ, "PYTHONPATH": os.getcwd()}
             done = subprocess.run(_guarded(command), env=environment, check=False)
@@ -146,18 +120,11 @@ def _guarded(command: Sequence[str]) -> list[str]:
     return [*guard(os.getpid(), _GRACE_S), *command]
 
 
-def _began_with(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """What an arm's results are of; noted where there are none yet."""
-    if not path.exists():
-        write_json(path, about)
-    return json.loads(path.read_text())
-
-
 @contextmanager
 def _rewards_of(arm: Arm) -> Iterator[Sequence[str]]:
     """What tells a training where its rewards come from; a reward server runs meanwhile."""
     if arm.model is None:
-        yield "--truth", arm.formula
+        yield ("--truth",)
         return
     config = arm.folder / "reward.yaml"
     settings = {"endpoint": {"launch": {"model": arm.model}}, "port": 0}

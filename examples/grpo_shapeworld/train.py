@@ -1,9 +1,9 @@
 """GRPO of one policy with TRL's GRPOTrainer, its rewards from a server or from the exact truth.
 
     PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train --task gen \
-        --url http://127.0.0.1:8600 --out models/grpo/mine-0
+        --formula alignment --url http://127.0.0.1:8600 --out models/grpo/mine-0
     PYTHONPATH=. .venv-train/bin/python -m examples.grpo_shapeworld.train --task edits \
-        --truth cme --out models/grpo/edits-0
+        --formula cme --truth --out models/grpo/edits-0
 
 The same command goes on after a break.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +24,6 @@ from typing import Any
 import datasets
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from examples.grpo_shapeworld import rewards
@@ -32,6 +32,7 @@ from examples.grpo_shapeworld.prompts import TASKS, grpo_prompts, measured, warm
 from examples.grpo_shapeworld.scene_text import MOST_WORDS
 from examples.grpo_shapeworld.task import Task
 from pipelines.shards import write_json
+from trainers.run_folder import last_checkpoint
 
 _WARM_SEED = 1_000
 _TEXTS_A_STEP, _TEXTS_A_PROMPT = 64, 8
@@ -43,7 +44,8 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, required=True)
     critic = parser.add_mutually_exclusive_group(required=True)
     critic.add_argument("--url", help="of the reward server")
-    critic.add_argument("--truth", metavar="FORMULA", help="rewards of the exact truth")
+    critic.add_argument("--truth", action="store_true", help="rewards of the exact truth")
+    parser.add_argument("--formula", required=True, help="that rewards, the server's too, go by")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--warm", type=Path, help="a policy to begin with, made if it is not there")
     parser.add_argument("--seed", type=int, default=0)
@@ -51,18 +53,25 @@ def main() -> None:
     parser.add_argument("--warm-steps", type=int, help="fewer or more than the task's own")
     options = parser.parse_args()
     task = TASKS[options.task]
-    if options.truth is not None and options.truth not in task.formulas:
-        parser.error(f"--truth {options.truth}: {task.name} has {', '.join(task.formulas)}")
+    if options.formula not in task.formulas:
+        parser.error(f"--formula {options.formula}: {task.name} has {', '.join(task.formulas)}")
     if (options.out / "result.json").exists():
         print(f"{options.out}: finished")
         return
+    options.out.mkdir(parents=True, exist_ok=True)
+    seconds = _stopwatch(options.out / "seconds.json")
     warm = options.warm or options.out / "warm"
     if not (warm / "tokenizer.json").exists():
         steps = options.warm_steps or task.warm_steps
-        warm_start(warm, warm_examples(task), seed=_WARM_SEED, steps=steps, say=_say)
-    options.out.mkdir(parents=True, exist_ok=True)
+
+        def say(text: str) -> None:
+            seconds()
+            _say(text)
+
+        warm_start(warm, warm_examples(task), seed=_WARM_SEED, steps=steps, say=say)
     tokenizer = AutoTokenizer.from_pretrained(warm)
     trainer = make_trainer(task, options, warm, tokenizer)
+    trainer.add_callback(Lines(seconds))
     # It would print every number of every step.
     trainer.remove_callback(PrinterCallback)
     before = options.out / "before.json"
@@ -70,11 +79,29 @@ def main() -> None:
         write_json(before, measure(task, trainer.model, tokenizer))
     found = {"before": json.loads(before.read_text())}
     _say(f"before: {_told(found['before'])}")
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(options.out)))
+    checkpoint = last_checkpoint(options.out)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     found["after"] = measure(task, trainer.model, tokenizer)
     _say(f"after: {_told(found['after'])}")
     found["log"] = [line for line in trainer.state.log_history if "reward" in line]
+    found["seconds"] = seconds()
     write_json(options.out / "result.json", found)
+
+
+def _stopwatch(path: Path) -> Callable[[], float]:
+    """Seconds from here to when it is called, and those of earlier calls of the command.
+
+    Each is noted in the file, so that a call that is cut off counts up to its last.
+    """
+    began = time.monotonic()
+    earlier = json.loads(path.read_text()) if path.exists() else 0.0
+
+    def seconds() -> float:
+        total = earlier + time.monotonic() - began
+        write_json(path, total)
+        return total
+
+    return seconds
 
 
 def make_trainer(
@@ -82,7 +109,7 @@ def make_trainer(
 ) -> GRPOTrainer:
     """TRL's own trainer, with eight scenes to a prompt and eight prompts to a step."""
     config = GRPOConfig(
-        output_dir=str(options.out),
+        output_dir=str(options.out / "checkpoints"),
         seed=options.seed,
         max_steps=options.steps,
         per_device_train_batch_size=_TEXTS_A_STEP,
@@ -108,17 +135,16 @@ def make_trainer(
     critic = (
         rewards.server_critic(task, options.url)
         if options.url
-        else rewards.true_critic(task, options.truth)
+        else rewards.true_critic(task, options.formula)
     )
     return GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(warm, dtype=torch.float32),
         args=config,
-        reward_funcs=rewards.reward_function(task, critic, asked),
+        reward_funcs=rewards.reward_function(task, options.formula, critic, asked),
         train_dataset=datasets.Dataset.from_list(
             [{"prompt": as_asked(one.text), "number": i} for i, one in enumerate(asked)]
         ),
         processing_class=tokenizer,
-        callbacks=[Lines()],
     )
 
 
@@ -159,18 +185,22 @@ def _told(found: list[dict[str, Any]]) -> str:
 
 
 class Lines(TrainerCallback):
-    """A line every ten steps."""
+    """A line every ten steps, with the seconds that are asked for after each."""
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """Print it."""
-        if "reward" in logs and state.global_step % 10 == 0:
+        if "reward" not in logs:
+            return
+        seconds = self._seconds()
+        if state.global_step % 10 == 0:
             names = [name for name in logs if name.startswith("true_")]
-            names = ["reward", *names, "scenes", "unscored"]
-            told = ", ".join(f"{name} {float(logs[name]):.3f}" for name in names)
-            seconds = time.monotonic() - self._began
+            names = ["reward", "reward_error", *names, "scenes", "unscored"]
+            # The reward of a step of which nothing could be scored is None.
+            known = {name: logs[name] for name in names if logs.get(name) is not None}
+            told = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
             _say(f"step {state.global_step} of {state.max_steps}, {seconds:.0f} s: {told}")
 
 
