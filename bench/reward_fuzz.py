@@ -1,4 +1,7 @@
-"""Requests that mean the reward server ill, drawn by dice: `KINDS`, for bench.reward_abuse."""
+"""Requests that mean the reward server ill, drawn by dice: `KINDS`, for bench.reward_abuse.
+
+They are of a folder that `lay_out` has filled, whose `allowed` alone may be read.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,37 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.calling_pickles import calling_pickles
 from bench.reward_server import make_item
 
 # The largest body, in bytes, that is let in.
 MAX_BODY = 8_000_000
-# Of dice and a folder with a secret in it: a path of the server and a body.
+# Of dice and a folder: a path of the server and a body.
 Fuzz = Callable[[random.Random, Path], tuple[str, bytes]]
 
 
-def good_request(number: int) -> tuple[str, dict[str, Any]]:
+def lay_out(folder: Path) -> None:
+    """A picture in `allowed`, one outside that nobody may read, and links inside to the latter."""
+    allowed = folder / "allowed"
+    allowed.mkdir()
+    for number, path in enumerate((allowed / "inside.jpg", folder / "secret.jpg")):
+        path.write_bytes(base64.b64decode(make_item(number)["image"]))
+    (allowed / "link.jpg").symlink_to(folder / "secret.jpg")
+    (allowed / "up").symlink_to(folder)
+
+
+def good_request(number: int, folder: Path) -> tuple[str, dict[str, Any]]:
     """A request that is to be answered: its path and its JSON."""
-    if number % 4:
-        return "/v1/score", {"items": [make_item(number % 64)]}
-    images = [make_item(n)["image"] for n in range(number % 61, number % 61 + 3)]
-    return "/v1/group", {"prompt": "A hat.", "images": images, "mode": "win_rate"}
+    match number % 4:
+        case 0:
+            images = [make_item(n)["image"] for n in range(number % 61, number % 61 + 3)]
+            return "/v1/group", {"prompt": "A hat.", "images": images, "mode": "win_rate"}
+        case 1:
+            ways = ["inside.jpg", f"file://{folder}/allowed/inside.jpg"]
+            image = ways[number // 4 % 2]
+            return "/v1/score", {"items": [{"task": "gen", "prompt": "A hat.", "image": image}]}
+        case _:
+            return "/v1/score", {"items": [make_item(number % 64)]}
 
 
 def _bytes(dice: random.Random, folder: Path) -> tuple[str, bytes]:
@@ -59,11 +79,21 @@ def _item(dice: random.Random, folder: Path) -> tuple[str, bytes]:
     return "/v1/score", json.dumps({"items": [item]}).encode()
 
 
+def ways_out(folder: Path) -> list[str]:
+    """Paths that lead from `allowed` to the picture outside."""
+    allowed = folder / "allowed"
+    up = "../" * len(allowed.parts)
+    plain = ["../secret.jpg", "x/../../secret.jpg", f"{up}{folder}/secret.jpg"]
+    plain += ["link.jpg", "up/secret.jpg", f"{folder}/secret.jpg", f"{allowed}/link.jpg"]
+    urls = [f"{folder}/secret.jpg", f"{allowed}/../secret.jpg", f"{allowed}/%2e%2e/secret.jpg"]
+    urls += [f"{allowed}/link.jpg", f"{allowed}/up/secret.jpg"]
+    return [*plain, *(f"file://{url}" for url in urls), f"FILE://localhost{folder}/secret.jpg"]
+
+
 def _path(dice: random.Random, folder: Path) -> tuple[str, bytes]:
-    up = "../" * dice.randrange(9)
-    ways = [f"{up}secret.txt", str(folder / "secret.txt"), f"file://{folder}/secret.txt"]
-    ways += ["/etc/passwd", "/proc/self/environ", "/dev/zero", "http://127.0.0.1:1/x", "a\x00b"]
-    item = {"task": "gen", "prompt": "A hat.", "image": dice.choice(ways)}
+    ways = ["/etc/passwd", "/proc/self/environ", "/dev/zero", "http://127.0.0.1:1/x", "a\x00b"]
+    image = dice.choice([*ways, *ways_out(folder)])
+    item = {"task": "gen", "prompt": "A hat.", "image": image}
     return "/v1/score", json.dumps({"items": [item]}).encode()
 
 
@@ -118,14 +148,16 @@ class _Run:
 def _pickle(dice: random.Random, folder: Path) -> tuple[str, bytes]:
     route = dice.choice(["score_execution", "score_consistency", "logits_non_cot", "score"])
     columns: Mapping[str, Any] = {"images": [b"x"], "ref_images": [b"x"], "prompts": ["p"]}
-    match dice.randrange(4):
+    match dice.randrange(5):
         case 0:
             value = {**columns, "metadatas": [_Run(folder / "made")]}
             data = pickle.dumps(value, dice.randrange(6))
         case 1:
+            data = dice.choice([*calling_pickles(folder / "made").values()])
+        case 2:
             opcode = dice.choice(pickletools.opcodes).code.encode("latin-1")
             data = b"\x80\x04" + b"K\x01" * 3 + opcode + b"os\nsystem\n" + b"."
-        case 2:
+        case 3:
             data = pickle.dumps(_value(dice), 4)
         case _:
             data = bytearray(pickle.dumps(dict(columns), 4))
@@ -149,7 +181,7 @@ def _silent(dice: random.Random, folder: Path) -> tuple[str, bytes]:
 
 
 def _no_token(dice: random.Random, folder: Path) -> tuple[str, bytes]:
-    path, value = good_request(dice.randrange(64))
+    path, value = good_request(dice.randrange(64), folder)
     return path, json.dumps(value).encode()
 
 

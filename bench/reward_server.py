@@ -1,10 +1,11 @@
 """What the reward server adds to a judge's own time, on a stub that takes 300 to 700 ms.
 
 Saturation: many clients that each send again when they have their answer, counted once they have
-settled. Open loop: arrivals are Poisson at half of that, one picture of about 20 kB an item. Added
-is the time from when an item was due, less the time that the stub held it by the stub's own log;
-what the load adds by itself is told by the same of the stub alone, asked with the bodies that the
-server sends. The stub and the load share one core, the server has the other.
+settled. The stub alone, asked by as many with the bodies that the server sends, has to give well
+more, or it is not the server that is saturated. Open loop: arrivals are Poisson at half of the
+server's saturation, one picture of about 20 kB an item. Added is the time from when an item was
+due, less the time that the stub held it by the stub's own log; what the load adds by itself is told
+by the same of the stub alone. The stub and the load share one core, the server has the other.
 
     .venv/bin/python -m bench.reward_server [--seconds 60]
 """
@@ -70,27 +71,32 @@ def main() -> None:
 
 
 async def measure(url: str, stub: Any, settings: RewardSettings, *, seconds: float) -> None:
-    """Saturation, then both open loops at half of it."""
+    """Saturation of the stub and of the server, then both open loops at half of the latter."""
     from stub_server import row_of
 
     timeout = aiohttp.ClientTimeout(total=120)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        first = [item_body(make_item(-i)) for i in range(1, MOST_SATURATING + 1)]
-        rate = await saturation(sender(session, f"{url}/v1/score"), first) / 2
+        judge, scored = f"{stub.url}/chat/completions", f"{url}/v1/score"
+        first = [make_item(-i) for i in range(1, MOST_SATURATING + 1)]
+        bodies = [await direct_body(item, settings) for item in first]
+        alone = await saturation(sender(session, judge), bodies)
+        await asyncio.to_thread(stub.reset)
+        rate = await saturation(sender(session, scored), list(map(item_body, first))) / 2
         first.clear()
         # Pictures that the judge has not seen: known ones are sent by name.
         n = round(rate * seconds)
         items = [make_item(i) for i in range(n)]
         bodies = [item_body(item) for item in items]
-        print(f"saturation {2 * rate:.0f} items/s; now {rate:.0f} items/s, {n} items", flush=True)
+        print(f"saturation {2 * rate:.0f} items/s; the stub alone {alone:.0f}", flush=True)
+        print(f"now {rate:.0f} items/s, {n} items", flush=True)
         dice = random.Random(0)
         gaps = [dice.expovariate(rate) for _ in range(n)]
         direct = [await direct_body(item, settings) for item in items]
         rows = [row_of(body) for body in direct]
         for name, to, sent in (
-            ("by the load", f"{stub.url}/chat/completions", direct),
-            ("by the server too", f"{url}/v1/score", bodies),
+            ("by the load", judge, direct),
+            ("by the server too", scored, bodies),
         ):
             await asyncio.to_thread(stub.reset)
             took = await open_loop(sender(session, to), sent, gaps)
@@ -167,7 +173,7 @@ async def saturation(send: Send, bodies: Sequence[bytes]) -> float:
             if now > until:
                 return
             done += now > begin
-        raise SystemExit(f"{len(bodies)} items were too few to saturate the server")
+        raise SystemExit(f"{len(bodies)} items were too few for {WARM_S + SATURATE_S:g} s")
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     return done / SATURATE_S

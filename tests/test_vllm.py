@@ -4,14 +4,20 @@ import json
 import os
 import random
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import polars as pl
 import pytest
 from datasets import load_dataset
 from flow_cases import flow_command, gen_source, write_recipe
 from real_servers import JUDGE, PYTHON, ROOT, background, run, stop, wait_for
+from reward_cases import Rewards
 
+from foundry.rewards.client import edit_item, gen_item, score
+from foundry.shapeworld.make import world_rows
 from pipelines.law import check_law
 
 pytestmark = [pytest.mark.vllm, pytest.mark.prefect, pytest.mark.slow]
@@ -172,6 +178,69 @@ def answers_kept(build):
     lines = sum(path.read_bytes().count(b"\n") for path in build.glob("journal/*/*.jsonl"))
     rows = sum(json.loads(p.read_text())["rows"] for p in build.glob("*s/*-*.json"))
     return lines + rows
+
+
+def world_items():
+    """Twelve things to score that the judge knows, of every quality."""
+    gens = [row for _, row in islice(world_rows("gen", 7), 8)]
+    edits = [row for _, row in islice(world_rows("edit", 7), 4)]
+    return [gen_item(row.texts["prompt"], row.pictures["image"]) for row in gens] + [
+        edit_item(row.texts["instruction"], *(row.pictures[n] for n in PAIR)) for row in edits
+    ]
+
+
+PAIR = ("source_image", "edited_image")
+# A batch changes the order in which floats are summed, and so the probabilities a little.
+OF_BATCHING = 0.05
+
+
+def test_kills_of_vllm_under_rewards_make_no_number_up(vllm, tmp_path):
+    """kill -9 of vLLM while 16 clients ask: what comes is a known reward, a reason or a 503."""
+    items, told, done = world_items(), [], threading.Event()
+    judge = {"url": vllm.url, "model": JUDGE}
+    rewards = Rewards(tmp_path, vllm, endpoint=judge, deadline_s=6)
+
+    def client(number):
+        dice = random.Random(number)
+        while not done.is_set():
+            asked = dice.sample(range(len(items)), dice.randint(1, 4))
+            status, text = rewards.post({"items": [items[i] for i in asked]})
+            told.append((asked, status, json.loads(text)))
+
+    def valid_of(answers):
+        scored = [found["items"] for _, status, found in answers if status == 200]
+        return sum(one["valid"] for items in scored for one in items)
+
+    try:
+        quiet = [one["reward"] for one in score(rewards.url, items, batch=1, at_once=1)]
+        assert max(quiet) - min(quiet) > 0.5
+        with ThreadPoolExecutor(16) as pool:
+            clients = [pool.submit(client, number) for number in range(16)]
+            try:
+                wait_for(lambda: valid_of(told) >= 100, what="answers to kill in")
+                vllm.kill()
+                begin = len(told)
+                time.sleep(2)
+                vllm.start()
+                back = len(told)
+                wait_for(lambda: valid_of(told[back:]) >= 100, what="answers once it is back")
+            finally:
+                done.set()
+        assert [one.result() for one in clients] == [None] * 16
+        assert 503 in {status for _, status, _ in told[begin:back]}
+        for asked, status, found in told:
+            if status != 200:
+                assert (status, set(found)) == (503, {"error"})
+                continue
+            for i, one in zip(asked, found["items"], strict=True):
+                if one["valid"]:
+                    assert one["reward"] == pytest.approx(quiet[i], abs=OF_BATCHING)
+                else:
+                    assert one["reward"] is None
+                    assert one["reason"] in ("judge:down", "deadline")
+        assert all(one["valid"] for one in score(rewards.url, items))
+    finally:
+        stop(rewards.process)
 
 
 def test_the_demo_runs_and_a_second_run_asks_nothing_and_starts_no_server(tmp_path, prefect_env):
