@@ -190,21 +190,21 @@ def world_items():
 
 
 PAIR = ("source_image", "edited_image")
-# A batch changes the order in which floats are summed, and so the probabilities a little.
-OF_BATCHING = 0.05
+# A batch may change the order in which floats are summed, and so the probabilities a little.
+OF_BATCHING = 0.02
 
 
 def test_kills_of_vllm_under_rewards_make_no_number_up(vllm, tmp_path):
     """kill -9 of vLLM while 16 clients ask: what comes is a known reward, a reason or a 503."""
     items, told, done = world_items(), [], threading.Event()
     judge = {"url": vllm.url, "model": JUDGE}
-    rewards = Rewards(tmp_path, vllm, endpoint=judge, deadline_s=6)
+    rewards = Rewards(tmp_path, vllm, endpoint=judge)
 
     def client(number):
         dice = random.Random(number)
         while not done.is_set():
             asked = dice.sample(range(len(items)), dice.randint(1, 4))
-            status, text = rewards.post({"items": [items[i] for i in asked]})
+            status, text = rewards.post({"items": [items[i] for i in asked], "deadline_s": 6})
             told.append((asked, status, json.loads(text)))
 
     def valid_of(answers):
@@ -227,7 +227,6 @@ def test_kills_of_vllm_under_rewards_make_no_number_up(vllm, tmp_path):
             finally:
                 done.set()
         assert [one.result() for one in clients] == [None] * 16
-        assert 503 in {status for _, status, _ in told[begin:back]}
         for asked, status, found in told:
             if status != 200:
                 assert (status, set(found)) == (503, {"error"})
@@ -238,6 +237,7 @@ def test_kills_of_vllm_under_rewards_make_no_number_up(vllm, tmp_path):
                 else:
                     assert one["reward"] is None
                     assert one["reason"] in ("judge:down", "deadline")
+        assert 503 in {status for _, status, _ in told[begin:back]}
         assert all(one["valid"] for one in score(rewards.url, items))
     finally:
         stop(rewards.process)
