@@ -163,7 +163,7 @@ def test_every_command_of_the_loop_has_a_recipe_that_is_accepted(size):
     assert found["labels-edit"].sources[0].path == "builds/x/seed-2/world-edit/rows.jsonl"
     assert (found["sft"].model, found["sft-raw"].model) == ("b", "b")
     assert found["dpo"].model == "builds/x/seed-2/sft/model"
-    # What is compared is learnt alike, but for the labels.
+    # What is compared is learnt alike, but for the rows.
     same = found["sft"].model_dump(exclude={"data", "output"})
     assert found["sft-raw"].model_dump(exclude={"data", "output"}) == same
     assert not found["raw-edit"].balance.targets
@@ -248,7 +248,10 @@ def seed_of(*, sft=None, shuffled=None, dpo=None, minutes=50, cut=0):
             "sft-raw to sft": [difference()],
             "sft to dpo": dpo or [difference("b is better")],
         },
-        "trained": {"sft": {"rows": 100, "steps": 10, "learning_rate": 1e-3}},
+        "trained": {
+            model: {"rows": 2700, "steps": 10, "batch": 64, "learning_rate": 1e-3}
+            for model in ("sft-raw", "sft", "dpo")
+        },
         "pairs": {
             "edit": {
                 "rollouts": {"correct": 30, "wrong": 50},
@@ -334,6 +337,19 @@ def test_a_rank_that_is_undefined_is_told_as_a_dash_and_pairs_are_told_by_what_b
     assert "| gen | Spearman | 200 | - | - | - | undefined: b always the same |" in text
     assert "80 replies (k 8, temperature 1), 30 of them with the label's score; " in text
     assert "of 10 rows 7 gave 7 pairs, 1 had no right reply, 2 no pair (pair:one_answer 2)." in text
+
+
+def test_how_many_examples_of_each_axis_either_sft_saw_is_told():
+    seed = seed_of()
+    for axis, n in (("execution", 100), ("consistency", 300), ("gen", 400)):
+        seed["labels"]["labels"][axis] = seed["labels"]["labels"][axis] | {"n": n}
+    found = found_of(seed)
+    text = markdown(found | {"targets": targets(found)}, "x")
+    # 10 steps of 64 rows, of 800 and of 2700.
+    gated = "execution 80 from 100 rows, consistency 240 from 300 rows, gen 320 from 400 rows"
+    assert f"seen by SFT on gated, balanced labels: {gated} (each row about 0.8 times)." in text
+    raw = ", ".join(f"{axis} 213 from 900 rows" for axis in AXES_TOLD)
+    assert f"seen by SFT on raw labels: {raw} (each row about 0.2 times)." in text
 
 
 def test_the_base_is_measured_once_for_all_seeds():

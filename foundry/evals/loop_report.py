@@ -26,6 +26,8 @@ TITLES = {
     "raw": "labels as the judge gave them",
     "labels": "labels gated and balanced",
 }
+# The labels that each SFT was taught.
+TAUGHT = {"sft-raw": "raw", "sft": "labels"}
 
 
 def write_loop_report(out: Path, found: Found, how: str) -> Path:
@@ -243,6 +245,8 @@ def _seed(seed: Found) -> list[str]:
         told = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                          for name, value in about.items() if name != "rows")  # fmt: skip
         lines.append(table_row(TITLES[model], about["rows"], told))
+    for model, labels in TAUGHT.items():
+        lines += ["", f"Examples seen by {TITLES[model]}: {_examples(seed, model, labels)}."]
     for kind, pairs in seed["pairs"].items():
         lines += ["", f"Pairs of rows of kind {kind}: {_pairs(pairs)}."]
     counts = [
@@ -256,6 +260,14 @@ def _seed(seed: Found) -> list[str]:
         cut = f", and {step['cut']} tries cut short" if step["cut"] else ""
         lines.append(table_row(name, f"{step['took_s']:.0f}{cut}"))
     return [*lines, table_row("all", f"{60 * _minutes(seed):.0f}")]
+
+
+def _examples(seed: Found, model: str, labels: str) -> str:
+    """How many of each axis a training saw: its steps saw the rows of all axes alike."""
+    about, rows = seed["trained"][model], seed["labels"][labels]
+    times = about["steps"] * about["batch"] / sum(one["n"] for one in rows.values())
+    told = _each(rows, lambda one: f"{times * one['n']:.0f} from {one['n']} rows")
+    return f"{told} (each row about {times:.1f} times)"
 
 
 def _pairs(found: Found) -> str:
