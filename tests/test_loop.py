@@ -335,8 +335,19 @@ def test_a_rank_that_is_undefined_is_told_as_a_dash_and_pairs_are_told_by_what_b
     found = found_of(seed)
     text = markdown(found | {"targets": targets(found)}, "x")
     assert "| gen | Spearman | 200 | - | - | - | undefined: b always the same |" in text
-    assert "80 replies (k 8, temperature 1), 30 of them with the label's score; " in text
+    # The replies of a row that has no usable one are not counted, the row is.
+    assert "80 replies (k 8, temperature 1) about rows with a usable one, 30 of them with " in text
     assert "of 10 rows 7 gave 7 pairs, 1 had no right reply, 2 no pair (pair:one_answer 2)." in text
+
+
+def test_how_many_intervals_dpo_could_improve_on_and_what_spearman_leaves_out_are_told():
+    found = found_of(seed_of())
+    text = markdown(found | {"targets": targets(found)}, "x")
+    # Two measures on three axes, each 0.025 likely to look better and as likely to look worse:
+    # none worse and not all alike is 0.975^6 - 0.95^6 = 0.12, if they do not hang together.
+    assert "(of 6 intervals a seed: " in text
+    assert "up to one seed in eight" in text
+    assert "Spearman leaves failures out" in text
 
 
 def test_how_many_examples_of_each_axis_either_sft_saw_is_told():
