@@ -89,6 +89,19 @@ def test_many_rows_are_written_in_batches_and_old_pictures_go(tmp_path, monkeypa
     assert all("unseen" in row["id"] for row in rows_of(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["pq.ParquetWriter", "open", "_write_pictures"])
+def test_a_call_that_was_cut_off_anywhere_does_not_bar_the_next(tmp_path, monkeypatch, name):
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"foundry.shapeworld.make.{name}", cut_off, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            write_world("gen", 10, 1, tmp_path)
+    write_world("gen", 10, 1, tmp_path)
+    assert len(rows_of(tmp_path)) == pq.read_metadata(tmp_path / "truth.parquet").num_rows == 10
+
+
 def test_all_scores_come_up(world):
     _, _, spread = world
     for counts in spread.values():

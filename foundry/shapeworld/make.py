@@ -99,8 +99,9 @@ def write_world(
     waiting: list[dict[str, Any]] = []
     stream = islice(world_rows(kind, seed, unseen=unseen), rows)
     with (
-        open(out / "rows.jsonl", "w", encoding="utf-8") as file,
+        # First: rows without it are taken for somebody else's.
         pq.ParquetWriter(out / "truth.parquet", TRUTH[kind], compression="zstd") as truth,
+        open(out / "rows.jsonl", "w", encoding="utf-8") as file,
     ):
         for group, row in track(stream, total=rows, description=f"{kind} rows"):
             paths = _write_pictures(out, group, row)
