@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from real_servers import run
 from training_cases import (
@@ -62,6 +63,12 @@ def test_a_merge_without_an_adapter_or_over_a_model_is_refused(lora, tmp_path):
         assert told in done.stderr
 
 
+def changed_share(before, after):
+    """How many of all bfloat16 weights differ."""
+    both = [(np.frombuffer(before[n], "<u2"), np.frombuffer(after[n], "<u2")) for n in before]
+    return sum((a != b).sum() for a, b in both) / sum(a.size for a, _ in both)
+
+
 def test_dpo_widens_the_margin_and_leaves_the_model_before_it_alone(lora, tmp_path):
     before = tensors(lora / "model")
     pairs = [pair_build(tmp_path / kind, kind, 12) for kind in ("edit", "gen")]
@@ -79,7 +86,10 @@ def test_dpo_widens_the_margin_and_leaves_the_model_before_it_alone(lora, tmp_pa
     assert result["result_score_rows"] == 6
     assert "result_score_only_rows" not in result
     assert tensors(lora / "model") == before
-    assert tensors(output / "model") != before
+    assert result["result_changed_share"] == pytest.approx(
+        changed_share(before, tensors(output / "model")), abs=1e-6
+    )
+    assert 0.05 < result["result_changed_share"] < 1
     card = (output / "model" / "README.md").read_text()
     assert "reward margin" in card
     assert "`judge_edit.v1`" in card

@@ -16,7 +16,14 @@ from stub_process import stub_process
 
 from flows.loop import FULL, QUICK, seed_steps
 from flows.steps import LOG, Step, StepFailed, StepsRefused, finished, read_log, run_steps, times
-from foundry.evals.loop_measures import AXES_TOLD, MODELS, bench_folder, by_axis, measure_labels
+from foundry.evals.loop_measures import (
+    AXES_TOLD,
+    MODELS,
+    _training,
+    bench_folder,
+    by_axis,
+    measure_labels,
+)
 from foundry.evals.loop_report import markdown, targets, write_loop_report
 from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 from pipelines.dataset_reading import open_dataset
@@ -348,6 +355,22 @@ def test_how_many_intervals_dpo_could_improve_on_and_what_spearman_leaves_out_ar
     assert "(of 6 intervals a seed: " in text
     assert "up to one seed in eight" in text
     assert "Spearman leaves failures out" in text
+
+
+def test_of_a_training_the_last_figures_are_told_and_how_much_of_the_written_model_changed(tmp_path):
+    recipe = {"batch": 32, "learning_rate": 3e-4, "output": "x"}
+    begun = {"recipe": recipe, "data": [{"rows": {"train": 70, "validation": 9}}]}
+    (tmp_path / "run.json").write_text(json.dumps(begun))
+    lines = [
+        {"step": 10, "loss": 0.7, "rewards/margins": 0.1},
+        {"step": 20, "loss": 0.6, "rewards/margins": 0.2},
+        {"step": 20, "result_changed_share": 0.4},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert _training(tmp_path) == {
+        "rows": 70, "steps": 20, "batch": 32, "learning_rate": 3e-4,
+        "loss": 0.6, "rewards/margins": 0.2, "result_changed_share": 0.4,
+    }  # fmt: skip
 
 
 def test_how_many_examples_of_each_axis_either_sft_saw_is_told():

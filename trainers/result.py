@@ -33,7 +33,8 @@ def write_result(
     """Write `model/`, or `adapter/` for LoRA, as vLLM loads it. Returns its folder.
 
     It is made of the last checkpoint. Weights get the type that those of the model before training
-    have, and what was written is loaded and measured once more.
+    have, and what was written is measured once more, in the log's last line: its scores, and how
+    much of it differs from the model before training.
     """
     part, place = output / ".result.part", output / ("adapter" if recipe.lora else "model")
     # What follows is for one process alone.
@@ -49,10 +50,11 @@ def write_result(
     else:
         model = _trained_model(checkpoint, recipe)
         model.save_pretrained(part)
+        found = {"changed_share": _changed_share(model, recipe)}
         if scores is not None:
-            found = scores.measure(model.to(PartialState().device), processor, shared=False)
-            values = {f"{RESULT}{name}": value for name, value in found.items()}
-            write_line(output / LOG, step_of(checkpoint), values)
+            found |= scores.measure(model.to(PartialState().device), processor, shared=False)
+        values = {f"{RESULT}{name}": value for name, value in found.items()}
+        write_line(output / LOG, step_of(checkpoint), values)
     (part / "README.md").write_text(model_card(recipe, facts, read_log(output)), "utf-8")
     put_in_place(part, place)
     return place
@@ -60,14 +62,28 @@ def write_result(
 
 def _trained_model(checkpoint: Path, recipe: TrainingRecipe) -> Any:
     """The model of a checkpoint, in the type that it is published in."""
-    dtype, shards = written_dtype(recipe), shards_of(checkpoint)
+    shards = shards_of(checkpoint)
     if shards is None:
-        return AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=dtype)
-    model = AutoModelForImageTextToText.from_pretrained(
-        recipe.model, revision=recipe.revision, dtype=dtype
-    )
+        return AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=written_dtype(recipe))
+    model = _model_before(recipe)
     load_shards(model, shards)
     return model
+
+
+def _model_before(recipe: TrainingRecipe) -> Any:
+    return AutoModelForImageTextToText.from_pretrained(
+        recipe.model, revision=recipe.revision, dtype=written_dtype(recipe)
+    )
+
+
+def _changed_share(model: Any, recipe: TrainingRecipe) -> float:
+    """Share of all weights, as they are written, that the training changed; 0 to 1.
+
+    Small changes are lost where weights are rounded to the type that they are written in.
+    """
+    before = dict(_model_before(recipe).named_parameters())
+    both = [(weight, before[name]) for name, weight in model.named_parameters()]
+    return sum(int((now != was).sum()) for now, was in both) / sum(now.numel() for now, _ in both)
 
 
 def put_in_place(part: Path, place: Path) -> None:

@@ -137,7 +137,8 @@ def _training(output: Path) -> Found:
     names = ("batch", "learning_rate", "beta", "score_only_share", "precision")
     recipe = {name: run["recipe"][name] for name in names if name in run["recipe"]}
     rows = sum(fact["rows"].get("train", 0) for fact in run["data"])
-    kept = {n: last[n] for n in ("loss", "rewards/accuracies", "rewards/margins") if n in last}
+    told = ("loss", "rewards/accuracies", "rewards/margins", "result_changed_share")
+    kept = {name: last[name] for name in told if name in last}
     return {"rows": rows, "steps": last["step"], **recipe, **kept}
 
 
