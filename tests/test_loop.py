@@ -357,7 +357,7 @@ def test_how_many_intervals_dpo_could_improve_on_and_what_spearman_leaves_out_ar
     assert "Spearman leaves failures out" in text
 
 
-def test_of_a_training_the_last_figures_are_told_and_how_much_of_the_written_model_changed(tmp_path):
+def test_of_a_training_the_last_figures_are_told_and_how_much_of_the_model_changed(tmp_path):
     recipe = {"batch": 32, "learning_rate": 3e-4, "output": "x"}
     begun = {"recipe": recipe, "data": [{"rows": {"train": 70, "validation": 9}}]}
     (tmp_path / "run.json").write_text(json.dumps(begun))
