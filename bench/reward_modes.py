@@ -33,6 +33,10 @@ from pipelines.launch import stop_server
 # Of a kind: the rows' items and their truth.
 Cases = tuple[list[dict[str, str]], list[dict[str, Any]]]
 _TRUTH = {"gen": "score"}
+# Items on their way at once, and how many are asked before any is timed.
+AT_ONCE, WARM = 128, 64
+# Speed is measured, and nothing is given up for being slow.
+LATE_S = 3600.0
 
 
 def main() -> None:
@@ -49,11 +53,15 @@ def main() -> None:
         vllm = start_vllm(options.model, folder)
         try:
             for mode in get_args(Mode):
-                settings = {"endpoint": {"url": vllm.url, "model": options.model}, "mode": mode}
+                judge = {"url": vllm.url, "model": options.model}
+                settings = {"endpoint": judge, "mode": mode, "deadline_s": LATE_S}
                 with reward_process(settings, folder) as (url, _):
-                    for kind in KINDS:
+                    for kind, (items, truth) in cases.items():
+                        # The first pay for what is made once, such as a grammar.
+                        asyncio.run(ask(url, items[:WARM]))
                         asyncio.run(empty_caches(vllm.url))
-                        tell(mode, kind, cases[kind], *asyncio.run(ask(url, cases[kind][0])))
+                        found = asyncio.run(ask(url, items[WARM:]))
+                        tell(mode, kind, truth[WARM:], *found)
         finally:
             stop_server(vllm)
 
@@ -82,20 +90,25 @@ def _item(kind: Kind, row: Mapping[str, str], world: Path) -> dict[str, str]:
 
 async def ask(url: str, items: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], float]:
     """The answers, and the seconds that they took."""
-    async with RewardClient(url) as client:
+    patience = {"deadline_s": LATE_S, "timeout_s": 2 * LATE_S}
+    async with RewardClient(url, batch=1, at_once=AT_ONCE, **patience) as client:
         begin = time.monotonic()
         return await client.score(items), time.monotonic() - begin
 
 
 def tell(
-    mode: str, kind: Kind, cases: Cases, answers: Sequence[Mapping[str, Any]], seconds: float
+    mode: str,
+    kind: Kind,
+    truth: Sequence[Mapping[str, Any]],
+    answers: Sequence[Mapping[str, Any]],
+    seconds: float,
 ) -> None:
     """A line an axis: speed, what has no score, and the error of what has one."""
     invalid = sum(not answer["valid"] for answer in answers)
     for axis in AXES_OF[kind]:
         scored = [
             (known[_TRUTH.get(axis, axis)], answer["scores"][axis]["value"], known["id"])
-            for known, answer in zip(cases[1], answers, strict=True)
+            for known, answer in zip(truth, answers, strict=True)
             if answer["scores"].get(axis, {}).get("valid")
         ]
         true = np.array([one for one, _, _ in scored], float)

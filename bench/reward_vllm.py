@@ -30,7 +30,6 @@ MODEL = "foundry/shapeworld/judge"
 CLIENTS = 64
 TRIAL = 1500
 EVERY_S = 15.0
-AsItHas = dict[str, int]
 
 
 def main() -> None:
@@ -90,28 +89,30 @@ async def compare(
 
 async def soak(url: str, pid: int, seconds: float) -> None:
     """Keep the server busy, and tell what it holds; at the end, without any client."""
-    asked = itertools.count()
+    numbers = itertools.count(500_000_000)
+    answered = 0
     begin = time.monotonic()
-    before = holds(pid)
-    _tell("before", 0, before)
+    _tell("before", 0, holds(pid))
 
     async def client(send: Send) -> None:
+        nonlocal answered
         while time.monotonic() - begin < seconds:
-            await send(item_body(make_item(500_000_000 + next(asked))))
+            await send(item_body(make_item(next(numbers))))
+            answered += 1
 
     async def watch() -> None:
         while (left := seconds - (time.monotonic() - begin)) > 0:
             await asyncio.sleep(min(EVERY_S, left))
-            _tell(f"{time.monotonic() - begin:.0f} s", next(asked), holds(pid))
+            _tell(f"{time.monotonic() - begin:.0f} s", answered, holds(pid))
 
     async with _session() as session:
         send = sender(session, f"{url}/v1/score")
         await asyncio.gather(watch(), *(client(send) for _ in range(CLIENTS)))
     await asyncio.sleep(5)
-    _tell("5 s after", next(asked), holds(pid))
+    _tell("5 s after", answered, holds(pid))
 
 
-def holds(pid: int) -> AsItHas:
+def holds(pid: int) -> dict[str, int]:
     """What a process has: resident `mb` (10^6 bytes), `threads` and open `files`, sockets too."""
     proc = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
@@ -122,18 +123,18 @@ def holds(pid: int) -> AsItHas:
     }
 
 
-def _tell(when: str, items: int, has: AsItHas) -> None:
+def _tell(when: str, items: int, has: dict[str, int]) -> None:
     what = ", ".join(f"{value} {name}" for name, value in has.items())
     print(f"{when:>10}: {items} items, {what}", flush=True)
 
 
 async def _rate(send: Send, bodies: list[bytes]) -> float:
     """Bodies a second, each sent once, from the first to the last answer."""
-    numbers = iter(range(len(bodies)))
+    left = iter(bodies)
 
     async def client() -> None:
-        for number in numbers:
-            await send(bodies[number])
+        for body in left:
+            await send(body)
 
     begin = time.monotonic()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))

@@ -180,6 +180,9 @@ def answers_kept(build):
     return lines + rows
 
 
+PAIR = ("source_image", "edited_image")
+
+
 def world_items():
     """Twelve things to score that the judge knows, of every quality."""
     gens = [row for _, row in islice(world_rows("gen", 7), 8)]
@@ -189,7 +192,6 @@ def world_items():
     ]
 
 
-PAIR = ("source_image", "edited_image")
 # A batch may change the order in which floats are summed, and so the probabilities a little.
 OF_BATCHING = 0.02
 
@@ -217,13 +219,16 @@ def test_kills_of_vllm_under_rewards_make_no_number_up(vllm, tmp_path):
         with ThreadPoolExecutor(16) as pool:
             clients = [pool.submit(client, number) for number in range(16)]
             try:
-                wait_for(lambda: valid_of(told) >= 100, what="answers to kill in")
-                vllm.kill()
-                begin = len(told)
-                time.sleep(2)
-                vllm.start()
+                wait_for(lambda: valid_of(told) >= 100, timeout_s=300, what="answers to kill in")
+                try:
+                    vllm.kill()
+                    begin = len(told)
+                    time.sleep(2)
+                finally:
+                    vllm.start()
                 back = len(told)
-                wait_for(lambda: valid_of(told[back:]) >= 100, what="answers once it is back")
+                again = "answers once it is back"
+                wait_for(lambda: valid_of(told[back:]) >= 100, timeout_s=300, what=again)
             finally:
                 done.set()
         assert [one.result() for one in clients] == [None] * 16

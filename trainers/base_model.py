@@ -18,7 +18,17 @@ def weights_digest(model: str, revision: str | None) -> str | None:
     return folder_digest(Path(model)) or _commit(model, revision)
 
 
+def weights_folder(model: str, revision: str | None) -> Path | None:
+    """Where a model's files are on this machine: its folder, or that of the copy from the Hub."""
+    return Path(model) if Path(model).is_dir() else _copy(model, revision)
+
+
 def _commit(model: str, revision: str | None) -> str | None:
+    # A copy stands in a folder that its commit names.
+    return copy.name if (copy := _copy(model, revision)) else None
+
+
+def _copy(model: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -26,5 +36,4 @@ def _commit(model: str, revision: str | None) -> str | None:
         found = [try_to_load_from_cache(model, name, revision=revision) for name in _OF_PROCESSORS]
     except HFValidationError:
         return None  # The path of a folder that is gone.
-    # A copy stands in a folder that its commit names.
-    return next((Path(path).parent.name for path in found if isinstance(path, str)), None)
+    return next((Path(path).parent for path in found if isinstance(path, str)), None)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from safetensors import safe_open
 from transformers import AutoModelForImageTextToText
 
 from pipelines.shards import sync_folder, sync_tree
+from trainers.base_model import weights_folder
 from trainers.card import model_card
 from trainers.models import load_processor, written_dtype
 from trainers.run_folder import step_of
@@ -34,7 +36,7 @@ def write_result(
 
     It is made of the last checkpoint. Weights get the type that those of the model before training
     have, and what was written is measured once more, in the log's last line: its scores, and how
-    much of it differs from the model before training.
+    much of it differs from the model before training, where that is still at hand.
     """
     part, place = output / ".result.part", output / ("adapter" if recipe.lora else "model")
     # What follows is for one process alone.
@@ -50,11 +52,13 @@ def write_result(
     else:
         model = _trained_model(checkpoint, recipe)
         model.save_pretrained(part)
-        found = {"changed_share": _changed_share(model, recipe)}
+        share = changed_share(weights_folder(recipe.model, recipe.revision), part)
+        found = {} if share is None else {"changed_share": share}
         if scores is not None:
             found |= scores.measure(model.to(PartialState().device), processor, shared=False)
         values = {f"{RESULT}{name}": value for name, value in found.items()}
-        write_line(output / LOG, step_of(checkpoint), values)
+        if values:
+            write_line(output / LOG, step_of(checkpoint), values)
     (part / "README.md").write_text(model_card(recipe, facts, read_log(output)), "utf-8")
     put_in_place(part, place)
     return place
@@ -65,25 +69,33 @@ def _trained_model(checkpoint: Path, recipe: TrainingRecipe) -> Any:
     shards = shards_of(checkpoint)
     if shards is None:
         return AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=written_dtype(recipe))
-    model = _model_before(recipe)
+    model = AutoModelForImageTextToText.from_pretrained(
+        recipe.model, revision=recipe.revision, dtype=written_dtype(recipe)
+    )
     load_shards(model, shards)
     return model
 
 
-def _model_before(recipe: TrainingRecipe) -> Any:
-    return AutoModelForImageTextToText.from_pretrained(
-        recipe.model, revision=recipe.revision, dtype=written_dtype(recipe)
-    )
+def changed_share(before: Path | None, after: Path) -> float | None:
+    """Share of the weights in `after` that differ from those of the same name in `before`, 0 to 1.
 
-
-def _changed_share(model: Any, recipe: TrainingRecipe) -> float:
-    """Share of all weights, as they are written, that the training changed; 0 to 1.
-
-    Small changes are lost where weights are rounded to the type that they are written in.
+    Both are folders of safetensors files, read a tensor at a time. Small changes are lost where
+    weights are rounded to the type that they are written in. None where no names are the same.
     """
-    before = dict(_model_before(recipe).named_parameters())
-    both = [(weight, before[name]) for name, weight in model.named_parameters()]
-    return sum(int((now != was).sum()) for now, was in both) / sum(now.numel() for now, _ in both)
+    old, new = (_tensors(before) if before else {}), _tensors(after)
+    changed = total = 0
+    for name in old.keys() & new.keys():
+        was, now = old[name].get_tensor(name), new[name].get_tensor(name)
+        if was.shape == now.shape:
+            changed += int((now != was.to(now.dtype)).sum())
+            total += now.numel()
+    return changed / total if total else None
+
+
+def _tensors(folder: Path) -> dict[str, Any]:
+    """The open file of each tensor of a folder, by the tensor's name."""
+    files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
+    return {name: file for file in files for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
 def put_in_place(part: Path, place: Path) -> None:

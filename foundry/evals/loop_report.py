@@ -63,7 +63,7 @@ def targets(found: Found) -> list[Found]:
         _reached(
             "DPO improves MAE or rank correlation on some axis outside the paired interval, and "
             f"makes neither worse on any (of {2 * len(AXES_TOLD)} intervals a seed: changes that "
-            "are noise alone would meet it on up to one seed in eight)",
+            "are noise alone would meet it on about one seed in eight)",
             seeds,
             lambda seed: _verdicts(seed["compared"]["sft to dpo"]),
             lambda seed: _improved(seed["compared"]["sft to dpo"]),
