@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -181,7 +182,7 @@ def test_a_start_that_other_code_made_is_refused_for_a_new_critic_as_well(
     monkeypatch.setattr(whole.subprocess, "run", cut_off)
     now = code_digest()
     for code in ("0123456789ab", now):  # Nothing was made yet.
-        monkeypatch.setattr(arms_of, "code_digest", lambda: code)  # noqa: B023
+        monkeypatch.setattr(arms_of, "code_digest", partial(str, code))
         assert call(monkeypatch, *words) == 7
     (tmp_path / "gen" / "warm").mkdir()
     (tmp_path / "gen" / "warm" / "tokenizer.json").write_text("{}")
@@ -203,7 +204,7 @@ def test_the_code_is_that_of_all_sources_that_decide_a_result(tmp_path, monkeypa
     for name, source in [("task", "a = 1"), ("task", "a = 2"), ("edits", "a = 2")]:
         source_of = tmp_path / f"{name}.py"
         source_of.write_text(source)
-        monkeypatch.setattr(arms_of, "deciding_sources", lambda: [source_of])  # noqa: B023
+        monkeypatch.setattr(arms_of, "deciding_sources", partial(list, [source_of]))
         digests.add(code_digest())
     assert len(digests) == 3
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from foundry.evals.compare import NAMES
 from foundry.evals.loop_measures import AXES_TOLD, COMPARED, LABELS, MODELS
+from foundry.evals.loop_targets import each_axis, minutes_of, rank_value, targets
 from foundry.evals.markdown import table_cell, table_number, table_row, table_rule
 from foundry.evals.scores_report import Found
 from pipelines.shards import write_bytes
 
-MOST_OF_CONSTANT = 0.6
-LEAST_SPEARMAN = 0.6
-MOST_MINUTES = 60
 TITLES = {
     "base": "base, before any score",
     "sft-raw": "SFT on raw labels",
@@ -42,121 +39,6 @@ def write_loop_report(out: Path, found: Found, how: str) -> Path:
     report = out / "loop.md"
     write_bytes(report, markdown(found, how).encode())
     return report
-
-
-def targets(found: Found) -> list[Found]:
-    """Each target, whether it is `met` on every seed, and what was found."""
-    seeds = found["seeds"]
-    told = [
-        _reached(
-            f"after SFT, MAE at most {MOST_OF_CONSTANT} of the best constant's on every axis",
-            seeds,
-            lambda seed: _each(seed["models"]["sft"], lambda one: f"{one['ratio']:.2f}"),
-            lambda seed: all(one["ratio"] <= MOST_OF_CONSTANT for one in _sft(seed)),
-        ),
-        _reached(
-            f"after SFT, Spearman at least {LEAST_SPEARMAN} on every axis",
-            seeds,
-            lambda seed: _each(seed["models"]["sft"], _rank),
-            lambda seed: all(_value(one["spearman"]) >= LEAST_SPEARMAN for one in _sft(seed)),
-        ),
-        _reached(
-            "DPO improves MAE or rank correlation on some axis outside the paired interval, and "
-            f"makes neither worse on any (of {2 * len(AXES_TOLD)} intervals a seed: changes that "
-            "are noise alone would meet it on about one seed in eight)",
-            seeds,
-            lambda seed: _verdicts(seed["compared"]["sft to dpo"]),
-            lambda seed: _improved(seed["compared"]["sft to dpo"]),
-        ),
-        _reached(
-            "pictures matter: on every axis the SFT model is better than the best constant, with "
-            "the pictures of other rows it is not, and the intervals of its MAE lie apart "
-            "(MAE / constant, own -> others)",
-            seeds,
-            _own_and_others,
-            _pictures_matter,
-        ),
-    ]
-    if not found["full"] and len(seeds) == 1:
-        minutes = _minutes(seeds[0])
-        told.append(
-            {
-                "target": f"one seed in under {MOST_MINUTES} minutes",
-                "met": minutes < MOST_MINUTES and not _cut(seeds[0]),
-                "found": f"{minutes:.0f} minutes" + " and what was cut short" * _cut(seeds[0]),
-            }
-        )
-    return told
-
-
-def _reached(target: str, seeds: Sequence[Found], tell: Any, met: Any) -> Found:
-    return {
-        "target": target,
-        "met": all(met(seed) for seed in seeds),
-        "found": "; ".join(tell(seed) for seed in seeds),
-    }
-
-
-def _sft(seed: Found) -> list[Found]:
-    return list(seed["models"]["sft"].values())
-
-
-def _own_and_others(seed: Found) -> str:
-    both = {
-        axis: (seed["models"]["sft"][axis]["ratio"], seed["shuffled"][axis]["ratio"])
-        for axis in AXES_TOLD
-    }
-    return ", ".join(f"{axis} {own:.2f} -> {others:.2f}" for axis, (own, others) in both.items())
-
-
-def _pictures_matter(seed: Found) -> bool:
-    """Noise, or the same score for every row, is no better with its own pictures."""
-    both = [(seed["models"]["sft"][axis], seed["shuffled"][axis]) for axis in AXES_TOLD]
-    return all(
-        own["ratio"] < 1 <= others["ratio"] and _lies_below(own["mae"], others["mae"])
-        for own, others in both
-    )
-
-
-def _lies_below(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether the interval of a ends before that of b begins; without both it is not known."""
-    return len(a) == len(b) == 3 and a[2] < b[1]
-
-
-def _value(measure: Sequence[float] | None) -> float:
-    """A rank correlation; of scores that do not vary it is none, and says as little as 0."""
-    return 0.0 if measure is None else measure[0]
-
-
-def _rank(one: Found) -> str:
-    return table_number(None if one["spearman"] is None else one["spearman"][0])
-
-
-def _each(axes: Mapping[str, Found], tell: Any) -> str:
-    return ", ".join(f"{axis} {tell(axes[axis])}" for axis in AXES_TOLD)
-
-
-def _improved(differences: Sequence[Found]) -> bool:
-    verdicts = {d["verdict"] for d in differences}
-    return "b is better" in verdicts and "a is better" not in verdicts
-
-
-def _verdicts(differences: Sequence[Found]) -> str:
-    told = {"a is better": "worse", "b is better": "better"}
-    found = [
-        f"{d['slice']} {NAMES[d['measure']].partition(',')[0]} {told[d['verdict']]}"
-        for d in differences
-        if d["verdict"] in told
-    ]
-    return ", ".join(found) or f"none of {len(differences)} measures told apart"
-
-
-def _minutes(seed: Found) -> float:
-    return sum(step["took_s"] for step in seed["steps"].values()) / 60
-
-
-def _cut(seed: Found) -> bool:
-    return any(step["cut"] for step in seed["steps"].values())
 
 
 def markdown(found: Found, how: str) -> str:
@@ -201,7 +83,7 @@ def _means(seeds: Sequence[Found]) -> list[str]:
         for axis in AXES_TOLD:
             some = [seed["models"][model][axis] for seed in seeds]
             ratios = [one["ratio"] for one in some]
-            ranks = [_value(one["spearman"]) for one in some]
+            ranks = [rank_value(one["spearman"]) for one in some]
             cells.append(f"{_mean(ratios)}, {_mean(ranks)}")
         lines.append(table_row(TITLES[model], *cells))
     return [*lines, "", "In brackets: the lowest and the highest of the seeds."]
@@ -261,14 +143,14 @@ def _seed(seed: Found) -> list[str]:
     for name, step in seed["steps"].items():
         cut = f", and {step['cut']} tries cut short" if step["cut"] else ""
         lines.append(table_row(name, f"{step['took_s']:.0f}{cut}"))
-    return [*lines, table_row("all", f"{60 * _minutes(seed):.0f}")]
+    return [*lines, table_row("all", f"{60 * minutes_of(seed):.0f}")]
 
 
 def _examples(seed: Found, model: str, labels: str) -> str:
     """How many of each axis a training saw: its steps saw the rows of all axes alike."""
     about, rows = seed["trained"][model], seed["labels"][labels]
     times = about["steps"] * about["batch"] / sum(one["n"] for one in rows.values())
-    told = _each(rows, lambda one: f"{times * one['n']:.0f} from {one['n']} rows")
+    told = each_axis(rows, lambda one: f"{times * one['n']:.0f} from {one['n']} rows")
     return f"{told} (each row about {times:.1f} times)"
 
 
