@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def compare(first: Path, second: Path) -> tuple[str, bool]:
     furthest = max((key for key in was if key[1] != _ERROR), key=lambda key: apart[key])
     lines = [
         "# The bundled judge, made twice",
+        "",
+        f"`python -m foundry.evals.remade FOLDER`, {time.strftime('%Y-%m-%d')}; the second making "
+        "is the judge in that folder.",
         "",
         table_row("", "committed", "second making"),
         table_rule(3),
