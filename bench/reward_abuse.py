@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ from typing import Any
 import aiohttp
 
 from bench.reward_fuzz import KINDS, MAX_BODY, good_request, lay_out
-from bench.reward_process import listening
+from bench.reward_process import listening, reward_process
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -53,7 +52,6 @@ def main() -> int:
         lay_out(folder)
         settings = {
             "endpoint": {"url": stub.url, "model": "stub"},
-            "port": 0,
             "files": str(folder / "allowed"),
             "max_body_mb": MAX_BODY / 1e6,
             "body_timeout_s": BODY_S,
@@ -61,19 +59,14 @@ def main() -> int:
             "trainer_wire": {"port": 0},
             "token_env": "REWARD_TOKEN",
         }
-        config = folder / "reward.json"
-        config.write_text(json.dumps(settings))
-        command = [sys.executable, "-m", "foundry.rewards.serve", "--config", str(config)]
         env = {**os.environ, "REWARD_TOKEN": TOKEN}
-        out = subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, text=True) as server:
-            try:
-                urls = [listening(server), listening(server)]
-                wrong = asyncio.run(abuse(urls, folder, server.pid, options.requests))
-                if server.poll() is not None:
-                    wrong.append(f"the server ended with status {server.returncode}")
-            finally:
-                server.terminate()
+        with reward_process(settings, folder, env=env) as server:
+            # Either may be the first to say where it is.
+            found = listening(server, addresses=2)
+            urls = [found["rewards"], found["trainers' formats"]]
+            wrong = asyncio.run(abuse(urls, folder, server.pid, options.requests))
+            if server.poll() is not None:
+                wrong.append(f"the server ended with status {server.returncode}")
         if (folder / "made").exists():
             wrong.append("a pickle was run")
     for line in wrong:

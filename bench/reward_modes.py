@@ -21,7 +21,7 @@ from typing import Any, get_args
 import numpy as np
 
 from bench.real_vllm import empty_caches, start_vllm
-from bench.reward_process import reward_process
+from bench.reward_process import listening, reward_process
 from foundry.evals.markdown import table_cell, table_row, table_rule
 from foundry.evals.metrics import best_constant, mae, of_rows, with_interval
 from foundry.evals.shapebench import AXES_OF, KINDS, write_rows
@@ -55,7 +55,8 @@ def main() -> None:
             for mode in get_args(Mode):
                 judge = {"url": vllm.url, "model": options.model}
                 settings = {"endpoint": judge, "mode": mode, "deadline_s": LATE_S}
-                with reward_process(settings, folder) as (url, _):
+                with reward_process(settings, folder) as server:
+                    url = listening(server)["rewards"]
                     for kind, (items, truth) in cases.items():
                         # The first pay for what is made once, such as a grammar.
                         asyncio.run(ask(url, items[:WARM]))

@@ -30,7 +30,7 @@ import aiohttp
 import numpy as np
 from PIL import Image
 
-from bench.reward_process import reward_process
+from bench.reward_process import listening, reward_process
 from foundry.rewards.client import gen_item
 from foundry.rewards.items import raw_item, read_item
 from foundry.rewards.scoring import make_stages
@@ -62,7 +62,8 @@ def main() -> None:
         settings |= {"max_waiting": 100_000}
         os.sched_setaffinity(0, {0})
         alone = ("taskset", "-c", "1")
-        with reward_process(settings, Path(folder), before=alone) as (url, _):
+        with reward_process(settings, Path(folder), before=alone) as server:
+            url = listening(server)["rewards"]
             stub.become(latency_s=LATENCY_S)
             gc.freeze()
             gc.disable()

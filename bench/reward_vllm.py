@@ -21,7 +21,7 @@ from statistics import median
 import aiohttp
 
 from bench.real_vllm import empty_caches, start_vllm
-from bench.reward_process import reward_process
+from bench.reward_process import listening, reward_process
 from bench.reward_server import Send, direct_body, item_body, make_item, sender
 from foundry.rewards.settings import RewardSettings
 from pipelines.launch import stop_server
@@ -44,12 +44,13 @@ def main() -> None:
         vllm = start_vllm(MODEL, folder)
         try:
             settings = {"endpoint": {"url": vllm.url, "model": MODEL}}
-            with reward_process(settings, folder) as (url, pid):
+            with reward_process(settings, folder) as server:
+                url = listening(server)["rewards"]
                 if options.pairs:
                     checked = RewardSettings.model_validate(settings)
                     asyncio.run(compare(url, vllm.url, checked, options.seconds, options.pairs))
                 if options.soak:
-                    asyncio.run(soak(url, pid, options.soak))
+                    asyncio.run(soak(url, server.pid, options.soak))
         finally:
             stop_server(vllm)
 
@@ -58,33 +59,34 @@ async def compare(
     url: str, vllm: str, settings: RewardSettings, seconds: float, pairs: int
 ) -> None:
     """Rates of the server and of the plain load, and their ratio, by pair of runs."""
-    async with _session() as session:
-        # Every run has pictures of its own: the server sends by name what it knows vLLM has.
-        firsts = itertools.count()
-        to = {
-            "server": (sender(session, f"{url}/v1/score"), _as_asked),
-            "plain": (sender(session, f"{vllm}/chat/completions"), direct_body),
-        }
+    # Every run has pictures of its own: the server sends by name what it knows vLLM has.
+    firsts = itertools.count()
+    to = {
+        "server": (f"{url}/v1/score", _as_asked),
+        "plain": (f"{vllm}/chat/completions", direct_body),
+    }
 
-        async def one(side: str, n: int) -> float:
-            send, body = to[side]
-            first = next(firsts) * 1_000_000
-            bodies = [await body(make_item(first + i), settings) for i in range(n)]
-            await empty_caches(vllm)
-            return await _rate(send, bodies)
+    async def one(side: str, n: int) -> float:
+        address, body = to[side]
+        first = next(firsts) * 1_000_000
+        bodies = [await body(make_item(first + i), settings) for i in range(n)]
+        await empty_caches(vllm)
+        # Connections of its own: those that were idle meanwhile may have been closed.
+        async with _session() as session:
+            return await _rate(sender(session, address), bodies)
 
-        # Both have met everything that is made once before they are measured.
-        rates = {side: await one(side, TRIAL) for side in ("server", "plain")}
-        n = round(seconds * rates["plain"])
-        ratios = []
-        for pair in range(pairs):
-            order = ("server", "plain") if pair % 2 == 0 else ("plain", "server")
-            rates = {side: await one(side, n) for side in order}
-            ratios.append(rates["server"] / rates["plain"])
-            told = f"{rates['server']:.1f}/s, plain {rates['plain']:.1f}/s"
-            print(f"{n} items each: server {told}, ratio {ratios[-1]:.3f}", flush=True)
-        low, high = min(ratios), max(ratios)
-        print(f"median ratio {median(ratios):.3f} ({low:.3f} to {high:.3f}), goal 0.95", flush=True)
+    # Both have met everything that is made once before they are measured.
+    rates = {side: await one(side, TRIAL) for side in ("server", "plain")}
+    n = round(seconds * rates["plain"])
+    ratios = []
+    for pair in range(pairs):
+        order = ("server", "plain") if pair % 2 == 0 else ("plain", "server")
+        rates = {side: await one(side, n) for side in order}
+        ratios.append(rates["server"] / rates["plain"])
+        told = f"{rates['server']:.1f}/s, plain {rates['plain']:.1f}/s"
+        print(f"{n} items each: server {told}, ratio {ratios[-1]:.3f}", flush=True)
+    low, high = min(ratios), max(ratios)
+    print(f"median ratio {median(ratios):.3f} ({low:.3f} to {high:.3f}), goal 0.95", flush=True)
 
 
 async def soak(url: str, pid: int, seconds: float) -> None:
