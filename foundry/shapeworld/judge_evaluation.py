@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -23,7 +23,7 @@ from foundry.shapeworld.mixture import Phase, every_lesson
 from foundry.shapeworld.rows import MEASURED_IN_TRAINING
 from pipelines.replies import SCORES
 
-_BATCH = 128
+_BATCH = 256
 _LONGEST_REPLY = 320
 
 Found = dict[str, dict[str, float]]
@@ -45,12 +45,14 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     rounded = copy.deepcopy(model).eval()
     for parameter in rounded.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
-    found: Found = {}
-    for kind in dict.fromkeys(lesson.kind for lesson in lessons):
-        asked = [lesson for lesson in lessons if lesson.kind == kind]
-        replies = generate(rounded, processor, asked)
-        found[kind] = measure(asked, replies)
-    return found
+    replies = generate(rounded, processor, lessons)
+    by_kind: dict[str, list[int]] = defaultdict(list)
+    for i, lesson in enumerate(lessons):
+        by_kind[lesson.kind].append(i)
+    return {
+        kind: measure([lessons[i] for i in some], [replies[i] for i in some])
+        for kind, some in by_kind.items()
+    }
 
 
 def measure(lessons: Sequence[Lesson], replies: Sequence[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Batches of a training, drawn ahead by a process beside it."""
+"""Batches of a training, drawn ahead by processes beside it."""
 
 # The imports below live in the server's environment, where this runs.
 # pyright: reportMissingImports=false
@@ -21,16 +21,19 @@ from prompts import load_prompt, prompt_ids
 
 
 def batch_stream(plan: Plan, processor: Any, *, first_step: int) -> Iterator[Any]:
-    """Batches from a step on, made ahead by a process beside this one."""
+    """Batches from a step on, made ahead by processes beside this one: one on two cores."""
     pools = range(first_step // POOL_BATCHES, plan.steps // POOL_BATCHES)
+    # Two cores are left for the training itself, where there are more.
+    processes = max(1, (os.cpu_count() or 1) - 2)
+    ahead = processes + 1
     with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_begin_beside
+        processes, mp_context=get_context("spawn"), initializer=_begin_beside
     ) as beside:
-        waiting = deque(beside.submit(_make_pool, plan, processor, pool) for pool in pools[:2])
+        waiting = deque(beside.submit(_make_pool, plan, processor, pool) for pool in pools[:ahead])
         try:
             for pool in pools:
-                if pool + 2 in pools:
-                    waiting.append(beside.submit(_make_pool, plan, processor, pool + 2))
+                if pool + ahead in pools:
+                    waiting.append(beside.submit(_make_pool, plan, processor, pool + ahead))
                 batches = waiting.popleft().result()
                 for inputs, *wanted in batches[max(0, first_step - pool * POOL_BATCHES) :]:
                     yield (
@@ -68,7 +71,7 @@ def _tensor(value: Any) -> Any:
 
 
 def _begin_beside() -> None:
-    """What the process beside does first: one thread, all prompts read, an end with its parent."""
+    """What a process beside does first: one thread, all prompts read, an end with its parent."""
     import torch
 
     torch.set_num_threads(1)
