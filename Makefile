@@ -62,7 +62,7 @@ loop: setup
 	$(if $(FULL),mkdir -p docs/proof && cp $(LOOPED)-full/loop.md docs/proof/loop.md)
 
 grpo-demo: setup
-	.venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic $(CRITIC) --critic base=$(BASE) --seeds $(SEEDS) --out $(GRPO)
+	.venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic $(CRITIC) --critic base=$(BASE) --critic truth --seeds $(SEEDS) --out $(GRPO)
 	$(if $(filter-out 1,$(SEEDS)),mkdir -p docs/proof && cp $(GRPO)/grpo.md $(GRPO)/grpo-gen.png docs/proof/)
 
 grpo-edits: setup

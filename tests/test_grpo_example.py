@@ -6,6 +6,7 @@ from itertools import islice
 from random import Random
 from statistics import fmean
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,12 @@ from examples.grpo_shapeworld.prompts import (
     measured,
     warm_examples,
 )
-from examples.grpo_shapeworld.rewards import reward_function, server_critic, true_critic
+from examples.grpo_shapeworld.rewards import (
+    reward_function,
+    server_critic,
+    true_critic,
+    within_prompts,
+)
 from examples.grpo_shapeworld.scene_text import MOST_WORDS, read_edited, read_scene, write_scene
 from foundry.shapeworld.edit_truth import consistency_score, execution_score
 from foundry.shapeworld.edits import random_edit
@@ -170,6 +176,25 @@ def test_a_text_without_a_scene_earns_nothing_and_counts_as_the_worst():
         [1.0, 0.0, 0.0],
         {"scenes": 1 / 3, "unscored": 0, "true_score": (5 + 1 + 1) / 3, "reward_error": 0},
     )
+
+
+def test_the_correlation_is_that_among_texts_for_one_prompt():
+    # Between the prompts the two agree; within the first they are opposite, within the second one
+    # does not vary, within the third they agree at four times the size.
+    both = [
+        (7, 0.1, 0.2),
+        (7, 0.2, 0.1),
+        (8, 0.9, 0.8),
+        (8, 0.9, 0.9),
+        (9, 0.5, 0.4),
+        (9, 0.9, 0.8),
+    ]
+    ours, true = [-0.05, 0.05, 0, 0, -0.2, 0.2], [0.05, -0.05, -0.05, 0.05, -0.2, 0.2]
+    wanted = float(np.corrcoef(ours, true)[0, 1])
+    assert within_prompts(both) == pytest.approx(wanted)
+    assert within_prompts(both[:2]) == pytest.approx(-1)
+    assert within_prompts([(1, 0.1 + 0.2, 0.5), (1, 0.3, 0.7)]) is None
+    assert within_prompts([]) is None
 
 
 def test_how_far_off_a_critic_is_is_logged_of_what_it_scored_alone():

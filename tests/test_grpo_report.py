@@ -28,7 +28,8 @@ def scored(*scores):
 
 def result(before, after):
     names = before[0]["truth"]
-    measured = {"unscored": 0, "reward_error": 0.25} | {f"true_{n}": 1 for n in names}
+    measured = {"unscored": 0, "reward_error": 0.25, "reward_correlation": 0.5}
+    measured |= {f"true_{name}": 1 for name in names}
     log = [{"step": step, "reward": step / 20, **measured} for step in range(1, 21)]
     return {"before": before, "after": after, "log": log, "seconds": 90}
 
@@ -58,7 +59,12 @@ def test_the_report_tells_gains_and_that_the_first_critic_raised_the_truth_more(
     assert "| judge | 2 | +1.38 (sd 0.88) |" in text
     assert "| base | 2 | +0.00 (sd 0.00) |" in text
     assert "With `judge` it **rose more than with `base`**: 1.38 (" in text
-    assert "| judge | 1 | 2.00 to 2.75 | 2.00 to 3.33 | 1.00 to 0.75 | 0.78 | 0.0% | 0.25 |" in text
+    assert (
+        "| judge | 1 | 2.00 to 2.75 | 2.00 to 3.33 | 1.00 to 0.75 | 0.78 | 0.0% | 0.25 | 0.50 |"
+        in text
+    )
+    assert ", seed by seed +2.00, +0.75." in text
+    assert "a true score of 4 or 5: `judge` 0% to 38%; `base` 0% to 0%." in text
     assert "- judge: `a/judge`, weights 0123456789ab" in text
     version = code_version()["package_version"]
     head = f"`python -m this --that`, {time.strftime('%Y-%m-%d')}, firm-foundry {version}"
@@ -68,7 +74,8 @@ def test_the_report_tells_gains_and_that_the_first_critic_raised_the_truth_more(
 
 
 @pytest.mark.parametrize(
-    ("silent", "reward", "error"), [(5, "0.65", "0.25"), (10, "-", "0.25"), (20, "-", "-")]
+    ("silent", "reward", "error"),
+    [(5, "0.65", "0.25 | 0.50"), (10, "-", "0.25 | 0.50"), (20, "-", "- | -")],
 )
 def test_steps_of_which_nothing_was_scored_leave_a_gap_and_count_as_unscored(
     tmp_path, silent, reward, error
@@ -77,7 +84,7 @@ def test_steps_of_which_nothing_was_scored_leave_a_gap_and_count_as_unscored(
     for line in run["log"][20 - silent :]:
         # As TRL logs it.
         line |= {"reward": None, "unscored": 1}
-        del line["reward_error"]
+        del line["reward_error"], line["reward_correlation"]
     text = report(tmp_path, "gen", {("judge", "alignment"): [run]})
     assert f"| {reward} | {silent / 20:.1%} | {error} |\n" in text
     assert smoothed(run["log"], "reward")[0] == list(range(1, 21 - silent))

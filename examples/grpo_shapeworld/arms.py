@@ -14,7 +14,7 @@ from pipelines.shards import write_json
 from trainers.base_model import weights_digest
 
 # Sources of this example that decide no result: they start trainings and tell of them.
-_TELL = {"__init__", "arms", "curves", "report", "run"}
+_TELL = {"__init__", "arms", "curves", "report", "run", "verdicts"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,25 +9,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-
 from examples.grpo_shapeworld.curves import SMOOTHED, Log, draw_curves
 from examples.grpo_shapeworld.prompts import MEASURED, TASKS
-from foundry.evals.markdown import table_cell, table_number, table_row, table_rule
-from foundry.evals.metrics import Array, with_interval
+from examples.grpo_shapeworld.verdicts import Arms, edit_verdict, gain, gen_verdict
+from foundry.evals.markdown import table_number, table_row, table_rule
 from pipelines.shards import write_bytes
 from pipelines.version import code_version
 
-# A result a seed, as `train` writes it.
-Runs = Sequence[Mapping[str, Any]]
 # What was written for the measured prompts: whether it tells a `scene`, and the `truth` of it.
 Items = Sequence[Mapping[str, Any]]
-# By critic and formula, those compared first standing first.
-Arms = Mapping[tuple[str, str], Runs]
-# Doing nothing is called a collapse where more than this share of texts does it.
-_COLLAPSED = 0.5
-# What fewer texts do at the start, a training hardly meets.
-_MET = 0.05
 
 
 def write_report(
@@ -55,7 +45,8 @@ def write_report(
         "what another seed would do, they do not tell. Of all texts of a training, `unscored` is "
         "the share that the critic gave no reward though they tell a scene, and `error of the "
         "reward` how far off its rewards, 0 to 1, were on average from what the truth gives by the "
-        "same formula. Critics:",
+        "same formula; `its correlation` is Pearson's of the two among the texts for one prompt, "
+        "mean over steps: all that GRPO learns from. Critics:",
         "",
         *(_critic(name, about) for name, about in critics.items()),
     ]
@@ -92,46 +83,6 @@ def _told(task: str, arm: tuple[str, str]) -> str:
     return ", ".join(arm) if len(TASKS[task].formulas) > 1 else arm[0]
 
 
-def gen_verdict(arms: Arms) -> list[str]:
-    """A sentence for the first critic, and one for each other that it is compared with."""
-    (first, runs), *others = ((critic, runs) for (critic, _), runs in arms.items())
-    rise = _interval(_gain(runs, "score"))
-    rose = _way(rise, "rose", "fell", "did not change so much that chance is ruled out")
-    lines = [f"- With `{first}` the true score {rose}: {table_cell(rise)}."]
-    for critic, other in others:
-        more = _interval(_gain(runs, "score") - _gain(other, "score"))
-        told = _way(more, "rose more than", "rose less than", "cannot be told apart from that")
-        lines.append(f"- With `{first}` it **{told} with `{critic}`**: {table_cell(more)}.")
-    return lines
-
-
-def edit_verdict(arms: Arms) -> list[str]:
-    """For each critic whether the sum ended in doing nothing, where CME did not."""
-    lines = []
-    for critic in dict.fromkeys(critic for critic, _ in arms):
-        product, total = arms[critic, "cme"], arms[critic, "sum"]
-        idle = _interval(_gain(total, "unchanged") - _gain(product, "unchanged"))
-        before, after = (_mean(total, when, "unchanged") for when in ("before", "after"))
-        other = _mean(product, "after", "unchanged")
-        fell = after > max(before, _COLLAPSED) and _way(idle, "more", "less", "") == "more"
-        rare = before < _MET
-        untried = " The start hardly ever does nothing: this is no test of it." if rare else ""
-        better = _interval(_gain(product, "execution") - _gain(total, "execution"))
-        lines.append(
-            f"- Critic `{critic}`: after training on the sum {after:.0%} of the texts leave the "
-            f"source as it was ({before:.0%} before), after training on CME {other:.0%}; the share "
-            f"rose by {table_cell(idle)} more on the sum. **The collapse into doing nothing is "
-            f"{'' if fell else 'not '}reproduced.**{'' if fell else untried} True execution "
-            f"rose by {table_cell(better)} more on CME."
-        )
-    return [
-        *lines,
-        "",
-        f"Reproduced means: on the sum more than {_COLLAPSED:.0%} of the texts do nothing, more "
-        "than before, and the interval of what the share rose more than on CME lies above 0.",
-    ]
-
-
 def _gains(task: str, arms: Arms) -> list[str]:
     """How much each measure rose, mean and standard deviation over seeds."""
     measures = list(TASKS[task].worst)
@@ -140,7 +91,7 @@ def _gains(task: str, arms: Arms) -> list[str]:
     for arm, runs in arms.items():
         cells = []
         for name in measures:
-            each = [float(_gain([run], name).mean()) for run in runs]
+            each = [float(gain([run], name).mean()) for run in runs]
             spread = f" (sd {stdev(each):.2f})" if len(each) > 1 else ""
             cells.append(f"{fmean(each):+.2f}{spread}")
         lines.append(table_row(_told(task, arm), len(runs), *cells))
@@ -151,7 +102,8 @@ def _seeds(task: str, arms: Arms) -> list[str]:
     """Before and after of every run, and what its critic was worth."""
     measures = list(TASKS[task].worst)
     titles = [t for name in measures for t in (name, f"{name} of scenes")]
-    titles += ["scenes", f"reward, last {SMOOTHED}", "unscored", "error of the reward"]
+    titles += ["scenes", f"reward, last {SMOOTHED}", "unscored"]
+    titles += ["error of the reward", "its correlation"]
     lines = [table_row("rewards", "seed", *titles), table_rule(2 + len(titles))]
     for arm, runs in arms.items():
         for seed, run in enumerate(runs):
@@ -163,7 +115,8 @@ def _seeds(task: str, arms: Arms) -> list[str]:
             cells.append(_change(run, lambda items: fmean(item["scene"] for item in items)))
             cells.append(table_number(_logged(run["log"][-SMOOTHED:], "reward")))
             cells.append(f"{_logged(run['log'], 'unscored'):.1%}")
-            cells.append(table_number(_logged(run["log"], "reward_error")))
+            for name in ("reward_error", "reward_correlation"):
+                cells.append(table_number(_logged(run["log"], name)))
             lines.append(table_row(_told(task, arm), seed, *cells))
     return lines
 
@@ -185,26 +138,3 @@ def _of_all(items: Items, name: str) -> float:
 def _of_scenes(items: Items, name: str) -> float | None:
     known = [item["truth"][name] for item in items if item["scene"]]
     return fmean(known) if known else None
-
-
-def _mean(runs: Runs, when: str, name: str) -> float:
-    return float(_values(runs, when, name).mean())
-
-
-def _gain(runs: Runs, name: str) -> Array:
-    """How much a measure rose on each prompt, mean over seeds."""
-    return _values(runs, "after", name) - _values(runs, "before", name)
-
-
-def _values(runs: Runs, when: str, name: str) -> Array:
-    return np.array([[item["truth"][name] for item in run[when]] for run in runs], float).mean(0)
-
-
-def _interval(of_prompts: Array) -> list[float]:
-    return with_interval(lambda rows: float(of_prompts[rows].mean()), range(len(of_prompts))) or []
-
-
-def _way(value: Sequence[float], above: str, below: str, neither: str) -> str:
-    """Which word fits a difference with its interval."""
-    low, high = value[1:]
-    return above if low > 0 else below if high < 0 else neither

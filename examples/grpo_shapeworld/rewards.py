@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from examples.grpo_shapeworld.task import Asked, Task, Truth
 from foundry.rewards.trl import make_reward
 from foundry.shapeworld.scenes import Scene
@@ -16,6 +18,8 @@ from foundry.shapeworld.scenes import Scene
 # From what is asked and the scene that came of it, None where a text tells none.
 Drawn = tuple[Asked, Scene | None]
 Critic = Callable[[Sequence[Drawn]], list[float | None]]
+# What rewards less their mean differ by where they are the same.
+_ROUNDING = 1e-9
 
 
 def server_critic(task: Task, url: str) -> Critic:
@@ -45,7 +49,9 @@ def reward_function(
     A text that tells no scene earns 0: there is nothing to see. It counts as the worst in what is
     logged: `true_...` of each measure, `scenes`, the share of texts that tell one, and `unscored`,
     the share that a critic gave no reward. `reward_error` is the mean absolute difference, 0 to 1,
-    of its rewards from what the truth would give by the same formula; left out where it gave none.
+    of its rewards from what the truth would give by the same formula, and `reward_correlation`
+    Pearson's of the two among the texts for a prompt, which is all that GRPO learns from: either is
+    left out where there is none.
     """
 
     def critic_reward(**columns: Any) -> list[float | None]:
@@ -60,16 +66,31 @@ def reward_function(
         truths = [measure(task, *one) for one in drawn]
         for name in task.worst:
             log(f"true_{name}", fmean(truth[name] for truth in truths))
-        errors = [
-            abs(one - task.formulas[formula](truth))
-            for t, one, truth in zip(told, given, truths, strict=True)
+        both = [
+            (number, one, task.formulas[formula](truth))
+            for number, t, one, truth in zip(columns["number"], told, given, truths, strict=True)
             if t and one is not None
         ]
-        if errors:
-            log("reward_error", fmean(errors))
+        if both:
+            log("reward_error", fmean(abs(one - truth) for _, one, truth in both))
+        if (found := within_prompts(both)) is not None:
+            log("reward_correlation", found)
         return [one if t else 0.0 for t, one in zip(told, given, strict=True)]
 
     return critic_reward
+
+
+def within_prompts(both: Sequence[tuple[int, float, float]]) -> float | None:
+    """Pearson's correlation of two values, each less its mean over its prompt, whose number comes
+    first; None where one of them does not vary.
+    """
+    if not both:
+        return None
+    prompts, *values = (np.array(column) for column in zip(*both, strict=True))
+    _, group, size = np.unique(prompts, return_inverse=True, return_counts=True)
+    ours, true = (value - (np.bincount(group, value) / size)[group] for value in values)
+    scale = float(np.linalg.norm(ours) * np.linalg.norm(true))
+    return float(ours @ true) / scale if scale > _ROUNDING else None
 
 
 def measure(task: Task, asked: Asked, scene: Scene | None) -> Truth:

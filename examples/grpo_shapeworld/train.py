@@ -166,6 +166,7 @@ def measure(task: Task, model: Any, tokenizer: Any) -> list[dict[str, Any]]:
             **{name: prompts[name] for name in ("input_ids", "attention_mask")},
             do_sample=True,
             temperature=1.0,
+            top_k=0,
             max_new_tokens=MOST_WORDS + 1,
         )
     replies = told[:, prompts["input_ids"].shape[1] :]
@@ -197,7 +198,7 @@ class Lines(TrainerCallback):
         seconds = self._seconds()
         if state.global_step % 10 == 0:
             names = [name for name in logs if name.startswith("true_")]
-            names = ["reward", "reward_error", *names, "scenes", "unscored"]
+            names = ["reward", "reward_error", "reward_correlation", *names, "scenes", "unscored"]
             # The reward of a step of which nothing could be scored is None.
             known = {name: logs[name] for name in names if logs.get(name) is not None}
             told = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
