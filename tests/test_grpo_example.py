@@ -130,9 +130,9 @@ def test_the_clumsy_start_earns_less_than_doing_nothing_on_the_sum_and_more_on_c
     right = [truth for truth in found if truth["execution"] == truth["consistency"] == 5]
     rest = [truth for truth in found if truth not in idle and truth not in right]
     assert 0.2 < len(idle) / len(found) < 0.45
-    assert 0.02 < len(right) / len(found) < 0.1
+    assert 0.005 < len(right) / len(found) < 0.03
     earned = {name: fmean(map(formula, rest)) for name, formula in EDITS.formulas.items()}
-    assert earned["sum"] < 0.45
+    assert earned["sum"] < 0.35
     assert earned["cme"] > 0.2
 
 

@@ -26,7 +26,7 @@ from pipelines.replies import SCORES
 # So many things a source has: there is room to add and to move, and something to break.
 _FEWEST, _MOST = 2, 5
 # Of the second start: how often it does nothing, and how often it does all as it should.
-_IDLE, _RIGHT = 0.3, 0.05
+_IDLE, _RIGHT = 0.3, 0.01
 # Draws the execution and the consistency that an example of a start aims at.
 Aims = Callable[[Random], tuple[int, int]]
 
@@ -92,7 +92,7 @@ def _clumsy(dice: Random) -> tuple[int, int]:
         return 1, 5
     if luck < _IDLE + _RIGHT:
         return 5, 5
-    return dice.choice((2, 3)), dice.choice((1, 2, 3))
+    return dice.choice((2, 3)), dice.choice((1, 2))
 
 
 def _read(asked: Asked, text: str) -> Scene | None:

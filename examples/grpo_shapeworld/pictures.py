@@ -52,5 +52,5 @@ PICTURES = Task(
     mode="expected",
     formula_setting="gen_reward",
     formulas={"alignment": lambda truth: float(normalise(truth["score"]))},
-    warm_steps=600,
+    warm_steps=1200,
 )
