@@ -11,9 +11,9 @@ LOOPED = builds/loop-$(shell cat $(BUNDLED)/model.safetensors $(BASE)/model.safe
 # Of make loop and make grpo-...: how many seeds. Of make loop: anything for more rows and steps.
 SEEDS ?= 1
 FULL ?=
-# Who gives GRPO its rewards: the DPO model of make loop where there is one, else the bundled judge.
+# Who gives GRPO its rewards: the bundled judge, and the DPO model of make loop where there is one.
 DPO = $(firstword $(wildcard $(addsuffix /seed-0/dpo/model/model.safetensors,$(LOOPED)-full $(LOOPED))))
-CRITIC = $(if $(DPO),dpo=$(DPO:/model.safetensors=),judge=$(BUNDLED))
+CRITICS = --critic judge=$(BUNDLED) $(if $(DPO),--critic dpo=$(DPO:/model.safetensors=))
 GRPO = $(patsubst builds/loop-%,builds/grpo-%,$(LOOPED))
 # How many processes share the tests.
 WORKERS ?= 2
@@ -62,11 +62,11 @@ loop: setup
 	$(if $(FULL),mkdir -p docs/proof && cp $(LOOPED)-full/loop.md docs/proof/loop.md)
 
 grpo-demo: setup
-	.venv/bin/python -m examples.grpo_shapeworld.run --task gen --critic $(CRITIC) --critic base=$(BASE) --critic truth --seeds $(SEEDS) --out $(GRPO)
+	.venv/bin/python -m examples.grpo_shapeworld.run --task gen $(CRITICS) --critic base=$(BASE) --critic truth --seeds $(SEEDS) --out $(GRPO)
 	$(if $(filter-out 1,$(SEEDS)),mkdir -p docs/proof && cp $(GRPO)/grpo.md $(GRPO)/grpo-gen.png docs/proof/)
 
 grpo-edits: setup
-	.venv/bin/python -m examples.grpo_shapeworld.run --task edits --task clumsy --critic truth --critic $(CRITIC) --seeds $(SEEDS) --out $(GRPO)-edits
+	.venv/bin/python -m examples.grpo_shapeworld.run --task edits --task clumsy --critic truth --critic judge=$(BUNDLED) --seeds $(SEEDS) --out $(GRPO)-edits
 	$(if $(filter-out 1,$(SEEDS)),mkdir -p docs/proof && cp $(GRPO)-edits/*.png docs/proof/ && cp $(GRPO)-edits/grpo.md docs/proof/grpo-edits.md)
 
 proof-shapebench: setup
