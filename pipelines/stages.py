@@ -25,6 +25,8 @@ RETRY_PROMPT = "retry.v1"
 RETRY_TEMPERATURE = 0.3
 # A token is rarely less than two characters of a reply; a longer reply is cut and asked again.
 CHARACTERS_PER_TOKEN = 2
+# A model that was not taught our keys may spell them: the shortest reply, letter by letter.
+_FEWEST_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,7 @@ def make_stage(
     sampling = {
         "temperature": settings.temperature,
         "top_p": settings.top_p,
-        "max_tokens": settings.max_tokens or budget,
+        "max_tokens": settings.max_tokens or max(budget, _FEWEST_TOKENS),
         "seed": settings.seed,
         "votes": votes,
         "retry_temperature": max(RETRY_TEMPERATURE, settings.temperature),

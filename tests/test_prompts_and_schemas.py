@@ -107,6 +107,10 @@ def test_the_longest_legal_reply_fits_the_reply_budget():
     for stage in [*gen_stages(gen).values(), *edit_stages(edit).values(), *students]:
         characters = max_characters(request_schema(stage.schema_id))
         assert characters <= CHARACTERS_PER_TOKEN * (stage.max_tokens + 1)
+    # Of a score alone even letter by letter, as a model writes it that never saw it.
+    fast = student_stages("gen", ScoreSettings(), gen.endpoints.judge[0], score_only=True)
+    (stage,) = fast.values()
+    assert stage.max_tokens > len('{"score":5}')
 
 
 def test_a_request_can_ask_for_exactly_n_verdicts():
