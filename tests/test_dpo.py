@@ -1,7 +1,6 @@
 """LoRA, its merge, and DPO on top of it, on real TRL: some steps of the tiny student."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from training_cases import (
     TRAIN_PYTHON,
     command_of,
     log_of,
+    needs_trainers,
     pair_build,
     tensors,
     training_env,
@@ -19,7 +19,7 @@ from training_cases import (
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+    needs_trainers,
 ]
 SHORT = ["batch=8", "device_batch=8", "log_every_steps=1"]
 

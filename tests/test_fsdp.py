@@ -4,7 +4,6 @@ import math
 import os
 import signal
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from training_cases import (
     command_of,
     log_of,
     losses,
+    needs_trainers,
     pair_build,
     tensors,
     training_env,
@@ -23,7 +23,7 @@ from training_cases import (
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+    needs_trainers,
 ]
 # A model that answers in the form, so that there are scores to compare.
 BASE = ROOT / "foundry/shapeworld/judge"

@@ -2,17 +2,13 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 from real_servers import ROOT, run
-from training_cases import TRAIN_PYTHON
+from training_cases import TRAIN_PYTHON, needs_trainers
 
 from examples.grpo_shapeworld.prompts import MEASURED
 from examples.grpo_shapeworld.scene_text import MOST_WORDS
-
-trains = pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
-
 
 READ_BY_THE_POLICY = """
 import json, sys
@@ -41,7 +37,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.train
-@trains
+@needs_trainers
 def test_the_policy_knows_every_word_and_learns_the_scene_and_its_end_alone():
     done = run([TRAIN_PYTHON, "-c", READ_BY_THE_POLICY], cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -54,7 +50,7 @@ def test_the_policy_knows_every_word_and_learns_the_scene_and_its_end_alone():
 
 @pytest.mark.train
 @pytest.mark.slow
-@trains
+@needs_trainers
 def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
     words = ["--task", "clumsy", "--truth", "--formula", "sum", "--out", str(tmp_path / "run")]
     words += ["--warm-steps", "2", "--steps", "2"]
@@ -89,7 +85,7 @@ Lines(lambda: 7.0).on_log(None, state, None, logs)
 
 
 @pytest.mark.train
-@trains
+@needs_trainers
 def test_a_step_of_which_nothing_was_scored_has_no_reward_in_its_line():
     done = run([TRAIN_PYTHON, "-c", A_LINE], cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -8,9 +8,7 @@ from real_servers import ROOT, run
 from stub_process import stub_process
 
 from flows.loop import FULL, QUICK, seed_steps
-from foundry.evals.loop_measures import (
-    bench_folder,
-)
+from foundry.evals.loop_measures import bench_folder
 from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 from pipelines.dataset_reading import open_dataset
 from pipelines.law import check_law

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +14,7 @@ from training_cases import (
     command_of,
     log_of,
     losses,
+    needs_trainers,
     tensors,
     training_env,
     world_build,
@@ -24,7 +24,7 @@ from foundry.rewards.client import edit_item, gen_item, score
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+    needs_trainers,
 ]
 # A model that answers in the form, so that there are scores to compare.
 BASE = ROOT / "foundry/shapeworld/judge"

@@ -3,11 +3,10 @@
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from real_servers import run
-from training_cases import TRAIN_PYTHON, command_of, training_env, world_build
+from training_cases import TRAIN_PYTHON, command_of, needs_trainers, training_env, world_build
 
 from trainers.estimates import Batch, How, Part, Shape, frozen_bytes, memory, model_flops
 
@@ -162,7 +161,7 @@ def test_the_plan_is_near_what_a_gpu_was_seen_to_take(case):
 
 
 @pytest.mark.train
-@pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
+@needs_trainers
 def test_the_command_tells_a_plan_and_does_nothing_else(tmp_path):
     data = world_build(tmp_path / "edit", "edit", 16)
     output = tmp_path / "out"
@@ -196,7 +195,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.train
-@pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run")
+@needs_trainers
 def test_lora_is_whole_on_every_device_and_a_batch_that_cannot_be_shared_is_refused():
     done = run([TRAIN_PYTHON, "-c", SHARED], env=training_env())
     assert done.returncode == 0, done.stderr

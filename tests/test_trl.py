@@ -2,17 +2,16 @@
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 from real_servers import ROOT, run
 from reward_cases import picture, rewards_over
 from stub_process import stub_process
-from training_cases import TRAIN_PYTHON, training_env
+from training_cases import TRAIN_PYTHON, needs_trainers, training_env
 
 pytestmark = [
     pytest.mark.train,
-    pytest.mark.skipif(not Path(TRAIN_PYTHON).exists(), reason="make train was not run"),
+    needs_trainers,
 ]
 
 

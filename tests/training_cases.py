@@ -6,6 +6,7 @@ from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from dataset_cases import change_manifest, make_row, write_build
 from real_servers import ROOT
 
@@ -16,6 +17,10 @@ from pipelines.rendering import AXES, SYSTEM_PROMPT, student_prompt
 from prompts import load_prompt
 
 TRAIN_PYTHON = str(ROOT / ".venv-train/bin/python")
+# `make test` builds this environment first, so it skips nothing; for pytest by hand without it.
+needs_trainers = pytest.mark.skipif(
+    not (ROOT / ".venv-train/bin/python").exists(), reason="make train was not run"
+)
 BASE = ROOT / "foundry/shapeworld/student_base"
 
 
