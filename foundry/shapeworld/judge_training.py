@@ -55,11 +55,9 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     processor = _new_processor(sample)
     model = new_model(processor.tokenizer, plan.size)
     hasten(model)
-    # On a GPU where there is one. So small a model takes longer there to be told what to compute
-    # than to compute it: casts to bfloat16 would only be more to tell.
+    # On a GPU where there is one.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_float32_matmul_precision("high")
-    halves = model.device.type == "cpu" and cpu_has_bfloat16()
+    halves = model.device.type != "cpu" or cpu_has_bfloat16()
     optimizers = new_optimizers(model, plan)
     step, before_s, loss = restore(folder, model, optimizers)
     say(f"{count_parameters(model) / 1e6:.2f} M parameters, {len(processor.tokenizer)} tokens")
