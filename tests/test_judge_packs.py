@@ -14,7 +14,8 @@ IMAGE, TEXT = 1, 0
 
 
 def pack(shared, *sizes):
-    return Pack(lesson=None, shared=shared, parts=[([TEXT] * a, [TEXT] * b) for a, b in sizes])
+    parts = [([TEXT] * a, [TEXT] * b) for a, b in sizes]
+    return Pack(lesson=None, shared=shared, parts=parts, weights=[1.0] * len(sizes))
 
 
 def test_every_lesson_stands_right_behind_the_pictures():

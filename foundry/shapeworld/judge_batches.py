@@ -49,18 +49,21 @@ def make_batch(packs: Sequence[Pack], processor: Any) -> Batch:
     keys = tokenizer.get_added_vocab().items()
     deciding = {token for text, token in keys if text.endswith(_DECISION_FOLLOWS)}
     deciding.add(tokenizer.convert_tokens_to_ids(_COMPARED))
-    rows, labels = [], []
+    rows, labels, weights = [], [], []
     for pack in packs:
         row, wanted = list(pack.shared), [IGNORED] * len(pack.shared)
-        for before, reply in pack.parts:
+        weighs = [1.0] * len(pack.shared)
+        for (before, reply), weight in zip(pack.parts, pack.weights, strict=True):
             row += before + reply
             wanted += [IGNORED] * len(before) + reply
+            weighs += [1.0] * len(before)
+            weighs += [
+                _WEIGHT_OF_DECISIONS if last in deciding else weight
+                for last in (IGNORED, *reply[:-1])
+            ]
         rows.append(row)
         labels.append(wanted)
-    weights = [
-        [_WEIGHT_OF_DECISIONS if before in deciding else 1.0 for before in (IGNORED, *row[:-1])]
-        for row in labels
-    ]
+        weights.append(weighs)
     lessons = [pack.lesson for pack in packs]
     inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
     del inputs["attention_mask"]

@@ -16,19 +16,22 @@ from foundry.shapeworld.judge_model import SIDE_TOKENS, TOKENS_A_PICTURE
 from foundry.shapeworld.lesson import Lesson
 
 Part = tuple[list[int], list[int]]
+# Finding is learnt only where its few places weigh more than the many words of other replies.
+_WEIGHT_OF_FOUND = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
     """Lessons with one beginning: its token ids, and of each lesson those of the rest.
 
-    A part is what comes before a reply, and the reply with its end. `lesson` is the first of them,
-    for its pictures.
+    A part is what comes before a reply, and the reply with its end; `weights` has for each what
+    its tokens weigh in the loss. `lesson` is the first of them, for its pictures.
     """
 
     lesson: Lesson
     shared: list[int]
     parts: list[Part]
+    weights: list[float]
 
     @property
     def length(self) -> int:
@@ -53,8 +56,11 @@ def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
         shows = [i for i, token in enumerate(before) if token == end_of_picture]
         begin = shows[-1] + 1 if shows else 0
         key = (*map(id, lesson.pictures), lesson.system) if shows else id(lesson)
-        pack = packs.setdefault(key, Pack(lesson=lesson, shared=before[:begin], parts=[]))
+        pack = packs.setdefault(
+            key, Pack(lesson=lesson, shared=before[:begin], parts=[], weights=[])
+        )
         pack.parts.append((before[begin:], reply))
+        pack.weights.append(_WEIGHT_OF_FOUND if lesson.kind == "scene_find" else 1.0)
     return list(packs.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -40,14 +41,16 @@ class Lesson:
     system: str | None
 
 
-def plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
+def plain_lesson(
+    kind: str, row: WorldRow, reply: str, *columns: str, values: Mapping[str, str] | None = None
+) -> Lesson:
     """A lesson that the factory never asks, about the pictures of these columns, or about all."""
     columns = columns or tuple(row.pictures)
     return Lesson(
         kind=kind,
         pictures=tuple(row.pictures[column] for column in columns),
         seen=glimpses([row.scenes[column] for column in columns]),
-        text=load_prompt(f"{kind}.v1").text,
+        text=load_prompt(f"{kind}.v1").render(values or {}),
         reply=reply,
         system=load_prompt("system.v1").text,
     )

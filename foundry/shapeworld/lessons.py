@@ -1,7 +1,7 @@
 """Conversations made of ShapeWorld rows, in the factory's own prompts and reply schemas.
 
 A lesson is what the factory would ask about a row, and the reply of a judge that sees everything;
-three more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
+four more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
 of question is a function here and a line in the table of mixture.py.
 """
 
@@ -32,8 +32,8 @@ from foundry.shapeworld.rationales import (
 )
 from foundry.shapeworld.rewriting import rewrite_demands
 from foundry.shapeworld.rows import WorldRow, truth_of_edit
-from foundry.shapeworld.scenes import CELLS, PLACES, Scene
-from foundry.shapeworld.wording import look
+from foundry.shapeworld.scenes import CELLS, COLOURS, PLACES, SHAPES, Scene, near_colour
+from foundry.shapeworld.wording import look, plural
 from foundry.shapeworld.wrong_rationales import falsify
 from pipelines.rendering import (
     AXES,
@@ -50,6 +50,7 @@ _MISSED = 0.1
 _MADE_UP = 0.1
 # The lowest execution score of an edit that is scored under a rewritten instruction too.
 _REWRITTEN_FROM = 3
+_ORDINALS = ("first", "second")
 # How often neither of two rationales is better: both are wrong.
 _NEITHER = 0.15
 
@@ -91,6 +92,34 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
         if all_places or what not in ("same", "nothing")
     )
     return ("; ".join(told) or "nothing") + "."
+
+
+def find(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Tell where something is that words name, or that it is nowhere: half of the names are made
+    of a thing that is there, half of what is near to one or of nothing there.
+    """
+    column = dice.choice(list(row.pictures))
+    scene = row.scenes[column]
+    thing = dice.choice(scene.things)
+    shape, colour = thing.shape, thing.colour
+    match dice.randrange(4):
+        case 0:
+            shape, colour = dice.choice(SHAPES), dice.choice(COLOURS)
+        case 1 if dice.random() < 0.5:
+            colour = near_colour(colour)
+        case 1:
+            shape = dice.choice(SHAPES)
+    names = {f"{colour} {shape}": (shape, colour), plural(shape): (shape, None)}
+    names[f"anything {colour}"] = (None, colour)
+    words = dice.choices(list(names), (4, 2, 1))[0]
+    shape, colour = names[words]
+    found = [
+        PLACES[thing.cell]
+        for thing in scene.things
+        if shape in (None, thing.shape) and colour in (None, thing.colour)
+    ]
+    values = {"picture": _ORDINALS[list(row.pictures).index(column)], "words": words}
+    return [plain_lesson("scene_find", row, ("; ".join(found) or "nowhere") + ".", values=values)]
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
