@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_servers import with_torch
 
-from foundry.shapeworld.judge_packs import Pack, positions, segments, split_evenly
+from foundry.shapeworld.judge_packs import Pack, Part, positions, segments, split_evenly
 
 IMAGE, TEXT = 1, 0
 
 
 def pack(shared, *sizes):
-    parts = [([TEXT] * a, [TEXT] * b) for a, b in sizes]
-    return Pack(lesson=None, shared=shared, parts=parts, weights=[1.0] * len(sizes))
+    parts = [Part(before=[TEXT] * a, reply=[TEXT] * b) for a, b in sizes]
+    return Pack(lesson=None, shared=shared, parts=parts)
 
 
 def test_every_lesson_stands_right_behind_the_pictures():
@@ -55,7 +55,7 @@ import json
 import torch
 from foundry.shapeworld.judge_batches import IGNORED, lesson_loss, make_batch, model_inputs
 from foundry.shapeworld.judge_model import SMALL, hasten, new_model
-from foundry.shapeworld.judge_packs import pack_lessons
+from foundry.shapeworld.judge_packs import encode, pack_lessons
 from foundry.shapeworld.judge_training import _new_processor
 from foundry.shapeworld.mixture import every_lesson
 lessons = every_lesson(3, 2, phase="judge")
@@ -68,13 +68,13 @@ packs = pack_lessons(lessons, processor.tokenizer)
 chosen = [max(packs, key=lambda p: len(p.parts)), next(p for p in packs if not p.shared)]
 weighted, weights = 0.0, 0.0
 with torch.no_grad():
-    inputs, labels, weight, told = make_batch(chosen, processor)
-    packed = lesson_loss(model, inputs, labels, weight, told[:0]).item()
+    inputs, labels, weight, told, wished = make_batch(chosen, processor)
+    packed = lesson_loss(model, inputs, labels, weight, told[:0], wished[:0]).item()
     weight = weight[labels != IGNORED]
     losses = []
     for pack in chosen:
-        for before, reply in pack.parts:
-            row = pack.shared + before + reply
+        for part in pack.parts:
+            reply, row = part.reply, pack.shared + part.before + part.reply
             alone = model_inputs([row], pack.lesson.pictures, processor)
             logits = library(**alone).logits[0, -len(reply) - 1 : -1]
             losses.append(
@@ -85,6 +85,13 @@ print(json.dumps({
     "packed": packed, "alone": alone, "parts": [len(p.parts) for p in chosen],
     "weights": sorted(set(weight.tolist())),
     "told": len(told), "pictures": sum(len(p.lesson.pictures) for p in chosen),
+    "wished": [len(wished), inputs["wished"].sum().item()],
+    "ends": sorted({
+        processor.tokenizer.decode(told.before[: at + 1]).endswith(lesson.text[:end])
+        for lesson in lessons
+        for told in [encode(lesson, processor.tokenizer)]
+        for (end, _), (at, _) in zip(lesson.wishes, told.wishes, strict=True)
+    }),
 }))
 """
 
@@ -97,4 +104,7 @@ def test_lessons_in_one_row_have_the_loss_that_they_have_alone_in_the_library():
     assert found.weights == [1.0, 5.0]
     # Each picture of a pack is told once, whatever the number of its lessons.
     assert found.told == 36 * found.pictures == 72
+    # And each wish of each lesson, at the token with which its words end.
+    assert found.wished[0] == found.wished[1] > found.parts[0] / 2
+    assert found.ends == [True]
     assert found.packed == pytest.approx(found.alone, rel=1e-4)

@@ -58,7 +58,7 @@ processor = _new_processor(lessons)
 tokenizer = processor.tokenizer
 same, lengths = [], []
 for lesson in lessons:
-    before, reply = encode(lesson, tokenizer)
+    before = encode(lesson, tokenizer).before
     lengths.append(len(before) - TOKENS_A_PICTURE * len(lesson.pictures))
     content = [{"type": "image"}] * len(lesson.pictures) + [{"type": "text", "text": lesson.text}]
     messages = [{"role": "user", "content": content if lesson.pictures else lesson.text}]
@@ -75,7 +75,9 @@ print(json.dumps({
     "share_over_150": sum(n > 150 for n in lengths) / len(lengths),
     "digits": [len(tokenizer.encode(str(d))) for d in range(1, 6)],
     "tokens": sorted({int(g.prod()) // 4 for g in grids}),
-    "whole": all(tokenizer.decode(encode(x, tokenizer)[1]) == x.reply + words.END for x in lessons),
+    "whole": all(
+        tokenizer.decode(encode(x, tokenizer).reply) == x.reply + words.END for x in lessons
+    ),
     "parameters": count_parameters(new_model(tokenizer, SMALL)),
 }))
 """

@@ -17,14 +17,16 @@ from foundry.shapeworld.lesson import Lesson
 IGNORED = -100
 # Deep enough that a picture token can have met its like in the first picture, and early enough that
 # the layers above can use what it tells.
-_TELLING_LAYER = 1
-_WEIGHT_OF_PICTURES = 0.5
+_PICTURES_TELL = 1
+# A layer later: what is asked for meets what is there, and the last layer can sum it up.
+_WORDS_TELL = 2
+_WEIGHT_OF_TOLD = 0.5
 # A score or verdict is one token of a reply, and what the reply is for; in reasoning, what follows
 # a colon says how what was found compares with what was asked.
 _WEIGHT_OF_DECISIONS = 5.0
 _DECISION_FOLLOWS = ('"score":', '"verdict":"')
 _COMPARED = ":"
-Batch = tuple[dict[str, Any], Any, Any, Any]
+Batch = tuple[dict[str, Any], Any, Any, Any, Any]
 
 
 def batches_of(
@@ -40,44 +42,51 @@ def batches_of(
 
 
 def make_batch(packs: Sequence[Pack], processor: Any) -> Batch:
-    """Model inputs; labels, which are IGNORED but on replies and their ends; their weights; and
-    picture words.
+    """Model inputs; labels, which are IGNORED but on replies and their ends; their weights; the
+    words told at picture tokens, and those told at words of prompts.
 
-    Beside what a model takes, inputs have `segments`, from which `lesson_loss` makes the mask.
+    Beside what a model takes, inputs have `segments`, from which `lesson_loss` makes the mask, and
+    `wished`, 1 at the words of prompts where something is told.
     """
     tokenizer = processor.tokenizer
     keys = tokenizer.get_added_vocab().items()
     deciding = {token for text, token in keys if text.endswith(_DECISION_FOLLOWS)}
     deciding.add(tokenizer.convert_tokens_to_ids(_COMPARED))
-    rows, labels, weights = [], [], []
+    rows, labels, weights, wished = [], [], [], []
     for pack in packs:
         row, wanted = list(pack.shared), [IGNORED] * len(pack.shared)
-        weighs = [1.0] * len(pack.shared)
-        for (before, reply), weight in zip(pack.parts, pack.weights, strict=True):
-            row += before + reply
-            wanted += [IGNORED] * len(before) + reply
-            weighs += [1.0] * len(before)
+        weighs, tells = [1.0] * len(row), [0] * len(row)
+        for part in pack.parts:
+            row += part.before + part.reply
+            wanted += [IGNORED] * len(part.before) + part.reply
+            weighs += [1.0] * len(part.before)
             weighs += [
-                _WEIGHT_OF_DECISIONS if last in deciding else weight
-                for last in (IGNORED, *reply[:-1])
+                _WEIGHT_OF_DECISIONS if last in deciding else part.weight
+                for last in (IGNORED, *part.reply[:-1])
             ]
+            places = {at for at, _ in part.wishes}
+            tells += [int(i in places) for i in range(part.length)]
         rows.append(row)
         labels.append(wanted)
         weights.append(weighs)
+        wished.append(tells)
     lessons = [pack.lesson for pack in packs]
     inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
     del inputs["attention_mask"]
     inputs["segments"] = _table([segments(pack) for pack in packs], IGNORED)
+    inputs["wished"] = _table(wished, 0)
     image = tokenizer.convert_tokens_to_ids(words.IMAGE)
     places = _table([positions(pack, image) for pack in packs], (0, 0, 0))
     inputs["position_ids"] = places.permute(2, 0, 1)
-    return inputs, _table(labels, IGNORED), _table(weights, 1.0), picture_words(lessons, tokenizer)
+    wishes = [about for pack in packs for part in pack.parts for _, about in sorted(part.wishes)]
+    told = picture_words(lessons, tokenizer), _words(wishes, tokenizer)
+    return inputs, _table(labels, IGNORED), _table(weights, 1.0), *told
 
 
 def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
     """Token ids of the words for what each picture token of a batch shows, IGNORED where no more.
 
-    A row a picture token, pictures in order; a word counts by its first token.
+    A row a picture token, pictures in order.
     """
     tokens_a_cell = SIDE_TOKENS // 3
     cells = [
@@ -86,7 +95,13 @@ def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
         for column in range(SIDE_TOKENS)
     ]
     told = [seen[cell] for lesson in lessons for seen in lesson.seen for cell in cells]
-    ids = {word: tokenizer(" " + word)["input_ids"][0] for some in told for word in some}
+    return _words(told, tokenizer)
+
+
+def _words(told: Sequence[tuple[str, ...]], tokenizer: Any) -> Any:
+    """Token ids of words, a row each, IGNORED where no more; a word counts by its first token."""
+    said = {word for some in told for word in some}
+    ids = {word: tokenizer(" " + word)["input_ids"][0] for word in said}
     return _table([[ids[word] for word in some] for some in told] or [[]], IGNORED)
 
 
@@ -116,34 +131,50 @@ def _table(rows: Sequence[list[Any]], fill: Any, *, left: bool = False) -> Any:
     )
 
 
-def lesson_loss(model: Any, inputs: dict[str, Any], labels: Any, weights: Any, told: Any) -> Any:
-    """Mean cross entropy, in nats a token, of the replies, and half of that of the picture words.
+def lesson_loss(
+    model: Any, inputs: dict[str, Any], labels: Any, weights: Any, pictured: Any, wished: Any
+) -> Any:
+    """Mean cross entropy, in nats a token, of the replies, and half of that of the words told on
+    the way: at picture tokens (`pictured`) and at the words of prompts (`wished`).
 
-    Decisions weigh more, as `weights` says. `told` is what `picture_words` gives.
-    Picture tokens are asked early on for the words for what they show, all of a token's words
-    equally likely. So comparing is learnt where the pictures are, and replies find it there.
+    Decisions weigh more, as `weights` says. Picture tokens are asked early on for the words for
+    what they show, a prompt's a layer later for how that meets them, all of a token's words equally
+    likely. So comparing is learnt where things are, and replies find it there.
     """
     import torch
 
     inputs = dict(inputs)
     seen = _what_is_seen(inputs.pop("segments"))
-    kept: list[Any] = []
-    layer = model.model.language_model.layers[_TELLING_LAYER]
-    hook = layer.register_forward_hook(lambda _module, _given, out: kept.append(out))
+    asked_of_words = inputs.pop("wished") == 1
+    kept: dict[int, Any] = {}
+    hooks = [
+        model.model.language_model.layers[layer].register_forward_hook(
+            lambda _module, _given, out, layer=layer: kept.update({layer: out})
+        )
+        for layer in (_PICTURES_TELL, _WORDS_TELL)
+    ]
     hidden = model.model(**inputs, attention_mask=seen).last_hidden_state[:, :-1]
-    hook.remove()
+    for hook in hooks:
+        hook.remove()
     asked = labels[:, 1:] != IGNORED
     logits = model.lm_head(hidden[asked])
     each = torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][asked], reduction="none")
     weights = weights[:, 1:][asked]
     loss = (each * weights).sum() / weights.sum()
-    if not told.numel():
-        return loss
-    pictures = kept[0][inputs["mm_token_type_ids"] == 1]
-    logs = model.lm_head(model.model.language_model.norm(pictures)).float().log_softmax(-1)
+    if pictured.numel():
+        pictures = kept[_PICTURES_TELL][inputs["mm_token_type_ids"] == 1]
+        loss = loss + _WEIGHT_OF_TOLD * _told_loss(model, pictures, pictured)
+    if wished.numel():
+        loss = loss + _WEIGHT_OF_TOLD * _told_loss(model, kept[_WORDS_TELL][asked_of_words], wished)
+    return loss
+
+
+def _told_loss(model: Any, hidden: Any, told: Any) -> Any:
+    """Mean cross entropy, in nats a token, of the words told at tokens."""
+    logs = model.lm_head(model.model.language_model.norm(hidden)).float().log_softmax(-1)
     there = told != IGNORED
     likely = logs.gather(1, told.clamp(min=0)).masked_fill(~there, 0).sum(1) / there.sum(1)
-    return loss - _WEIGHT_OF_PICTURES * likely.mean()
+    return -likely.mean()
 
 
 def _what_is_seen(segments: Any) -> Any:

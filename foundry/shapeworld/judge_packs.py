@@ -7,44 +7,70 @@ same.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_model import SIDE_TOKENS, TOKENS_A_PICTURE
 from foundry.shapeworld.lesson import Lesson
+from foundry.shapeworld.wishes import Wish
 
-Part = tuple[list[int], list[int]]
 # Finding is learnt only where its few places weigh more than the many words of other replies.
 _WEIGHT_OF_FOUND = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pack:
-    """Lessons with one beginning: its token ids, and of each lesson those of the rest.
+class Part:
+    """A lesson behind its pictures: token ids of what comes before the reply, and of the reply with
+    its end.
 
-    A part is what comes before a reply, and the reply with its end; `weights` has for each what
-    its tokens weigh in the loss. `lesson` is the first of them, for its pictures.
+    `weight` is what each token of the reply weighs in the loss, where no decision falls. `wishes`
+    has indices into `before`, and the words told there.
+    """
+
+    before: list[int]
+    reply: list[int]
+    weight: float = 1.0
+    wishes: tuple[Wish, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self.before) + len(self.reply)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Lessons with one beginning: its token ids, and what follows it of each lesson.
+
+    `lesson` is the first of them, for its pictures.
     """
 
     lesson: Lesson
     shared: list[int]
     parts: list[Part]
-    weights: list[float]
 
     @property
     def length(self) -> int:
         """Number of tokens."""
-        return len(self.shared) + sum(len(before) + len(reply) for before, reply in self.parts)
+        return len(self.shared) + sum(part.length for part in self.parts)
 
 
 def encode(lesson: Lesson, tokenizer: Any) -> Part:
-    """Token ids of what comes before the reply, and of the reply with its end."""
+    """All of a lesson as one part."""
     text = words.conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
     text = text.replace(words.IMAGE, words.IMAGE * TOKENS_A_PICTURE)
-    before, reply = tokenizer([text, lesson.reply + words.END])["input_ids"]
-    return before, reply
+    found = tokenizer([text, lesson.reply + words.END], return_offsets_mapping=bool(lesson.wishes))
+    before, reply = found["input_ids"]
+    told = []
+    if lesson.wishes:
+        begin = text.index(lesson.text)
+        ends = [end for _, end in found["offset_mapping"][0]]
+        told = [(bisect_left(ends, begin + end), about) for end, about in lesson.wishes]
+    weight = _WEIGHT_OF_FOUND if lesson.kind == "scene_find" else 1.0
+    return Part(before=before, reply=reply, weight=weight, wishes=tuple(told))
 
 
 def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
@@ -52,22 +78,20 @@ def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
     end_of_picture = tokenizer.convert_tokens_to_ids(words.VISION_END)
     packs: dict[Any, Pack] = {}
     for lesson in lessons:
-        before, reply = encode(lesson, tokenizer)
-        shows = [i for i, token in enumerate(before) if token == end_of_picture]
+        part = encode(lesson, tokenizer)
+        shows = [i for i, token in enumerate(part.before) if token == end_of_picture]
         begin = shows[-1] + 1 if shows else 0
         key = (*map(id, lesson.pictures), lesson.system) if shows else id(lesson)
-        pack = packs.setdefault(
-            key, Pack(lesson=lesson, shared=before[:begin], parts=[], weights=[])
-        )
-        pack.parts.append((before[begin:], reply))
-        pack.weights.append(_WEIGHT_OF_FOUND if lesson.kind == "scene_find" else 1.0)
+        pack = packs.setdefault(key, Pack(lesson=lesson, shared=part.before[:begin], parts=[]))
+        told = tuple((at - begin, about) for at, about in part.wishes)
+        pack.parts.append(replace(part, before=part.before[begin:], wishes=told))
     return list(packs.values())
 
 
 def segments(pack: Pack) -> list[int]:
     """For each token: 0 in the shared beginning, else the number of its lesson, from 1."""
-    sizes = [len(before) + len(reply) for before, reply in pack.parts]
-    return [0] * len(pack.shared) + [i for i, size in enumerate(sizes, 1) for _ in range(size)]
+    told = [i for i, part in enumerate(pack.parts, 1) for _ in range(part.length)]
+    return [0] * len(pack.shared) + told
 
 
 def positions(pack: Pack, image_token: int) -> list[tuple[int, int, int]]:
@@ -87,8 +111,8 @@ def positions(pack: Pack, image_token: int) -> list[tuple[int, int, int]]:
         else:
             found.append((at, at, at))
             at += 1
-    for before, reply in pack.parts:
-        found += [(i, i, i) for i in range(at, at + len(before) + len(reply))]
+    for part in pack.parts:
+        found += [(i, i, i) for i in range(at, at + part.length)]
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.glimpses import Glimpses, glimpses
 from foundry.shapeworld.rows import Made, WorldRow
+from foundry.shapeworld.wishes import Wish, wishes_of_instruction, wishes_of_prompt
 from pipelines.rendering import student_prompt
 from prompts import load_prompt
 
@@ -30,7 +31,8 @@ class Lesson:
     `kind` is the prompt's name, with the axis where one prompt serves both. `pictures` are RGB, in
     the order in which they are shown; `seen` has for each of them, cell by cell, the words for what
     is there (glimpses.py). `text` is the rendered prompt, `reply` the wanted answer, `system` the
-    system text that goes with pictures, None without.
+    system text that goes with pictures, None without. `wishes` has what is told at the words of the
+    row's own prompt or instruction, counting the characters of `text` (wishes.py).
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Lesson:
     text: str
     reply: str
     system: str | None
+    wishes: tuple[Wish, ...] = ()
 
 
 def plain_lesson(
@@ -96,7 +99,23 @@ def _as_lesson(
         text=text,
         reply=json.dumps(reply, separators=(",", ":")),
         system=None if blind else load_prompt("system.v1").text,
+        wishes=() if blind else _wishes_within(row, text),
     )
+
+
+def _wishes_within(row: WorldRow, text: str) -> tuple[Wish, ...]:
+    """What is told at the words of the row's own text, where a rendered prompt holds it."""
+    (asked,) = row.texts.values()
+    begin = text.find(asked)
+    if begin < 0:
+        return ()
+    case = row.case
+    found = (
+        wishes_of_prompt(case, asked)
+        if isinstance(case, Made)
+        else wishes_of_instruction(case, asked)
+    )
+    return tuple((begin + end, words) for end, words in found)
 
 
 def edit_of(row: WorldRow) -> Edit:
