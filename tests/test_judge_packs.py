@@ -85,12 +85,12 @@ print(json.dumps({
     "packed": packed, "alone": alone, "parts": [len(p.parts) for p in chosen],
     "weights": sorted(set(weight.tolist())),
     "told": len(told), "pictures": sum(len(p.lesson.pictures) for p in chosen),
-    "wished": [len(wished), inputs["wished"].sum().item()],
+    "wished": [len(wished), sum(len(part.told_at) for pack in chosen for part in pack.parts)],
     "ends": sorted({
         processor.tokenizer.decode(told.before[: at + 1]).endswith(lesson.text[:end])
         for lesson in lessons
         for told in [encode(lesson, processor.tokenizer)]
-        for (end, _), (at, _) in zip(lesson.wishes, told.wishes, strict=True)
+        for (end, _), (at, _) in zip(lesson.told_at, told.told_at, strict=True)
     }),
 }))
 """

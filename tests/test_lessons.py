@@ -17,7 +17,7 @@ from foundry.shapeworld.lessons import (
 )
 from foundry.shapeworld.mixture import MIXTURE, every_lesson, lessons_of_groups
 from foundry.shapeworld.rows import make_group
-from foundry.shapeworld.scenes import COLOURS, PLACES, SHAPES, Scene, Thing
+from foundry.shapeworld.scenes import COLOURS, HELD_OUT, PLACES, SHAPES, Scene, Thing
 from foundry.shapeworld.wording import plural
 from foundry.shapeworld.wrong_rationales import falsify
 from prompts import load_prompt
@@ -79,6 +79,7 @@ def test_before_any_score_no_lesson_holds_one():
     for lesson in lessons_of_groups(3, 0, phase="base", size=600):
         assert '"score"' not in lesson.reply
         assert '"verdict"' not in lesson.reply
+        assert not lesson.told_at
 
 
 def test_first_it_only_looks():
@@ -90,7 +91,7 @@ def test_the_mixture_scores_equally_often_both_ways():
     assert counts["edit_execution"] == counts["judge_edit.execution"]
     assert counts["edit_consistency"] == counts["judge_edit.consistency"]
     assert counts["gen_score"] == counts["judge_gen"]
-    assert len(counts) == 17
+    assert len(counts) == 18
     assert {share.world for share in MIXTURE} == {"edit", "gen"}
 
 
@@ -240,5 +241,6 @@ def test_a_find_names_every_place_that_the_words_fit_and_no_other():
         assert lesson.reply == ("; ".join(places) or "nowhere") + "."
         nowhere += not places
         several += len(places) > 1
+        assert tuple(wanted[::-1]) not in HELD_OUT
     assert nowhere > 10
     assert several > 10

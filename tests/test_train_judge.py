@@ -21,7 +21,7 @@ from foundry.shapeworld.judge_plan import Plan
 # Nobody has taught it yet to end a reply.
 judge_evaluation._LONGEST_REPLY = 8
 size = Size(
-    text_layers=2, text_width=64, text_inner=64, vision_layers=1, vision_width=64, vision_inner=64
+    text_layers=3, text_width=64, text_inner=64, vision_layers=1, vision_width=64, vision_inner=64
 )
 plan = Plan(
     look_steps=16, base_steps=16, judge_steps=16, batch=8, warmup=2, evaluations=3,

@@ -51,6 +51,12 @@ def _at(scene: Scene, cell: int) -> Thing | None:
     return next((thing for thing in scene.things if thing.cell == cell), None)
 
 
+def became(old: Thing, new: Thing | None) -> tuple[str, ...]:
+    """What became of a thing, in the words for picture tokens."""
+    words = change_at_place(old, new).replace("position", "moved")
+    return tuple(words.split())
+
+
 def change_at_place(old: Thing | None, new: Thing | None) -> str:
     """What changed at a place, in a word or a few, whatever moved where."""
     if old is None:

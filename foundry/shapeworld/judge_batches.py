@@ -12,6 +12,7 @@ from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_model import SIDE_TOKENS
 from foundry.shapeworld.judge_packs import Pack, pack_lessons, positions, segments, split_evenly
 from foundry.shapeworld.lesson import Lesson
+from foundry.shapeworld.wishes import VERDICTS
 
 # Not asked for: what stands before the reply.
 IGNORED = -100
@@ -43,16 +44,17 @@ def batches_of(
 
 def make_batch(packs: Sequence[Pack], processor: Any) -> Batch:
     """Model inputs; labels, which are IGNORED but on replies and their ends; their weights; the
-    words told at picture tokens, and those told at words of prompts.
+    words told at picture tokens, and those told at tokens of prompts and instructions.
 
     Beside what a model takes, inputs have `segments`, from which `lesson_loss` makes the mask, and
-    `wished`, 1 at the words of prompts where something is told.
+    `tells`, 1 at the tokens of prompts and instructions where something is told.
     """
     tokenizer = processor.tokenizer
     keys = tokenizer.get_added_vocab().items()
     deciding = {token for text, token in keys if text.endswith(_DECISION_FOLLOWS)}
     deciding.add(tokenizer.convert_tokens_to_ids(_COMPARED))
-    rows, labels, weights, wished = [], [], [], []
+    rows, labels, weights = [], [], []
+    tell, words_told = [], []
     for pack in packs:
         row, wanted = list(pack.shared), [IGNORED] * len(pack.shared)
         weighs, tells = [1.0] * len(row), [0] * len(row)
@@ -64,23 +66,23 @@ def make_batch(packs: Sequence[Pack], processor: Any) -> Batch:
                 _WEIGHT_OF_DECISIONS if last in deciding else part.weight
                 for last in (IGNORED, *part.reply[:-1])
             ]
-            places = {at for at, _ in part.wishes}
-            tells += [int(i in places) for i in range(part.length)]
+            told = dict(part.told_at)
+            tells += [int(i in told) for i in range(part.length)]
+            words_told += [told[i] for i in sorted(told)]
         rows.append(row)
         labels.append(wanted)
         weights.append(weighs)
-        wished.append(tells)
+        tell.append(tells)
     lessons = [pack.lesson for pack in packs]
     inputs = model_inputs(rows, [p for lesson in lessons for p in lesson.pictures], processor)
     del inputs["attention_mask"]
     inputs["segments"] = _table([segments(pack) for pack in packs], IGNORED)
-    inputs["wished"] = _table(wished, 0)
+    inputs["tells"] = _table(tell, 0)
     image = tokenizer.convert_tokens_to_ids(words.IMAGE)
     places = _table([positions(pack, image) for pack in packs], (0, 0, 0))
     inputs["position_ids"] = places.permute(2, 0, 1)
-    wishes = [about for pack in packs for part in pack.parts for _, about in sorted(part.wishes)]
-    told = picture_words(lessons, tokenizer), _words(wishes, tokenizer)
-    return inputs, _table(labels, IGNORED), _table(weights, 1.0), *told
+    pictured, asked_for = picture_words(lessons, tokenizer), _words(words_told, tokenizer)
+    return inputs, _table(labels, IGNORED), _table(weights, 1.0), pictured, asked_for
 
 
 def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
@@ -99,9 +101,14 @@ def picture_words(lessons: Sequence[Lesson], tokenizer: Any) -> Any:
 
 
 def _words(told: Sequence[tuple[str, ...]], tokenizer: Any) -> Any:
-    """Token ids of words, a row each, IGNORED where no more; a word counts by its first token."""
+    """Token ids of words, a row each, IGNORED where no more; a word counts by its first token.
+
+    A verdict is the token that follows its key in a reply, any other word one within a sentence.
+    """
     said = {word for some in told for word in some}
-    ids = {word: tokenizer(" " + word)["input_ids"][0] for word in said}
+    ids = {
+        word: tokenizer(word if word in VERDICTS else f" {word}")["input_ids"][0] for word in said
+    }
     return _table([[ids[word] for word in some] for some in told] or [[]], IGNORED)
 
 
@@ -132,20 +139,20 @@ def _table(rows: Sequence[list[Any]], fill: Any, *, left: bool = False) -> Any:
 
 
 def lesson_loss(
-    model: Any, inputs: dict[str, Any], labels: Any, weights: Any, pictured: Any, wished: Any
+    model: Any, inputs: dict[str, Any], labels: Any, weights: Any, pictured: Any, asked_for: Any
 ) -> Any:
     """Mean cross entropy, in nats a token, of the replies, and half of that of the words told on
-    the way: at picture tokens (`pictured`) and at the words of prompts (`wished`).
+    the way: at picture tokens (`pictured`) and at those of prompts and instructions (`asked_for`).
 
-    Decisions weigh more, as `weights` says. Picture tokens are asked early on for the words for
-    what they show, a prompt's a layer later for how that meets them, all of a token's words equally
-    likely. So comparing is learnt where things are, and replies find it there.
+    Decisions weigh more, as `weights` says. Picture tokens tell early on what they show, the others
+    a layer later how it meets what they ask for. All of a token's words are equally likely. So
+    comparing is learnt where things are, and replies find it there.
     """
     import torch
 
     inputs = dict(inputs)
     seen = _what_is_seen(inputs.pop("segments"))
-    asked_of_words = inputs.pop("wished") == 1
+    tells = inputs.pop("tells") == 1
     kept: dict[int, Any] = {}
     hooks = [
         model.model.language_model.layers[layer].register_forward_hook(
@@ -164,8 +171,8 @@ def lesson_loss(
     if pictured.numel():
         pictures = kept[_PICTURES_TELL][inputs["mm_token_type_ids"] == 1]
         loss = loss + _WEIGHT_OF_TOLD * _told_loss(model, pictures, pictured)
-    if wished.numel():
-        loss = loss + _WEIGHT_OF_TOLD * _told_loss(model, kept[_WORDS_TELL][asked_of_words], wished)
+    if asked_for.numel():
+        loss = loss + _WEIGHT_OF_TOLD * _told_loss(model, kept[_WORDS_TELL][tells], asked_for)
     return loss
 
 

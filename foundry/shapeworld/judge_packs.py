@@ -15,25 +15,22 @@ from typing import Any
 from foundry.shapeworld import judge_tokenizer as words
 from foundry.shapeworld.judge_model import SIDE_TOKENS, TOKENS_A_PICTURE
 from foundry.shapeworld.lesson import Lesson
-from foundry.shapeworld.wishes import Wish
-
-# Finding is learnt only where its few places weigh more than the many words of other replies.
-_WEIGHT_OF_FOUND = 5.0
+from foundry.shapeworld.wishes import Told
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A lesson behind its pictures: token ids of what comes before the reply, and of the reply with
-    its end.
+    """A lesson, whole or behind its pictures: token ids of what comes before the reply, and of the
+    reply with its end.
 
-    `weight` is what each token of the reply weighs in the loss, where no decision falls. `wishes`
-    has indices into `before`, and the words told there.
+    `weight` is the lesson's. `told_at` has indices into `before`, in order, and the words told
+    there.
     """
 
     before: list[int]
     reply: list[int]
     weight: float = 1.0
-    wishes: tuple[Wish, ...] = ()
+    told_at: tuple[Told, ...] = ()
 
     @property
     def length(self) -> int:
@@ -59,18 +56,17 @@ class Pack:
 
 
 def encode(lesson: Lesson, tokenizer: Any) -> Part:
-    """All of a lesson as one part."""
+    """A lesson as one part, its system text and pictures in it."""
     text = words.conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
     text = text.replace(words.IMAGE, words.IMAGE * TOKENS_A_PICTURE)
-    found = tokenizer([text, lesson.reply + words.END], return_offsets_mapping=bool(lesson.wishes))
+    found = tokenizer([text, lesson.reply + words.END], return_offsets_mapping=bool(lesson.told_at))
     before, reply = found["input_ids"]
     told = []
-    if lesson.wishes:
+    if lesson.told_at:
         begin = text.index(lesson.text)
         ends = [end for _, end in found["offset_mapping"][0]]
-        told = [(bisect_left(ends, begin + end), about) for end, about in lesson.wishes]
-    weight = _WEIGHT_OF_FOUND if lesson.kind == "scene_find" else 1.0
-    return Part(before=before, reply=reply, weight=weight, wishes=tuple(told))
+        told = [(bisect_left(ends, begin + end), about) for end, about in lesson.told_at]
+    return Part(before=before, reply=reply, weight=lesson.weight, told_at=tuple(told))
 
 
 def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
@@ -83,15 +79,15 @@ def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
         begin = shows[-1] + 1 if shows else 0
         key = (*map(id, lesson.pictures), lesson.system) if shows else id(lesson)
         pack = packs.setdefault(key, Pack(lesson=lesson, shared=part.before[:begin], parts=[]))
-        told = tuple((at - begin, about) for at, about in part.wishes)
-        pack.parts.append(replace(part, before=part.before[begin:], wishes=told))
+        told = tuple((at - begin, about) for at, about in part.told_at)
+        pack.parts.append(replace(part, before=part.before[begin:], told_at=told))
     return list(packs.values())
 
 
 def segments(pack: Pack) -> list[int]:
     """For each token: 0 in the shared beginning, else the number of its lesson, from 1."""
-    told = [i for i, part in enumerate(pack.parts, 1) for _ in range(part.length)]
-    return [0] * len(pack.shared) + told
+    numbers = [i for i, part in enumerate(pack.parts, 1) for _ in range(part.length)]
+    return [0] * len(pack.shared) + numbers
 
 
 def positions(pack: Pack, image_token: int) -> list[tuple[int, int, int]]:

@@ -27,8 +27,8 @@ class Plan:
 
     seed: int = 1
     look_steps: int = 112
-    base_steps: int = 1104
-    judge_steps: int = 2560
+    base_steps: int = 960
+    judge_steps: int = 2048
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
@@ -73,10 +73,10 @@ def learning_rate(plan: Plan, step: int) -> float:
     What is written at the end of either part has settled, so the student that has seen no score
     sees as well as it can.
     """
-    step, steps = (
-        (step, plan.base_end) if step < plan.base_end else (step - plan.base_end, plan.judge_steps)
-    )
-    if step < plan.warmup:
-        return plan.learning_rate * (step + 1) / plan.warmup
-    progress = (step - plan.warmup) / max(1, steps - plan.warmup)
+    scored = step >= plan.base_end
+    done = step - plan.base_end if scored else step
+    steps = plan.judge_steps if scored else plan.base_end
+    if done < plan.warmup:
+        return plan.learning_rate * (done + 1) / plan.warmup
+    progress = (done - plan.warmup) / max(1, steps - plan.warmup)
     return plan.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)

@@ -68,7 +68,8 @@ def keep_plan(folder: Path, plan: Plan, sample: Sequence[Lesson]) -> None:
     """
     taught = sha256()
     for lesson in sample:
-        texts = (lesson.kind, lesson.system or "", lesson.text, lesson.reply)
+        told = repr((lesson.seen, lesson.told_at, lesson.weight))
+        texts = (lesson.kind, lesson.system or "", lesson.text, lesson.reply, told)
         taught.update("\0".join(texts).encode())
     for picture in sample[0].pictures:
         taught.update(picture.tobytes())

@@ -11,7 +11,7 @@ from typing import Any
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.glimpses import Glimpses, glimpses
 from foundry.shapeworld.rows import Made, WorldRow
-from foundry.shapeworld.wishes import Wish, wishes_of_instruction, wishes_of_prompt
+from foundry.shapeworld.wishes import Told, wishes_of_instruction, wishes_of_prompt
 from pipelines.rendering import student_prompt
 from prompts import load_prompt
 
@@ -31,8 +31,9 @@ class Lesson:
     `kind` is the prompt's name, with the axis where one prompt serves both. `pictures` are RGB, in
     the order in which they are shown; `seen` has for each of them, cell by cell, the words for what
     is there (glimpses.py). `text` is the rendered prompt, `reply` the wanted answer, `system` the
-    system text that goes with pictures, None without. `wishes` has what is told at the words of the
-    row's own prompt or instruction, counting the characters of `text` (wishes.py).
+    system text that goes with pictures, None without. `told_at` has what is told at the words of
+    the row's own prompt or instruction, counting the characters of `text` (wishes.py). `weight` is
+    what a token of the reply weighs in the loss, where it is no decision.
     """
 
     kind: str
@@ -41,11 +42,17 @@ class Lesson:
     text: str
     reply: str
     system: str | None
-    wishes: tuple[Wish, ...] = ()
+    told_at: tuple[Told, ...] = ()
+    weight: float = 1.0
 
 
 def plain_lesson(
-    kind: str, row: WorldRow, reply: str, *columns: str, values: Mapping[str, str] | None = None
+    kind: str,
+    row: WorldRow,
+    reply: str,
+    *columns: str,
+    values: Mapping[str, str] | None = None,
+    weight: float = 1.0,
 ) -> Lesson:
     """A lesson that the factory never asks, about the pictures of these columns, or about all."""
     columns = columns or tuple(row.pictures)
@@ -56,6 +63,7 @@ def plain_lesson(
         text=load_prompt(f"{kind}.v1").render(values or {}),
         reply=reply,
         system=load_prompt("system.v1").text,
+        weight=weight,
     )
 
 
@@ -99,11 +107,11 @@ def _as_lesson(
         text=text,
         reply=json.dumps(reply, separators=(",", ":")),
         system=None if blind else load_prompt("system.v1").text,
-        wishes=() if blind else _wishes_within(row, text),
+        told_at=() if blind else _told_within(row, text),
     )
 
 
-def _wishes_within(row: WorldRow, text: str) -> tuple[Wish, ...]:
+def _told_within(row: WorldRow, text: str) -> tuple[Told, ...]:
     """What is told at the words of the row's own text, where a rendered prompt holds it."""
     (asked,) = row.texts.values()
     begin = text.find(asked)

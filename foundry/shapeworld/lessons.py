@@ -1,7 +1,7 @@
 """Conversations made of ShapeWorld rows, in the factory's own prompts and reply schemas.
 
 A lesson is what the factory would ask about a row, and the reply of a judge that sees everything;
-four more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
+five more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
 of question is a function here and a line in the table of mixture.py.
 """
 
@@ -32,7 +32,16 @@ from foundry.shapeworld.rationales import (
 )
 from foundry.shapeworld.rewriting import rewrite_demands
 from foundry.shapeworld.rows import WorldRow, truth_of_edit
-from foundry.shapeworld.scenes import CELLS, COLOURS, PLACES, SHAPES, Scene, near_colour
+from foundry.shapeworld.scenes import (
+    CELLS,
+    COLOURS,
+    HELD_OUT,
+    PLACES,
+    SHAPES,
+    Scene,
+    Thing,
+    near_colour,
+)
 from foundry.shapeworld.wording import look, plural
 from foundry.shapeworld.wrong_rationales import falsify
 from pipelines.rendering import (
@@ -51,6 +60,8 @@ _MADE_UP = 0.1
 # The lowest execution score of an edit that is scored under a rewritten instruction too.
 _REWRITTEN_FROM = 3
 _ORDINALS = ("first", "second")
+# Finding is learnt only where its few places weigh more than the many words of other replies.
+_WEIGHT_OF_FOUND = 5.0
 # How often neither of two rationales is better: both are wrong.
 _NEITHER = 0.15
 
@@ -95,31 +106,53 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
 
 
 def find(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Tell where something is that words name, or that it is nowhere: half of the names are made
-    of a thing that is there, half of what is near to one or of nothing there.
-    """
-    column = dice.choice(list(row.pictures))
+    """Tell where in one of the pictures something is that words name, or that it is nowhere."""
+    column = dice.choice(sorted(row.pictures))
     scene = row.scenes[column]
-    thing = dice.choice(scene.things)
-    shape, colour = thing.shape, thing.colour
-    match dice.randrange(4):
-        case 0:
-            shape, colour = dice.choice(SHAPES), dice.choice(COLOURS)
-        case 1 if dice.random() < 0.5:
-            colour = near_colour(colour)
-        case 1:
-            shape = dice.choice(SHAPES)
-    names = {f"{colour} {shape}": (shape, colour), plural(shape): (shape, None)}
-    names[f"anything {colour}"] = (None, colour)
-    words = dice.choices(list(names), (4, 2, 1))[0]
-    shape, colour = names[words]
+    words, shape, colour = _a_name(dice.choice(scene.things), dice)
     found = [
         PLACES[thing.cell]
         for thing in scene.things
         if shape in (None, thing.shape) and colour in (None, thing.colour)
     ]
     values = {"picture": _ORDINALS[list(row.pictures).index(column)], "words": words}
-    return [plain_lesson("scene_find", row, ("; ".join(found) or "nowhere") + ".", values=values)]
+    reply = ("; ".join(found) or "nowhere") + "."
+    return [plain_lesson("scene_find", row, reply, values=values, weight=_WEIGHT_OF_FOUND)]
+
+
+def _a_name(thing: Thing, dice: Random) -> tuple[str, str | None, str | None]:
+    """Words, and the shape and colour that they name: half the time a thing's own, else others, of
+    which the near colour may be taken for it. Never a combination that is held out.
+    """
+    shape, colour = thing.shape, thing.colour
+    other = dice.choices(("none", "both", "colour", "shape"), (4, 2, 1, 1))[0]
+    if other in ("both", "shape"):
+        shape = dice.choice(SHAPES)
+    if other in ("both", "colour"):
+        colour = dice.choice(COLOURS) if other == "both" else near_colour(colour)
+    if (shape, colour) in HELD_OUT:
+        shape, colour = thing.shape, thing.colour
+    named = dice.choices(("both", "shape", "colour"), (4, 2, 1))[0]
+    if named == "both":
+        return f"{colour} {shape}", shape, colour
+    return (
+        (plural(shape), shape, None) if named == "shape" else (f"anything {colour}", None, colour)
+    )
+
+
+def check(row: WorldRow, dice: Random) -> list[Lesson]:
+    """Answer two of the questions that a prompt's checklist has, each by itself."""
+    made = made_of(row)
+    items = checklist(made.wanted)
+    return [
+        plain_lesson(
+            "scene_check",
+            row,
+            f"{evidence(item, made.scene)}: {verdict(item, made.scene)}.",
+            values={"question": item.question},
+        )
+        for item in dice.sample(items, 2)
+    ]
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:

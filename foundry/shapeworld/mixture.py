@@ -18,6 +18,7 @@ from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.lessons import (
     caption,
+    check,
     compare,
     compare_rationales,
     find,
@@ -66,6 +67,7 @@ MIXTURE = (
     Share(teach=compare_rationales, world="edit", judge=0.2),
     Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
     Share(teach=find, world="gen", base=0.3, judge=0.2),
+    Share(teach=check, world="gen", base=0.4, judge=0.1),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
     Share(teach=score_picture, world="gen", judge=0.8),
     Share(teach=score_picture_fast, world="gen", judge=0.6),
