@@ -6,6 +6,7 @@ project's own commands, run in a process of its own; what is done is not done ag
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from cyclopts import App, Parameter, validators
 
 from flows.steps import Step, StepFailed, StepsRefused, run_steps, times
 from foundry.evals.loop_measures import BASE as BASE_MODEL
-from foundry.evals.loop_measures import bench_folder, compared_path, measure_seed
+from foundry.evals.loop_measures import MEASURES, bench_folder, compared_path
 from foundry.evals.loop_report import write_loop_report
 from pipelines.version import code_version
 from trainers.base_model import weights_digest
@@ -90,6 +91,7 @@ def seed_steps(seed: int, folder: Path, size: Size, *, judge: str, base: str) ->
         _sft("sft-raw", "raw", base, folder, seed, size),
         _bench("sft-raw", folder / "sft-raw" / "model", folder, size),
         _compare("sft-raw", "sft", folder),
+        _module("measure", "foundry.evals.loop_measures", folder),
     ]
 
 
@@ -198,7 +200,10 @@ def _found(
 ) -> dict[str, Any]:
     """Everything the report shows of the seeds that are done."""
     return {
-        "seeds": [measure_seed(folder) | {"steps": times(folder)} for folder in folders],
+        "seeds": [
+            json.loads((folder / MEASURES).read_text("utf-8")) | {"steps": times(folder)}
+            for folder in folders
+        ],
         "size": asdict(size),
         "full": full,
         "judge": {"model": judge, "weights": weights_digest(judge, None)},

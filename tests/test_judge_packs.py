@@ -58,6 +58,7 @@ from foundry.shapeworld.judge_model import SMALL, hasten, new_model
 from foundry.shapeworld.judge_packs import encode, pack_lessons
 from foundry.shapeworld.judge_training import _new_processor
 from foundry.shapeworld.mixture import every_lesson
+from foundry.shapeworld.wishes import VERDICTS
 lessons = every_lesson(3, 2, phase="judge")
 processor = _new_processor(lessons)
 torch.manual_seed(1)
@@ -66,31 +67,44 @@ library = copy.deepcopy(model)
 hasten(model)
 packs = pack_lessons(lessons, processor.tokenizer)
 chosen = [max(packs, key=lambda p: len(p.parts)), next(p for p in packs if not p.shared)]
-weighted, weights = 0.0, 0.0
+tokenizer = processor.tokenizer
+def first_token(word):
+    return tokenizer(word if word in VERDICTS else " " + word)["input_ids"][0]
 with torch.no_grad():
     inputs, labels, weight, told, wished = make_batch(chosen, processor)
     packed = lesson_loss(model, inputs, labels, weight, told[:0], wished[:0]).item()
+    on_the_way = lesson_loss(model, inputs, labels, weight, told[:0], wished).item() - packed
     weight = weight[labels != IGNORED]
-    losses = []
+    losses, told_alone = [], []
     for pack in chosen:
         for part in pack.parts:
             reply, row = part.reply, pack.shared + part.before + part.reply
             alone = model_inputs([row], pack.lesson.pictures, processor)
-            logits = library(**alone).logits[0, -len(reply) - 1 : -1]
+            out = library(**alone, output_hidden_states=True)
+            logits = out.logits[0, -len(reply) - 1 : -1]
             losses.append(
                 torch.nn.functional.cross_entropy(logits, torch.tensor(reply), reduction="none")
             )
+            # What the third layer gives at the places where something is told.
+            for at, words in part.told_at:
+                hidden = out.hidden_states[3][0, len(pack.shared) + at]
+                logs = library.lm_head(library.model.language_model.norm(hidden)).log_softmax(-1)
+                told_alone.append(-logs[[first_token(word) for word in words]].mean())
     alone = ((torch.cat(losses) * weight).sum() / weight.sum()).item()
+finds = pack_lessons([x for x in lessons if x.kind == "scene_find"], tokenizer)
+_, asked, found, *_ = make_batch(finds, processor)
 print(json.dumps({
     "packed": packed, "alone": alone, "parts": [len(p.parts) for p in chosen],
     "weights": sorted(set(weight.tolist())),
     "told": len(told), "pictures": sum(len(p.lesson.pictures) for p in chosen),
+    "found": found[asked != IGNORED].unique().tolist(),
+    "on_the_way": on_the_way, "told_alone": torch.stack(told_alone).mean().item() / 2,
     "wished": [len(wished), sum(len(part.told_at) for pack in chosen for part in pack.parts)],
     "ends": sorted({
-        processor.tokenizer.decode(told.before[: at + 1]).endswith(lesson.text[:end])
+        tokenizer.decode(part.before[: at + 1]).endswith(lesson.text[:end])
         for lesson in lessons
-        for told in [encode(lesson, processor.tokenizer)]
-        for (end, _), (at, _) in zip(lesson.told_at, told.told_at, strict=True)
+        for part in [encode(lesson, tokenizer)]
+        for (end, _), (at, _) in zip(lesson.told_at, part.told_at, strict=True)
     }),
 }))
 """
@@ -104,7 +118,9 @@ def test_lessons_in_one_row_have_the_loss_that_they_have_alone_in_the_library():
     assert found.weights == [1.0, 5.0]
     # Each picture of a pack is told once, whatever the number of its lessons.
     assert found.told == 36 * found.pictures == 72
-    # And each wish of each lesson, at the token with which its words end.
+    # And every lesson at the tokens of its prompt or instruction, with which the words end.
     assert found.wished[0] == found.wished[1] > found.parts[0] / 2
     assert found.ends == [True]
+    assert found.on_the_way == pytest.approx(found.told_alone, rel=1e-3)
+    assert found.found == [5.0]
     assert found.packed == pytest.approx(found.alone, rel=1e-4)

@@ -1,5 +1,6 @@
 """The loop on ShapeWorld: what its commands are."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from flow_cases import edit_source, flow_command, write_recipe
 from real_servers import ROOT, run
 from stub_process import stub_process
 
-from flows.loop import FULL, QUICK, seed_steps
-from foundry.evals.loop_measures import bench_folder
+from flows.loop import BASE, FULL, JUDGE, QUICK, _found, seed_steps
+from flows.steps import LOG
+from foundry.evals.loop_measures import MEASURES, bench_folder
 from foundry.shapeworld.rows import FIRST_RESERVED_SEED
 from pipelines.dataset_reading import open_dataset
 from pipelines.law import check_law
@@ -107,3 +109,14 @@ def test_the_base_is_measured_once_for_all_seeds():
     ]
     assert names[0] - names[1] == {"bench-base"}
     assert bench_folder(Path("x/seed-1"), "base") == bench_folder(Path("x/seed-0"), "base")
+
+
+def test_of_a_seed_that_is_done_measures_and_steps_are_enough(tmp_path):
+    folder = tmp_path / "seed-0"
+    folder.mkdir()
+    (folder / MEASURES).write_text('{"models": {"sft": {}}}')
+    steps = [{"step": "sft", "began": "x"}, {"step": "sft", "ended": "y", "took_s": 3.0}]
+    (folder / LOG).write_text("".join(json.dumps(one) + "\n" for one in steps))
+    found = _found([folder], QUICK, full=False, judge=JUDGE, base=BASE)
+    took = {"sft": {"took_s": 3.0, "cut": 0}}
+    assert found["seeds"] == [{"models": {"sft": {}}, "steps": took}]

@@ -1,12 +1,15 @@
 """What the loop on ShapeWorld came to, read from the reports of its commands (see flows.loop).
 
-A seed's folder has a `bench-<model>/` for each model, builds `labels-<kind>/` and `raw-<kind>/` of
+    python -m foundry.evals.loop_measures SEED_FOLDER
+
+writes `measures.json` into the folder, with which everything else in it can be removed. A seed's folder has a `bench-<model>/` for each model, builds `labels-<kind>/` and `raw-<kind>/` of
 the worlds `world-<kind>/`, and `compare-<a>-<b>.json`.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +23,7 @@ from foundry.evals.compare import read_report
 from foundry.evals.metrics import best_constant, mae, of_rows, spearman, with_interval
 from foundry.evals.scores_report import Found
 from pipelines.rendering import AXES, GEN_AXIS
+from pipelines.shards import write_json
 
 AXES_TOLD = (*AXES, GEN_AXIS)
 BASE = "base"
@@ -27,6 +31,7 @@ MODELS = (BASE, "sft-raw", "sft", "dpo")
 COMPARED = (("sft-raw", "sft"), ("sft", "dpo"))
 LABELS = ("raw", "labels")
 KINDS = ("edit", "gen")
+MEASURES = "measures.json"
 
 
 def bench_folder(folder: Path, model: str) -> Path:
@@ -151,3 +156,13 @@ def _pairs(build: Path) -> Found:
         **{name: manifest[name] for name in counts},
         "asked": {name: manifest["recipe"]["rollouts"][name] for name in asked},
     }
+
+
+def main() -> None:
+    """Write down the measures of the seed's folder that the command line names."""
+    folder = Path(sys.argv[1])
+    write_json(folder / MEASURES, measure_seed(folder))
+
+
+if __name__ == "__main__":
+    main()
