@@ -2,8 +2,9 @@
 
     python -m foundry.evals.loop_measures SEED_FOLDER
 
-writes `measures.json` into the folder, with which everything else in it can be removed. A seed's folder has a `bench-<model>/` for each model, builds `labels-<kind>/` and `raw-<kind>/` of
-the worlds `world-<kind>/`, and `compare-<a>-<b>.json`.
+writes `measures.json` into the folder, after which everything else in it can be removed. A seed's
+folder has a `bench-<model>/` for each model, builds `labels-<kind>/` and `raw-<kind>/` of worlds
+`world-<kind>/`, and `compare-<a>-<b>.json`.
 """
 
 from __future__ import annotations
