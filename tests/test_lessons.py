@@ -79,7 +79,8 @@ def test_before_any_score_no_lesson_holds_one():
     for lesson in lessons_of_groups(3, 0, phase="base", size=600):
         assert '"score"' not in lesson.reply
         assert '"verdict"' not in lesson.reply
-        assert not lesson.told_at
+        # Of what a find names it is told where it is, of a prompt or an instruction nothing.
+        assert not lesson.hints or lesson.kind == "scene_find"
 
 
 def test_first_it_only_looks():
@@ -237,10 +238,14 @@ def test_a_find_names_every_place_that_the_words_fit_and_no_other():
         wanted = [word for word in words.split() if word != "anything"]
         if len(wanted) == 1 and wanted[0] not in COLOURS:
             wanted = [next(shape for shape in SHAPES if plural(shape) == words)]
-        places = [PLACES[i] for i, cell in enumerate(seen) if set(wanted) <= set(cell[:4])]
+        places = [PLACES[i] for i, cell in enumerate(seen) if set(wanted) <= set(cell)]
         assert lesson.reply == ("; ".join(places) or "nowhere") + "."
         nowhere += not places
         several += len(places) > 1
         assert tuple(wanted[::-1]) not in HELD_OUT
+        (hint,) = lesson.hints
+        number = ["first", "second"].index(picture)
+        assert hint.at == len(lesson.text)
+        assert hint.cells == tuple((number, PLACES.index(place)) for place in places)
     assert nowhere > 10
     assert several > 10

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foundry.shapeworld.differences import differences_of_thing
-from foundry.shapeworld.scenes import CELLS, Scene, Thing
+from foundry.shapeworld.scenes import CELLS, PLACES, Scene, Thing
 
 # Words for each cell, in order.
 Glimpses = tuple[tuple[str, ...], ...]
 
 
 def glimpses(scenes: Sequence[Scene]) -> tuple[Glimpses, ...]:
-    """For each of the pictures shown: the words for what is in each cell.
+    """For each of the pictures shown: the words for what is in each cell, and for its place.
 
     In a second picture also how the cell differs from the first one's.
     """
@@ -24,10 +24,10 @@ def glimpses(scenes: Sequence[Scene]) -> tuple[Glimpses, ...]:
 
 
 def _looks(scene: Scene, cell: int) -> tuple[str, ...]:
-    thing = _at(scene, cell)
+    thing, place = _at(scene, cell), PLACES[cell].split()
     if thing is None:
-        return ("empty", scene.background)
-    return (thing.size, thing.pattern, thing.colour, thing.shape)
+        return ("empty", scene.background, *place)
+    return (thing.size, thing.pattern, thing.colour, thing.shape, *place)
 
 
 def _changes(source: Scene, edited: Scene, cell: int) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
+from foundry.shapeworld.hints import Hint
 from foundry.shapeworld.judge_model import SIDE_TOKENS, TOKENS_A_PICTURE
 from foundry.shapeworld.lesson import Lesson
-from foundry.shapeworld.wishes import Told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +23,13 @@ class Part:
     """A lesson, whole or behind its pictures: token ids of what comes before the reply, and of the
     reply with its end.
 
-    `weight` is the lesson's. `told_at` has indices into `before`, in order, and the words told
-    there.
+    `weight` is the lesson's. `hints` are at indices into `before`.
     """
 
     before: list[int]
     reply: list[int]
     weight: float = 1.0
-    told_at: tuple[Told, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
     @property
     def length(self) -> int:
@@ -59,14 +58,14 @@ def encode(lesson: Lesson, tokenizer: Any) -> Part:
     """A lesson as one part, its system text and pictures in it."""
     text = words.conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
     text = text.replace(words.IMAGE, words.IMAGE * TOKENS_A_PICTURE)
-    found = tokenizer([text, lesson.reply + words.END], return_offsets_mapping=bool(lesson.told_at))
+    found = tokenizer([text, lesson.reply + words.END], return_offsets_mapping=bool(lesson.hints))
     before, reply = found["input_ids"]
     told = []
-    if lesson.told_at:
+    if lesson.hints:
         begin = text.index(lesson.text)
         ends = [end for _, end in found["offset_mapping"][0]]
-        told = [(bisect_left(ends, begin + end), about) for end, about in lesson.told_at]
-    return Part(before=before, reply=reply, weight=lesson.weight, told_at=tuple(told))
+        told = [replace(hint, at=bisect_left(ends, begin + hint.at)) for hint in lesson.hints]
+    return Part(before=before, reply=reply, weight=lesson.weight, hints=tuple(told))
 
 
 def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
@@ -79,8 +78,8 @@ def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
         begin = shows[-1] + 1 if shows else 0
         key = (*map(id, lesson.pictures), lesson.system) if shows else id(lesson)
         pack = packs.setdefault(key, Pack(lesson=lesson, shared=part.before[:begin], parts=[]))
-        told = tuple((at - begin, about) for at, about in part.told_at)
-        pack.parts.append(replace(part, before=part.before[begin:], told_at=told))
+        told = tuple(replace(hint, at=hint.at - begin) for hint in part.hints)
+        pack.parts.append(replace(part, before=part.before[begin:], hints=told))
     return list(packs.values())
 
 

@@ -15,6 +15,7 @@ from foundry.shapeworld.differences import Difference, as_item, differences, in_
 from foundry.shapeworld.edits import Edit, misleads
 from foundry.shapeworld.gen_truth import checklist, verdict
 from foundry.shapeworld.glimpses import change_at_place
+from foundry.shapeworld.hints import Hint
 from foundry.shapeworld.instructions import read_demands, requests_of, write_demands
 from foundry.shapeworld.lesson import (
     Lesson,
@@ -109,15 +110,23 @@ def find(row: WorldRow, dice: Random) -> list[Lesson]:
     """Tell where in one of the pictures something is that words name, or that it is nowhere."""
     column = dice.choice(sorted(row.pictures))
     scene = row.scenes[column]
+    number = list(row.pictures).index(column)
     words, shape, colour = _a_name(dice.choice(scene.things), dice)
-    found = [
-        PLACES[thing.cell]
+    cells = [
+        thing.cell
         for thing in scene.things
         if shape in (None, thing.shape) and colour in (None, thing.colour)
     ]
-    values = {"picture": _ORDINALS[list(row.pictures).index(column)], "words": words}
-    reply = ("; ".join(found) or "nowhere") + "."
-    return [plain_lesson("scene_find", row, reply, values=values, weight=_WEIGHT_OF_FOUND)]
+    places = [PLACES[cell] for cell in cells]
+    told = dict.fromkeys(word for place in places for word in place.split())
+    hint = Hint(
+        at=0, words=tuple(told) or ("nothing",), cells=tuple((number, cell) for cell in cells)
+    )
+    values = {"picture": _ORDINALS[number], "words": words}
+    reply = ("; ".join(places) or "nowhere") + "."
+    return [
+        plain_lesson("scene_find", row, reply, values=values, hint=hint, weight=_WEIGHT_OF_FOUND)
+    ]
 
 
 def _a_name(thing: Thing, dice: Random) -> tuple[str, str | None, str | None]:
