@@ -29,7 +29,7 @@ _CELL_OF = [
     for row in range(SIDE_TOKENS)
     for column in range(SIDE_TOKENS)
 ]
-# What became of a hook's module: the layer's number, and "out" or "attention".
+# By a layer's number: "out", what it gave, and "attention", what its attention was given.
 Kept = dict[tuple[int, str], Any]
 
 
@@ -131,7 +131,8 @@ def hint_losses(
         chosen = asked["lookers"][:, 0] == layer if asked["lookers"].numel() else None
         if chosen is not None and chosen.any():
             attention = model.model.language_model.layers[layer].self_attn
-            looks = _log_looks(attention, *kept[layer, "attention"], seen)
+            hidden, turned = kept[layer, "attention"]
+            looks = _log_looks(attention, hidden, turned, seen)
             _, rows, tokens = asked["lookers"][chosen].T
             losses.append(_mean_surprise(looks[rows, tokens], asked["looked_at"][chosen]))
     return losses
