@@ -21,7 +21,7 @@ from foundry.shapeworld.judge_plan import Plan
 # Nobody has taught it yet to end a reply.
 judge_evaluation._LONGEST_REPLY = 8
 size = Size(
-    text_layers=3, text_width=64, text_inner=64, vision_layers=1, vision_width=64, vision_inner=64
+    text_layers=2, text_width=64, text_inner=64, vision_layers=1, vision_width=64, vision_inner=64
 )
 plan = Plan(
     look_steps=16, base_steps=16, judge_steps=16, batch=8, warmup=2, evaluations=3,
@@ -58,7 +58,7 @@ processor = _new_processor(lessons)
 tokenizer = processor.tokenizer
 same, lengths = [], []
 for lesson in lessons:
-    before = encode(lesson, tokenizer).before
+    before, reply = encode(lesson, tokenizer)
     lengths.append(len(before) - TOKENS_A_PICTURE * len(lesson.pictures))
     content = [{"type": "image"}] * len(lesson.pictures) + [{"type": "text", "text": lesson.text}]
     messages = [{"role": "user", "content": content if lesson.pictures else lesson.text}]
@@ -75,9 +75,7 @@ print(json.dumps({
     "share_over_150": sum(n > 150 for n in lengths) / len(lengths),
     "digits": [len(tokenizer.encode(str(d))) for d in range(1, 6)],
     "tokens": sorted({int(g.prod()) // 4 for g in grids}),
-    "whole": all(
-        tokenizer.decode(encode(x, tokenizer).reply) == x.reply + words.END for x in lessons
-    ),
+    "whole": all(tokenizer.decode(encode(x, tokenizer)[1]) == x.reply + words.END for x in lessons),
     "parameters": count_parameters(new_model(tokenizer, SMALL)),
 }))
 """

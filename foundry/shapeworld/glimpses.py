@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foundry.shapeworld.differences import differences_of_thing
-from foundry.shapeworld.scenes import CELLS, PLACES, Scene, Thing
+from foundry.shapeworld.scenes import CELLS, Scene, Thing
 
 # Words for each cell, in order.
 Glimpses = tuple[tuple[str, ...], ...]
 
 
 def glimpses(scenes: Sequence[Scene]) -> tuple[Glimpses, ...]:
-    """For each of the pictures shown: the words for what is in each cell, and for its place.
+    """For each of the pictures shown: the words for what is in each cell.
 
     In a second picture also how the cell differs from the first one's.
     """
@@ -24,10 +24,10 @@ def glimpses(scenes: Sequence[Scene]) -> tuple[Glimpses, ...]:
 
 
 def _looks(scene: Scene, cell: int) -> tuple[str, ...]:
-    thing, place = _at(scene, cell), PLACES[cell].split()
+    thing = _at(scene, cell)
     if thing is None:
-        return ("empty", scene.background, *place)
-    return (thing.size, thing.pattern, thing.colour, thing.shape, *place)
+        return ("empty", scene.background)
+    return (thing.size, thing.pattern, thing.colour, thing.shape)
 
 
 def _changes(source: Scene, edited: Scene, cell: int) -> tuple[str, ...]:
@@ -49,12 +49,6 @@ def _changes(source: Scene, edited: Scene, cell: int) -> tuple[str, ...]:
 
 def _at(scene: Scene, cell: int) -> Thing | None:
     return next((thing for thing in scene.things if thing.cell == cell), None)
-
-
-def became(old: Thing, new: Thing | None) -> tuple[str, ...]:
-    """What became of a thing, in the words for picture tokens."""
-    words = change_at_place(old, new).replace("position", "moved")
-    return tuple(words.split())
 
 
 def change_at_place(old: Thing | None, new: Thing | None) -> str:

@@ -93,17 +93,12 @@ def write_demands(demands: Sequence[Demand], dice: Random) -> str:
     return " ".join(_sentence(demand, dice) for demand in demands)
 
 
-def sentences(instruction: str) -> list[str]:
-    """The sentences of an instruction, each with its full stop; a space stood between them."""
-    return re.split(r"(?<=\.) ", instruction)
-
-
 def read_demands(instruction: str) -> list[Demand]:
     """The demands of an instruction, sentence by sentence.
 
     Raises UnreadInstruction for a sentence that `write_demands` could not have written.
     """
-    return [_read(sentence) for sentence in sentences(instruction)]
+    return [_read(sentence) for sentence in re.split(r"(?<=\.) ", instruction)]
 
 
 def requests_of(source: Scene, edited: Scene, demands: Sequence[Demand]) -> tuple[Request, ...]:

@@ -99,16 +99,16 @@ def generate(model: Any, processor: Any, lessons: Sequence[Lesson]) -> list[str]
     replies = [""] * len(lessons)
     tokens = [encode(lesson, tokenizer) for lesson in lessons]
     # Replies of like length end together.
-    order = sorted(range(len(lessons)), key=lambda i: len(tokens[i].reply))
+    order = sorted(range(len(lessons)), key=lambda i: len(tokens[i][1]))
     for start in range(0, len(order), _BATCH):
         group = order[start : start + _BATCH]
         inputs = model_inputs(
-            [tokens[i].before for i in group],
+            [tokens[i][0] for i in group],
             [picture for i in group for picture in lessons[i].pictures],
             processor,
             left=True,
         )
-        longest = max(len(tokens[i].reply) for i in group)
+        longest = max(len(tokens[i][1]) for i in group)
         with torch.no_grad():
             out = model.generate(
                 **{name: value.to(model.device) for name, value in inputs.items()},

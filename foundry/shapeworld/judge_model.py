@@ -20,10 +20,7 @@ TOKENS_A_PICTURE = SIDE_TOKENS**2
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Layers and widths of the text half and of the vision half; heads are 32 wide.
-
-    Of text layers a training takes three at least (judge_hints.py).
-    """
+    """Layers and widths of the text half and of the vision half; heads are 32 wide."""
 
     text_layers: int
     text_width: int

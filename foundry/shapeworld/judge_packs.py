@@ -7,41 +7,23 @@ same.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from foundry.shapeworld import judge_tokenizer as words
-from foundry.shapeworld.hints import Hint
 from foundry.shapeworld.judge_model import SIDE_TOKENS, TOKENS_A_PICTURE
 from foundry.shapeworld.lesson import Lesson
 
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A lesson, whole or behind its pictures: token ids of what comes before the reply, and of the
-    reply with its end.
-
-    `weight` is the lesson's. `hints` are at indices into `before`.
-    """
-
-    before: list[int]
-    reply: list[int]
-    weight: float = 1.0
-    hints: tuple[Hint, ...] = ()
-
-    @property
-    def length(self) -> int:
-        """Number of tokens."""
-        return len(self.before) + len(self.reply)
+Part = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """Lessons with one beginning: its token ids, and what follows it of each lesson.
+    """Lessons with one beginning: its token ids, and of each lesson those of the rest.
 
-    `lesson` is the first of them, for its pictures.
+    A part is what comes before a reply, and the reply with its end. `lesson` is the first of them,
+    for its pictures.
     """
 
     lesson: Lesson
@@ -51,21 +33,15 @@ class Pack:
     @property
     def length(self) -> int:
         """Number of tokens."""
-        return len(self.shared) + sum(part.length for part in self.parts)
+        return len(self.shared) + sum(len(before) + len(reply) for before, reply in self.parts)
 
 
 def encode(lesson: Lesson, tokenizer: Any) -> Part:
-    """A lesson as one part, its system text and pictures in it."""
+    """Token ids of what comes before the reply, and of the reply with its end."""
     text = words.conversation(lesson.text, pictures=len(lesson.pictures), system=lesson.system)
     text = text.replace(words.IMAGE, words.IMAGE * TOKENS_A_PICTURE)
-    found = tokenizer([text, lesson.reply + words.END], return_offsets_mapping=bool(lesson.hints))
-    before, reply = found["input_ids"]
-    told = []
-    if lesson.hints:
-        begin = text.index(lesson.text)
-        ends = [end for _, end in found["offset_mapping"][0]]
-        told = [replace(hint, at=bisect_left(ends, begin + hint.at)) for hint in lesson.hints]
-    return Part(before=before, reply=reply, weight=lesson.weight, hints=tuple(told))
+    before, reply = tokenizer([text, lesson.reply + words.END])["input_ids"]
+    return before, reply
 
 
 def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
@@ -73,20 +49,19 @@ def pack_lessons(lessons: Sequence[Lesson], tokenizer: Any) -> list[Pack]:
     end_of_picture = tokenizer.convert_tokens_to_ids(words.VISION_END)
     packs: dict[Any, Pack] = {}
     for lesson in lessons:
-        part = encode(lesson, tokenizer)
-        shows = [i for i, token in enumerate(part.before) if token == end_of_picture]
+        before, reply = encode(lesson, tokenizer)
+        shows = [i for i, token in enumerate(before) if token == end_of_picture]
         begin = shows[-1] + 1 if shows else 0
         key = (*map(id, lesson.pictures), lesson.system) if shows else id(lesson)
-        pack = packs.setdefault(key, Pack(lesson=lesson, shared=part.before[:begin], parts=[]))
-        told = tuple(replace(hint, at=hint.at - begin) for hint in part.hints)
-        pack.parts.append(replace(part, before=part.before[begin:], hints=told))
+        pack = packs.setdefault(key, Pack(lesson=lesson, shared=before[:begin], parts=[]))
+        pack.parts.append((before[begin:], reply))
     return list(packs.values())
 
 
 def segments(pack: Pack) -> list[int]:
     """For each token: 0 in the shared beginning, else the number of its lesson, from 1."""
-    numbers = [i for i, part in enumerate(pack.parts, 1) for _ in range(part.length)]
-    return [0] * len(pack.shared) + numbers
+    sizes = [len(before) + len(reply) for before, reply in pack.parts]
+    return [0] * len(pack.shared) + [i for i, size in enumerate(sizes, 1) for _ in range(size)]
 
 
 def positions(pack: Pack, image_token: int) -> list[tuple[int, int, int]]:
@@ -106,8 +81,8 @@ def positions(pack: Pack, image_token: int) -> list[tuple[int, int, int]]:
         else:
             found.append((at, at, at))
             at += 1
-    for part in pack.parts:
-        found += [(i, i, i) for i in range(at, at + part.length)]
+    for before, reply in pack.parts:
+        found += [(i, i, i) for i in range(at, at + len(before) + len(reply))]
     return found
 
 

@@ -20,15 +20,14 @@ class Plan:
     """A training run.
 
     `look_steps` of captions, `base_steps` without any score, then `judge_steps` with all
-    kinds of lessons, `batch` a step on average; all steps multiples of POOL_BATCHES. Either part,
-    before and with scores, has its own rise of the learning rate over `warmup` steps, and its fall
-    as a cosine.
+    kinds of lessons, `batch` a step on average; all steps multiples of POOL_BATCHES. The learning
+    rate rises over `warmup` steps and falls as a cosine over the whole run.
     """
 
     seed: int = 1
     look_steps: int = 112
-    base_steps: int = 960
-    judge_steps: int = 2048
+    base_steps: int = 592
+    judge_steps: int = 2800
     batch: int = 64
     learning_rate: float = 3e-3
     warmup: int = 60
@@ -67,16 +66,8 @@ class Plan:
 
 
 def learning_rate(plan: Plan, step: int) -> float:
-    """The rate of a step, counted from 0: a linear rise, then half a cosine to a twentieth, and
-    both again where scores begin.
-
-    What is written at the end of either part has settled, so the student that has seen no score
-    sees as well as it can.
-    """
-    scored = step >= plan.base_end
-    done = step - plan.base_end if scored else step
-    steps = plan.judge_steps if scored else plan.base_end
-    if done < plan.warmup:
-        return plan.learning_rate * (done + 1) / plan.warmup
-    progress = (done - plan.warmup) / max(1, steps - plan.warmup)
+    """The rate of a step, counted from 0: a linear rise, then half a cosine to a twentieth."""
+    if step < plan.warmup:
+        return plan.learning_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
     return plan.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)

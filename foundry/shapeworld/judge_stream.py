@@ -14,7 +14,7 @@ from random import Random
 from threading import Thread
 from typing import Any
 
-from foundry.shapeworld.judge_batches import batches_of, in_all
+from foundry.shapeworld.judge_batches import batches_of
 from foundry.shapeworld.judge_plan import POOL_BATCHES, Plan
 from foundry.shapeworld.mixture import lessons_of_groups
 from prompts import load_prompt, prompt_ids
@@ -38,8 +38,11 @@ def batch_stream(plan: Plan, processor: Any, *, first_step: int) -> Iterator[Any
                 if pool + ahead in pools:
                     waiting.append(beside.submit(_make_pool, plan, processor, pool + ahead))
                 batches = waiting.popleft().result()
-                for batch in batches[max(0, first_step - pool * POOL_BATCHES) :]:
-                    yield in_all(batch, _tensor)
+                for inputs, *wanted in batches[max(0, first_step - pool * POOL_BATCHES) :]:
+                    yield (
+                        {name: _tensor(value) for name, value in inputs.items()},
+                        *map(_tensor, wanted),
+                    )
         finally:
             beside.shutdown(wait=False, cancel_futures=True)
 
@@ -50,7 +53,10 @@ def _make_pool(plan: Plan, processor: Any, pool: int) -> list[Any]:
     lessons = lessons_of_groups(plan.seed, pool * size, phase=phase, size=size)[:size]
     dice = Random(f"batches-{plan.seed}-{pool}")
     batches = batches_of(lessons, processor, count=POOL_BATCHES, dice=dice)
-    return [in_all(batch, _array) for batch in batches]
+    return [
+        ({name: _array(value) for name, value in inputs.items()}, *map(_array, wanted))
+        for inputs, *wanted in batches
+    ]
 
 
 def _array(value: Any) -> Any:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from foundry.shapeworld.judge_batches import Batch, in_all, lesson_loss
+from foundry.shapeworld.judge_batches import Batch, lesson_loss
 from foundry.shapeworld.judge_evaluation import evaluate, one_line
 from foundry.shapeworld.judge_model import count_parameters, hasten, new_model, new_processor
 from foundry.shapeworld.judge_plan import Plan, learning_rate
@@ -113,9 +113,9 @@ def _learn(model: Any, optimizers: list[Any], batch: Batch, *, rate: float, halv
 
     for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
         group["lr"] = rate
-    batch = in_all(batch, lambda tensor: tensor.to(model.device))
+    inputs = {name: value.to(model.device) for name, value in batch[0].items()}
     with torch.autocast(model.device.type, torch.bfloat16, enabled=halves):
-        loss = lesson_loss(model, *batch)
+        loss = lesson_loss(model, inputs, *(wanted.to(model.device) for wanted in batch[1:]))
     model.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

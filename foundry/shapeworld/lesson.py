@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.glimpses import Glimpses, glimpses
-from foundry.shapeworld.hints import Hint, hints_of_instruction, hints_of_prompt
 from foundry.shapeworld.rows import Made, WorldRow
 from pipelines.rendering import student_prompt
 from prompts import load_prompt
@@ -31,9 +29,7 @@ class Lesson:
     `kind` is the prompt's name, with the axis where one prompt serves both. `pictures` are RGB, in
     the order in which they are shown; `seen` has for each of them, cell by cell, the words for what
     is there (glimpses.py). `text` is the rendered prompt, `reply` the wanted answer, `system` the
-    system text that goes with pictures, None without. `hints` has what is told at the words of
-    the row's own prompt or instruction, counting the characters of `text` (hints.py). `weight` is
-    what a token of the reply weighs in the loss, where it is no decision.
+    system text that goes with pictures, None without.
     """
 
     kind: str
@@ -42,34 +38,18 @@ class Lesson:
     text: str
     reply: str
     system: str | None
-    hints: tuple[Hint, ...] = ()
-    weight: float = 1.0
 
 
-def plain_lesson(
-    kind: str,
-    row: WorldRow,
-    reply: str,
-    *columns: str,
-    values: Mapping[str, str] | None = None,
-    hint: Hint | None = None,
-    weight: float = 1.0,
-) -> Lesson:
-    """A lesson that the factory never asks, about the pictures of these columns, or about all.
-
-    `hint` is at the end of the text, whatever it says itself.
-    """
+def plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
+    """A lesson that the factory never asks, about the pictures of these columns, or about all."""
     columns = columns or tuple(row.pictures)
-    text = load_prompt(f"{kind}.v1").render(values or {})
     return Lesson(
         kind=kind,
         pictures=tuple(row.pictures[column] for column in columns),
         seen=glimpses([row.scenes[column] for column in columns]),
-        text=text,
+        text=load_prompt(f"{kind}.v1").text,
         reply=reply,
         system=load_prompt("system.v1").text,
-        hints=() if hint is None else (replace(hint, at=len(text)),),
-        weight=weight,
     )
 
 
@@ -113,23 +93,7 @@ def _as_lesson(
         text=text,
         reply=json.dumps(reply, separators=(",", ":")),
         system=None if blind else load_prompt("system.v1").text,
-        hints=() if blind else _hints_within(row, text),
     )
-
-
-def _hints_within(row: WorldRow, text: str) -> tuple[Hint, ...]:
-    """What is told at the words of the row's own text, where a rendered prompt holds it."""
-    (asked,) = row.texts.values()
-    begin = text.find(asked)
-    if begin < 0:
-        return ()
-    case = row.case
-    of = (
-        hints_of_prompt(case, asked)
-        if isinstance(case, Made)
-        else hints_of_instruction(case, asked)
-    )
-    return tuple(replace(hint, at=begin + hint.at) for hint in of)
 
 
 def edit_of(row: WorldRow) -> Edit:

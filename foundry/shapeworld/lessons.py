@@ -1,7 +1,7 @@
 """Conversations made of ShapeWorld rows, in the factory's own prompts and reply schemas.
 
 A lesson is what the factory would ask about a row, and the reply of a judge that sees everything;
-five more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
+three more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
 of question is a function here and a line in the table of mixture.py.
 """
 
@@ -15,7 +15,6 @@ from foundry.shapeworld.differences import Difference, as_item, differences, in_
 from foundry.shapeworld.edits import Edit, misleads
 from foundry.shapeworld.gen_truth import checklist, verdict
 from foundry.shapeworld.glimpses import change_at_place
-from foundry.shapeworld.hints import Hint
 from foundry.shapeworld.instructions import read_demands, requests_of, write_demands
 from foundry.shapeworld.lesson import (
     Lesson,
@@ -33,17 +32,8 @@ from foundry.shapeworld.rationales import (
 )
 from foundry.shapeworld.rewriting import rewrite_demands
 from foundry.shapeworld.rows import WorldRow, truth_of_edit
-from foundry.shapeworld.scenes import (
-    CELLS,
-    COLOURS,
-    HELD_OUT,
-    PLACES,
-    SHAPES,
-    Scene,
-    Thing,
-    near_colour,
-)
-from foundry.shapeworld.wording import look, plural
+from foundry.shapeworld.scenes import CELLS, PLACES, Scene
+from foundry.shapeworld.wording import look
 from foundry.shapeworld.wrong_rationales import falsify
 from pipelines.rendering import (
     AXES,
@@ -60,9 +50,6 @@ _MISSED = 0.1
 _MADE_UP = 0.1
 # The lowest execution score of an edit that is scored under a rewritten instruction too.
 _REWRITTEN_FROM = 3
-_ORDINALS = ("first", "second")
-# Finding is learnt only where its few places weigh more than the many words of other replies.
-_WEIGHT_OF_FOUND = 5.0
 # How often neither of two rationales is better: both are wrong.
 _NEITHER = 0.15
 
@@ -104,64 +91,6 @@ def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
         if all_places or what not in ("same", "nothing")
     )
     return ("; ".join(told) or "nothing") + "."
-
-
-def find(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Tell where in one of the pictures something is that words name, or that it is nowhere."""
-    column = dice.choice(sorted(row.pictures))
-    scene = row.scenes[column]
-    number = list(row.pictures).index(column)
-    words, shape, colour = _a_name(dice.choice(scene.things), dice)
-    cells = [
-        thing.cell
-        for thing in scene.things
-        if shape in (None, thing.shape) and colour in (None, thing.colour)
-    ]
-    places = [PLACES[cell] for cell in cells]
-    told = dict.fromkeys(word for place in places for word in place.split())
-    hint = Hint(
-        at=0, words=tuple(told) or ("nothing",), cells=tuple((number, cell) for cell in cells)
-    )
-    values = {"picture": _ORDINALS[number], "words": words}
-    reply = ("; ".join(places) or "nowhere") + "."
-    return [
-        plain_lesson("scene_find", row, reply, values=values, hint=hint, weight=_WEIGHT_OF_FOUND)
-    ]
-
-
-def _a_name(thing: Thing, dice: Random) -> tuple[str, str | None, str | None]:
-    """Words, and the shape and colour that they name: half the time a thing's own, else others, of
-    which the near colour may be taken for it. Never a combination that is held out.
-    """
-    shape, colour = thing.shape, thing.colour
-    other = dice.choices(("none", "both", "colour", "shape"), (4, 2, 1, 1))[0]
-    if other in ("both", "shape"):
-        shape = dice.choice(SHAPES)
-    if other in ("both", "colour"):
-        colour = dice.choice(COLOURS) if other == "both" else near_colour(colour)
-    if (shape, colour) in HELD_OUT:
-        shape, colour = thing.shape, thing.colour
-    named = dice.choices(("both", "shape", "colour"), (4, 2, 1))[0]
-    if named == "both":
-        return f"{colour} {shape}", shape, colour
-    return (
-        (plural(shape), shape, None) if named == "shape" else (f"anything {colour}", None, colour)
-    )
-
-
-def check(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Answer two of the questions that a prompt's checklist has, each by itself."""
-    made = made_of(row)
-    items = checklist(made.wanted)
-    return [
-        plain_lesson(
-            "scene_check",
-            row,
-            f"{evidence(item, made.scene)}: {verdict(item, made.scene)}.",
-            values={"question": item.question},
-        )
-        for item in dice.sample(items, 2)
-    ]
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:

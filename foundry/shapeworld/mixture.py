@@ -18,10 +18,8 @@ from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.lessons import (
     caption,
-    check,
     compare,
     compare_rationales,
-    find,
     plan_checklist,
     report_differences,
     rewrite_instruction,
@@ -58,20 +56,17 @@ MIXTURE = (
     Share(teach=caption, world="edit", look=1.0, base=0.3, judge=0.05),
     Share(teach=compare, world="edit", base=0.5, judge=0.1),
     Share(teach=spot, world="edit", base=0.7, judge=0.05),
-    Share(teach=find, world="edit", base=0.4, judge=0.2),
     Share(teach=report_differences, world="edit", base=1.5, judge=0.7),
     Share(teach=rewrite_instruction, world="edit", base=0.1, judge=0.15),
     Share(teach=score_edit, world="edit", judge=0.6),
     Share(teach=score_rewritten, world="edit", judge=0.3),
-    Share(teach=score_edit_fast, world="edit", judge=0.4),
-    Share(teach=compare_rationales, world="edit", judge=0.2),
+    Share(teach=score_edit_fast, world="edit", judge=0.1),
+    Share(teach=compare_rationales, world="edit", judge=0.15),
     Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
-    Share(teach=find, world="gen", base=0.3, judge=0.2),
-    Share(teach=check, world="gen", base=0.4, judge=0.1),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
-    Share(teach=score_picture, world="gen", judge=0.8),
-    Share(teach=score_picture_fast, world="gen", judge=0.6),
-    Share(teach=compare_rationales, world="gen", judge=0.2),
+    Share(teach=score_picture, world="gen", judge=0.6),
+    Share(teach=score_picture_fast, world="gen", judge=0.1),
+    Share(teach=compare_rationales, world="gen", judge=0.1),
 )
 
 
