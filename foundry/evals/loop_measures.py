@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from cyclopts import App
 
 from foundry.evals.asking import EXPECTED, GREEDY
 from foundry.evals.compare import read_report
+from foundry.evals.comparing import NotComparable
 from foundry.evals.metrics import best_constant, mae, of_rows, spearman, with_interval
 from foundry.evals.scores_report import Found
 from pipelines.rendering import AXES, GEN_AXIS
@@ -33,6 +35,9 @@ COMPARED = (("sft-raw", "sft"), ("sft", "dpo"))
 LABELS = ("raw", "labels")
 KINDS = ("edit", "gen")
 MEASURES = "measures.json"
+app = App(
+    name="python -m foundry.evals.loop_measures", help_flags=["--help", "-h"], version_flags=[]
+)
 
 
 def bench_folder(folder: Path, model: str) -> Path:
@@ -159,11 +164,23 @@ def _pairs(build: Path) -> Found:
     }
 
 
-def main() -> None:
-    """Write down the measures of the seed's folder that the command line names."""
-    folder = Path(sys.argv[1])
-    write_json(folder / MEASURES, measure_seed(folder))
+@app.default
+def main(folder: Path) -> int:
+    """Write down the measures of a seed of the loop.
+
+    Parameters
+    ----------
+    folder
+        The seed's folder, with all reports and builds in it.
+
+    """
+    try:
+        write_json(folder / MEASURES, measure_seed(folder))
+    except (NotComparable, OSError) as error:
+        print(f"{error}: not a seed's folder that is done", file=sys.stderr)  # noqa: T201 - its own output
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(app())
