@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from random import Random
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from prompts import load_prompt
 TRAIN_PYTHON = str(ROOT / ".venv-train/bin/python")
 # `make test` builds this environment first, so it skips nothing; for pytest by hand without it.
 needs_trainers = pytest.mark.skipif(
-    not (ROOT / ".venv-train/bin/python").exists(), reason="make train was not run"
+    not Path(TRAIN_PYTHON).exists(), reason="make train was not run"
 )
 BASE = ROOT / "foundry/shapeworld/student_base"
 

@@ -19,7 +19,7 @@ from foundry.shapeworld.judge_plan import POOL_BATCHES, Plan
 from foundry.shapeworld.mixture import lessons_of_groups
 from prompts import load_prompt, prompt_ids
 
-# Each holds torch and a pool or two; so many drew 6,900 lessons a second, more than is trained on.
+# Each holds torch and a pool or two, and so many draw more than is trained on.
 _MOST_PROCESSES = 14
 
 
