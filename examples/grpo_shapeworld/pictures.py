@@ -53,4 +53,5 @@ PICTURES = Task(
     formula_setting="gen_reward",
     formulas={"alignment": lambda truth: float(normalise(truth["score"]))},
     warm_steps=1200,
+    beta=0.5,
 )

@@ -1,4 +1,4 @@
-"""The policy: a tiny Qwen3 that reads a prompt and writes a scene, warm-started on examples."""
+"""The policy: a tiny Qwen3 that reads a prompt and writes a text, warm-started on examples."""
 
 # The imports below live in the trainers' environment.
 # pyright: reportMissingImports=false
@@ -39,7 +39,7 @@ def as_asked(prompt: str) -> str:
 
 
 def make_tokenizer(examples: Iterable[Example]) -> PreTrainedTokenizerFast:
-    """A word a token: those of some prompts and scenes. A word that is in none is padding."""
+    """A word a token: those of some examples. A word that is in none is padding."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=_PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = [_PAD, _START, _END]
@@ -98,7 +98,7 @@ def warm_start(
 
 
 def as_batch(tokenizer: Any, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-    """Padded on the right; the loss is on the scenes and their ends."""
+    """Padded on the right; the loss is on the texts and their ends."""
     asked = [tokenizer(as_asked(prompt))["input_ids"] for prompt, _ in examples]
     told = [tokenizer(scene)["input_ids"] + [tokenizer.eos_token_id] for _, scene in examples]
     length = max(len(a) + len(t) for a, t in zip(asked, told, strict=True))

@@ -35,7 +35,8 @@ class Task:
     `read` gives the scene that a text tells, None for none. `truth` measures the scene, and `worst`
     is what a text without one counts as. `item` is what the reward server scores, in `mode`.
     `formulas` give the exact reward, 0 to 1, of a truth; their names are the values of the server's
-    setting `formula_setting`. `warm_steps` are the steps of the warm start.
+    setting `formula_setting`. `warm_steps` are the steps of the warm start. `beta`
+    weighs the penalty for leaving it, the KL divergence a token (TRL's `GRPOConfig.beta`).
     """
 
     name: str
@@ -50,3 +51,4 @@ class Task:
     formula_setting: str
     formulas: Mapping[str, Callable[[Truth], float]]
     warm_steps: int
+    beta: float

@@ -118,7 +118,7 @@ def make_trainer(
         learning_rate=3e-4,
         lr_scheduler_type="constant_with_warmup",
         warmup_steps=5,
-        beta=0.0,
+        beta=task.beta,
         temperature=1.0,
         use_cpu=not torch.cuda.is_available(),
         bf16=False,
@@ -198,7 +198,7 @@ class Lines(TrainerCallback):
         seconds = self._seconds()
         if state.global_step % 10 == 0:
             names = [name for name in logs if name.startswith("true_")]
-            names = ["reward", "reward_error", "reward_correlation", *names, "scenes", "unscored"]
+            names = ["reward", "reward_error", "reward_correlation", *names, "scenes", "unscored", "kl"]
             # The reward of a step of which nothing could be scored is None.
             known = {name: logs[name] for name in names if logs.get(name) is not None}
             told = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
