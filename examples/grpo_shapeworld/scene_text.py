@@ -1,5 +1,5 @@
-"""What the policy writes: a scene, as `silver ; 0 small blue star ; 4 large red circle`, or what is to
-be changed in one, as `silver ; 0 none ; 4 large red circle`, and `same` for nothing.
+"""What the policy writes: a scene, as `silver ; 0 small blue star ; 4 large red circle`, or what
+is to be changed in one, as `silver ; 0 none ; 4 large red circle`, and `same` for nothing.
 """
 
 from __future__ import annotations

@@ -198,7 +198,8 @@ class Lines(TrainerCallback):
         seconds = self._seconds()
         if state.global_step % 10 == 0:
             names = [name for name in logs if name.startswith("true_")]
-            names = ["reward", "reward_error", "reward_correlation", *names, "scenes", "unscored", "kl"]
+            names = ["reward", "reward_error", "reward_correlation", *names]
+            names += ["scenes", "unscored", "kl"]
             # The reward of a step of which nothing could be scored is None.
             known = {name: logs[name] for name in names if logs.get(name) is not None}
             told = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
