@@ -19,7 +19,7 @@ SMALLEST_BATCH = 8
 class Plan:
     """A training run.
 
-    `look_steps` of captions, `base_steps` without any score, then `judge_steps` with all
+    `look_steps` of captions, `base_steps` without any score, then `judge_steps`, if any, with all
     kinds of lessons, `batch` a step on average; all steps multiples of POOL_BATCHES. The learning
     rate rises over `warmup` steps and falls as a cosine over the whole run.
     """
@@ -63,6 +63,10 @@ class Plan:
         """After which steps the model is measured: evenly, and at the end of either part."""
         evenly = (round(self.steps * i / self.evaluations) for i in range(1, self.evaluations))
         return frozenset((*evenly, self.base_end, self.steps))
+
+
+# The base for longer, its learning rate falling to its end, and no judge.
+BASE_ALONE = Plan(look_steps=160, base_steps=1760, judge_steps=0)
 
 
 def learning_rate(plan: Plan, step: int) -> float:
