@@ -24,7 +24,7 @@ size = Size(
     text_layers=2, text_width=64, text_inner=64, vision_layers=1, vision_width=64, vision_inner=64
 )
 plan = Plan(
-    look_steps=16, base_steps=16, judge_steps=16, batch=8, warmup=2, evaluations=3,
+    look_steps=16, base_steps=16, judge_steps=int(sys.argv[2]), batch=8, warmup=2, evaluations=3,
     evaluation_groups=1, size=size,
 )
 t._SAVE_EVERY = 4
@@ -34,9 +34,9 @@ t.train(Path(sys.argv[1]), plan, lambda text: print(text, flush=True), command="
 """
 
 
-def start(folder):
+def start(folder, judge_steps=16):
     return subprocess.Popen(
-        [VLLM_PYTHON, "-c", TINY, str(folder)],
+        [VLLM_PYTHON, "-c", TINY, str(folder), str(judge_steps)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -149,6 +149,19 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     assert base != weights[0]
     steps = [json.loads(line)["step"] for line in (killed / "curve.jsonl").read_text().splitlines()]
     assert steps == [16, 32, 48]
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_plan_without_scores_ends_with_the_base(tmp_path):
+    process = start(tmp_path, judge_steps=0)
+    told, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert (tmp_path / "base" / "model.safetensors").exists()
+    assert not (tmp_path / "judge").exists()
+    asked = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert asked[-1]["step"] == 32
+    assert "edit_execution" not in json.dumps(asked)
 
 
 @pytest.mark.vllm
