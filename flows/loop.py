@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
-from flows.steps import Step, StepFailed, StepsRefused, run_steps, times
+from flows.steps import Step, StepFailed, StepsRefused, commits, run_steps, times
 from foundry.evals.loop_measures import BASE as BASE_MODEL
 from foundry.evals.loop_measures import MEASURES, bench_folder, compared_path
 from foundry.evals.loop_report import write_loop_report
@@ -98,11 +98,13 @@ def seed_steps(seed: int, folder: Path, size: Size, *, judge: str, base: str) ->
 def _sft(name: str, what: str, base: str, folder: Path, seed: int, size: Size) -> Step:
     data = f"[{folder / what}-edit, {folder / what}-gen]"
     settings = {"model": base, "data": data, "output": folder / name, "seed": seed}
-    return _train("sft", name, settings | {"steps": size.sft_steps})
+    return _train("sft", name, settings | {"steps": size.sft_steps}, models=(base,))
 
 
-def _module(name: str, module: str, *words: object, python: str = PYTHON) -> Step:
-    return Step(name=name, command=(python, "-m", module, *map(str, words)))
+def _module(
+    name: str, module: str, *words: object, python: str = PYTHON, models: tuple[str, ...] = ()
+) -> Step:
+    return Step(name=name, command=(python, "-m", module, *map(str, words)), models=models)
 
 
 def _set(settings: Mapping[str, object]) -> list[str]:
@@ -113,7 +115,8 @@ def _label(name: str, kind: str, world: Path, out: Path, judge: str, **more: str
     roles = ("judge",) if kind == "edit" else ("planner", "judge")
     settings = {f"endpoints.{role}.launch.model": judge for role in roles}
     settings |= {"sources.path": f"{world / 'rows.jsonl'}", "output": f"{out}", **more}
-    return _module(name, f"flows.build_firm_{kind}", RECIPES / f"{kind}.yaml", *_set(settings))
+    words = (RECIPES / f"{kind}.yaml", *_set(settings))
+    return _module(name, f"flows.build_firm_{kind}", *words, models=(judge,))
 
 
 def _first_file(name: str, build: Path, out: Path) -> Step:
@@ -123,18 +126,21 @@ def _first_file(name: str, build: Path, out: Path) -> Step:
     return Step(name=name, command=("sh", "-c", copy))
 
 
-def _train(trainer: str, name: str, settings: Mapping[str, object]) -> Step:
+def _train(
+    trainer: str, name: str, settings: Mapping[str, object], models: tuple[str, ...] = ()
+) -> Step:
     recipe = f"trainers/recipes/shapeworld_{trainer}.yaml"
     # ShapeBench measures, against the truth.
     words = ("--config", recipe, *_set({**settings, "evaluation.rows": 0}))
-    return _module(name, f"trainers.{trainer}", *words, python=TRAIN_PYTHON)
+    return _module(name, f"trainers.{trainer}", *words, python=TRAIN_PYTHON, models=models)
 
 
 def _bench(name: str, model: Path | str, folder: Path, size: Size, *more: str) -> Step:
     words = ("--direct", "--no-votes", *more, "--launch", "--model", model)
     out = bench_folder(folder, name)
     words = (*words, "--rows", size.bench_rows, "--out", out)
-    return _module(f"bench-{name}", "foundry.evals.run", "shapebench", *words)
+    models = (str(model),) if name == BASE_MODEL else ()
+    return _module(f"bench-{name}", "foundry.evals.run", "shapebench", *words, models=models)
 
 
 def _card(name: str, folder: Path) -> Step:
@@ -204,6 +210,7 @@ def _found(
             json.loads((folder / MEASURES).read_text("utf-8")) | {"steps": times(folder)}
             for folder in folders
         ],
+        "commits": sorted({commit for folder in folders for commit in commits(folder)}),
         "size": asdict(size),
         "full": full,
         "judge": {"model": judge, "weights": weights_digest(judge, None)},

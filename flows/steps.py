@@ -1,8 +1,8 @@
 """Commands one after another, each done once: killed anywhere, the same call goes on.
 
-`steps.jsonl` in the folder has two lines a try: when a step began, and how it ended. A step whose
-last line says that it ended well is done. A command that was cut short is started again, so it must
-be one that goes on by itself.
+`steps.jsonl` in the folder has two lines a try: when a step began, by which code and with which
+weights, and how it ended. A step whose last line says that it ended well is done. A command that
+was cut short is started again, so it must be one that goes on by itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.launch import guard
+from pipelines.version import git_commit
+from trainers.base_model import weights_digest
 
 LOG = "steps.jsonl"
 # A training writes a checkpoint when it is told to stop.
@@ -39,36 +41,57 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A command of a run, and its name, which no other step has."""
+    """A command of a run, and its name, which no other step has.
+
+    `models` are those folders of models that it takes and no step makes.
+    """
 
     name: str
     command: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
 
 def run_steps(steps: Sequence[Step], folder: Path, say: Callable[[str], None]) -> None:
     """Run what is not done, in order, in the current folder.
 
-    Raises StepsRefused for a step that was done by another command, before anything is run, and
-    StepFailed at the first that does not end with status 0.
+    Raises StepsRefused for a step that was done by another command or with other weights under the
+    name of a model, before anything is run, and StepFailed at the first that does not end with
+    status 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, say) as lock:
         done = finished(folder)
         for step in steps:
-            was = done.get(step.name, list(step.command))
-            if was != list(step.command):
+            if (told := _otherwise(step, done)) is not None:
                 raise StepsRefused(
-                    f"{folder}: step {step.name} was done by another command ({' '.join(was)}; now "
-                    f"{' '.join(step.command)}); give another --out, or remove the folder"
+                    f"{folder}: step {step.name} was done {told}; give another --out, or remove "
+                    "the folder"
                 )
         for number, step in enumerate(steps, 1):
             if step.name not in done:
                 _do(step, f"[{number}/{len(steps)}] {step.name}", folder, lock, say)
 
 
+def _otherwise(step: Step, done: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """How a step was done that now would be done otherwise; None for one that is to be kept."""
+    was, now = done.get(step.name), _about(step)
+    if was is None:
+        return None
+    if was["command"] != now["command"]:
+        return f"by another command ({' '.join(was['command'])}; now {' '.join(step.command)})"
+    if was.get("weights", {}) != now["weights"]:
+        return f"with other weights than are in {' and '.join(step.models)} now"
+    return None
+
+
+def _about(step: Step) -> dict[str, Any]:
+    weights = {model: weights_digest(model, None) for model in step.models}
+    return {"step": step.name, "command": list(step.command), "weights": weights}
+
+
 def _do(step: Step, title: str, folder: Path, lock: int, say: Callable[[str], None]) -> None:
     say(f"{title}: {' '.join(step.command)}")
-    about = {"step": step.name, "command": list(step.command)}
+    about = _about(step) | {"git_commit": git_commit()}
     _add(folder, about | {"began": _clock()})
     began = time.monotonic()
     status = _run(step.command, lock)
@@ -107,10 +130,10 @@ def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
         os.close(lock)
 
 
-def finished(folder: Path) -> dict[str, list[str]]:
-    """The commands of the steps that are done, by name."""
+def finished(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last line of each step that is done, by name."""
     last = {entry["step"]: entry for entry in read_log(folder)}
-    return {name: one["command"] for name, one in last.items() if one.get("status") == 0}
+    return {name: one for name, one in last.items() if one.get("status") == 0}
 
 
 def times(folder: Path) -> dict[str, dict[str, Any]]:
@@ -127,6 +150,11 @@ def times(folder: Path) -> dict[str, dict[str, Any]]:
         else:
             one["cut"] += 1
     return found
+
+
+def commits(folder: Path) -> set[str]:
+    """Of the code that did the steps that are done, as far as they are known."""
+    return {one["git_commit"] for one in finished(folder).values() if one.get("git_commit")}
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

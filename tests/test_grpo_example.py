@@ -111,6 +111,13 @@ def test_a_text_that_tells_no_changes_is_none(text):
 
 
 @pytest.mark.parametrize(
+    "text", ["same", "white", "4 large blue star", "white ; 0 small red circle"]
+)
+def test_what_is_told_as_it_was_is_no_change(text):
+    assert read_edited(SOURCE, text) == make_scene(SOURCE.background, list(SOURCE.things))
+
+
+@pytest.mark.parametrize(
     ("text", "keys"),
     [
         ("same", [0, 1]),

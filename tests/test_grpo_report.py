@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,7 +12,6 @@ from examples.grpo_shapeworld import run as whole
 from examples.grpo_shapeworld.arms import code_digest, deciding_sources
 from examples.grpo_shapeworld.curves import smoothed
 from examples.grpo_shapeworld.report import write_report
-from pipelines.version import code_version
 
 
 def items(*truths):
@@ -26,12 +24,13 @@ def scored(*scores):
     return items(*(None if score is None else {"score": score} for score in scores))
 
 
-def result(before, after):
+def result(before, after, date="2026-11-01", commit="abc"):
     names = before[0]["truth"]
     measured = {"unscored": 0, "reward_error": 0.25, "reward_correlation": 0.5}
     measured |= {f"true_{name}": 1 for name in names}
     log = [{"step": step, "reward": step / 20, **measured} for step in range(1, 21)]
-    return {"before": before, "after": after, "log": log, "seconds": 90}
+    made = {"date": date, "code": {"package_version": "1.2", "git_commit": commit}}
+    return {"before": before, "after": after, "log": log, "seconds": 90, **made}
 
 
 JUDGE = {"model": "a/judge", "weights": "0123456789abcdef"}
@@ -52,7 +51,7 @@ def test_the_report_tells_gains_and_that_the_first_critic_raised_the_truth_more(
             result(before, scored(*[3, 5] * 10)),
             result(before, scored(*[2, 5, 3, None] * 5)),
         ],
-        ("base", "alignment"): [result(before, before)] * 2,
+        ("base", "alignment"): [result(before, before, date="2026-11-03", commit="def")] * 2,
     }
     text = report(tmp_path, "gen", arms)
     # The gains are 2 and 0.75: the last counts 1, 1 and 2 up and 2 down.
@@ -66,9 +65,9 @@ def test_the_report_tells_gains_and_that_the_first_critic_raised_the_truth_more(
     assert ", seed by seed +2.00, +0.75." in text
     assert "a true score of 4 or 5: `judge` 0% to 38%; `base` 0% to 0%." in text
     assert "- judge: `a/judge`, weights 0123456789ab" in text
-    version = code_version()["package_version"]
-    head = f"`python -m this --that`, {time.strftime('%Y-%m-%d')}, firm-foundry {version}"
-    assert text.startswith(f"# GRPO on ShapeWorld\n\n{head}")
+    head = "`python -m this --that`, firm-foundry 1.2 (abc), 1.2 (def), 2026-11-01 to 2026-11-03."
+    assert text.startswith(f"# GRPO on ShapeWorld\n\n{head} Training")
+    assert "`beta`: " in text
     # Four results of 90 seconds.
     assert "took 6 minutes" in text.splitlines()[2]
 
@@ -161,7 +160,7 @@ def test_what_is_trained_is_reported_and_not_trained_again(tmp_path, monkeypatch
     told = capsys.readouterr().out
     assert told.startswith("critics: truth = the rules themselves\n")
     assert "| truth | 2 | +2.00 (sd 0.00) |" in told
-    assert f"run --task gen {' '.join(map(str, words))}`, 2" in told
+    assert f"run --task gen {' '.join(map(str, words))}`, firm" in told
     assert call(monkeypatch, *words, "--steps", 5) == 2
     assert capsys.readouterr().out.endswith(
         "truth-alignment was made with steps 120, now 5: give the critic another name, or --out\n"
@@ -205,7 +204,17 @@ def test_a_start_that_other_code_made_is_refused_for_a_new_critic_as_well(
 
 def test_the_code_is_that_of_all_sources_that_decide_a_result(tmp_path, monkeypatch):
     names = {path.stem for path in deciding_sources()}
-    deciding = {"policy", "prompts", "task", "scene_text", "pictures", "edits", "rewards", "train"}
+    deciding = {
+        "run",
+        "policy",
+        "prompts",
+        "task",
+        "scene_text",
+        "pictures",
+        "edits",
+        "rewards",
+        "train",
+    }
     assert names == deciding
     digests = set()
     for name, source in [("task", "a = 1"), ("task", "a = 2"), ("edits", "a = 2")]:

@@ -52,7 +52,7 @@ def test_the_policy_knows_every_word_and_learns_the_scene_and_its_end_alone():
 @pytest.mark.slow
 @needs_trainers
 def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
-    words = ["--task", "clumsy", "--truth", "--formula", "sum", "--out", str(tmp_path / "run")]
+    words = ["--task", "gen", "--truth", "--formula", "alignment", "--out", str(tmp_path / "run")]
     words += ["--warm-steps", "2", "--steps", "2"]
     command = [TRAIN_PYTHON, "-m", "examples.grpo_shapeworld.train", *words]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -62,7 +62,9 @@ def test_a_policy_is_trained_on_the_exact_truth_once(tmp_path):
     found = json.loads(result.read_text())
     assert [len(found[when]) for when in ("before", "after")] == [MEASURED, MEASURED]
     assert [line["step"] for line in found["log"]] == [1, 2]
-    assert {"reward", "scenes", "unscored", "true_execution"} <= found["log"][0].keys()
+    assert {"reward", "scenes", "unscored", "true_score"} <= found["log"][0].keys()
+    # Held near the start, which the first step is taken from.
+    assert found["log"][0]["kl"] == pytest.approx(0, abs=1e-6) < found["log"][1]["kl"]
     again = run(command, cwd=ROOT, env=env)
     assert again.stdout.endswith("run: finished\n")
     # Cut off before its result was written, and while a later checkpoint was.

@@ -19,6 +19,8 @@ from pipelines.recipe import EditRecipe, GenRecipe
 from pipelines.recipe_files import load_recipe, parse_settings
 from trainers.settings import DpoRecipe, SftRecipe
 
+GATES = ("leak", "degenerate", "contradiction", "agreement", "grounding", "duplicate",
+         "contamination")  # fmt: skip
 RECIPE_OF = {
     "flows.build_firm_edit": EditRecipe,
     "flows.build_firm_gen": GenRecipe,
@@ -55,8 +57,10 @@ def test_every_command_of_the_loop_has_a_recipe_that_is_accepted(size):
     assert found["sft-raw"].model_dump(exclude={"data", "output"}) == same
     assert not found["raw-edit"].balance.targets
     assert found["labels-edit"].balance.targets
-    gates = found["raw-gen"].gates
-    assert not any(gates.is_on(gate) for gate in ("leak", "contradiction", "duplicate"))
+    for kind in ("edit", "gen"):
+        raw, gated = (found[f"{what}-{kind}"].gates for what in ("raw", "labels"))
+        assert not any(raw.is_on(gate) for gate in GATES)
+        assert sum(gated.is_on(gate) for gate in GATES) >= 5
 
 
 def test_the_truth_is_in_no_command_and_worlds_to_learn_from_are_not_those_that_measure():

@@ -74,6 +74,9 @@ def found_of(*seeds, full=False):
         "size": size,
         "full": full,
         "package_version": "0",
+        "commits": ["abc", "def"],
+        "judge": {"model": "a/judge", "weights": "1" * 64},
+        "base": {"model": "a/base", "weights": "2" * 64},
     }
 
 
@@ -127,6 +130,7 @@ def test_a_target_is_met_by_all_seeds_or_not_at_all_and_an_hour_is_for_one(tmp_p
     assert "| SFT on gated, balanced labels | 0.62 (0.42-0.83), 0.70 (0.70-0.70) |" in text
     assert "## Seed 1" in text
     assert "`the command`" in text
+    assert "of commit abc, def. Judge: `a/judge`, weights 111111111111, Base: `a/base`, wei" in text
     numbers = json.loads((tmp_path / "loop.json").read_text())
     assert [one["met"] for one in numbers["targets"]] == [False, True, True, True]
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from real_servers import ROOT, wait_for
@@ -59,6 +60,20 @@ def test_a_step_whose_command_has_changed_is_refused_before_anything_runs(tmp_pa
     with pytest.raises(StepsRefused, match="step a was done by another command"):
         run_steps([noting("new", file), other], tmp_path / "run", print)
     assert noted(file) == ["a"]
+
+
+def test_a_step_that_began_with_other_weights_is_refused(tmp_path):
+    file, model = tmp_path / "file", tmp_path / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"one")
+    (model / "config.json").write_text("{}")
+    steps = [replace(noting("a", file), models=(str(model),)), noting("b", file)]
+    run_steps(steps, tmp_path / "run", print)
+    run_steps(steps, tmp_path / "run", print)
+    (model / "model.safetensors").write_bytes(b"two")
+    with pytest.raises(StepsRefused, match=f"step a was done with other weights than .* {model}"):
+        run_steps(steps, tmp_path / "run", print)
+    assert noted(file) == ["a", "b"]
 
 
 def test_a_line_that_a_kill_cut_off_is_no_end_and_its_time_is_not_told(tmp_path):

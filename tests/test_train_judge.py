@@ -10,6 +10,7 @@ import time
 import pytest
 from real_servers import ROOT, VLLM_PYTHON, with_torch
 
+from foundry.shapeworld import train_judge
 from foundry.shapeworld.train_judge import main
 
 TINY = """
@@ -178,6 +179,28 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     assert done.returncode == 2
     assert "is of another run" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        ([], (112, 592, 2800)),
+        (["--longer", "0.5"], (64, 288, 1408)),
+        (["--base-alone"], (160, 1760, 0)),
+        (["--longer", "0.001", "--base-alone"], (16, 16, 0)),
+    ],
+)
+def test_the_plan_and_the_command_of_the_card_are_what_was_asked_for(monkeypatch, words, steps):
+    seen = {}
+    monkeypatch.setattr(train_judge, "find_spec", lambda _: True)
+    monkeypatch.setattr(
+        train_judge, "train", lambda *given, **more: seen.update(given=given, **more)
+    )
+    assert main(["OUT", *words]) == 0
+    plan = seen["given"][1]
+    assert (plan.look_steps, plan.base_steps, plan.judge_steps) == steps
+    made = "python -m foundry.shapeworld.train_judge OUT"
+    assert seen["command"] == " ".join([made, *words])
 
 
 @pytest.mark.parametrize("times", ["nan", "inf", "0", "-1", "x"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from examples.grpo_shapeworld.prompts import MEASURED, TASKS
 from examples.grpo_shapeworld.verdicts import Arms, edit_verdict, gain, gen_verdict
 from foundry.evals.markdown import table_number, table_row, table_rule
 from pipelines.shards import write_bytes
-from pipelines.version import code_version
 
 # What was written for the measured prompts: whether it tells a `scene`, and the `truth` of it.
 Items = Sequence[Mapping[str, Any]]
@@ -35,7 +33,7 @@ def write_report(
     lines = [
         "# GRPO on ShapeWorld",
         "",
-        f"`{how}`, {time.strftime('%Y-%m-%d')}, {_code()}. Training and measuring "
+        f"`{how}`, firm-foundry {_made(found)}. Training and measuring "
         f"took {_minutes(found):.0f} minutes, those of calls that were cut off among them; the "
         "starts of reward servers are not counted.",
         "",
@@ -45,14 +43,16 @@ def write_report(
         "what another seed would do, they do not tell. Of all texts of a training, `unscored` is "
         "the share that the critic gave no reward though they tell a scene, and `error of the "
         "reward` how far off its rewards, 0 to 1, were on average from what the truth gives by the "
-        "same formula; `its correlation` is Pearson's of the two among the texts for one prompt, "
-        "mean over steps: all that GRPO learns from. Critics:",
+        "same formula; `its correlation` is Pearson's of the two among those texts for one prompt "
+        "that tell a scene, mean over steps. Critics:",
         "",
         *(_critic(name, about) for name, about in critics.items()),
     ]
     for name, arms in found.items():
         verdict = edit_verdict if "unchanged" in TASKS[name].worst else gen_verdict
-        lines += ["", f"## {TASKS[name].title}", "", *verdict(arms), "", *_gains(name, arms)]
+        penalty = f"Penalty for leaving the start, `beta`: {TASKS[name].beta:g}."
+        lines += ["", f"## {TASKS[name].title}", "", *verdict(arms), "", penalty, ""]
+        lines += _gains(name, arms)
         lines += ["", *_seeds(name, arms), "", f"![curves](grpo-{name}.png)"]
         curves = {_told(name, arm): [run["log"] for run in runs] for arm, runs in arms.items()}
         draw_curves(out / f"grpo-{name}.png", curves, list(TASKS[name].worst))
@@ -61,15 +61,19 @@ def write_report(
     return text
 
 
-def _code() -> str:
-    version = code_version()
-    commit = f" ({version['git_commit']})" if version["git_commit"] else ""
-    return f"firm-foundry {version['package_version']}{commit}"
+def _made(found: Mapping[str, Arms]) -> str:
+    """By which code the results were made, and when."""
+    codes = {f"{v['package_version']} ({v['git_commit']})" for v in _of_all_runs(found, "code")}
+    days = sorted(set(_of_all_runs(found, "date")))
+    return f"{', '.join(sorted(codes))}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"
 
 
 def _minutes(found: Mapping[str, Arms]) -> float:
-    every = [run for arms in found.values() for runs in arms.values() for run in runs]
-    return sum(run["seconds"] for run in every) / 60
+    return sum(_of_all_runs(found, "seconds")) / 60
+
+
+def _of_all_runs(found: Mapping[str, Arms], name: str) -> list[Any]:
+    return [run[name] for arms in found.values() for runs in arms.values() for run in runs]
 
 
 def _critic(name: str, about: Mapping[str, Any]) -> str:

@@ -50,8 +50,8 @@ def reward_function(
     logged: `true_...` of each measure, `scenes`, the share of texts that tell one, and `unscored`,
     the share that a critic gave no reward. `reward_error` is the mean absolute difference, 0 to 1,
     of its rewards from what the truth would give by the same formula, and `reward_correlation`
-    Pearson's of the two among the texts for a prompt, which is all that GRPO learns from: either is
-    left out where there is none.
+    Pearson's of the two among the texts for a prompt that tell a scene, by which GRPO prefers one
+    of them to another: either is left out where there is none.
     """
 
     def critic_reward(**columns: Any) -> list[float | None]:

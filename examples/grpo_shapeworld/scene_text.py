@@ -68,8 +68,10 @@ def _read_thing(words: list[str], key: int) -> Thing | None:
 
 
 def read_edited(source: Scene, text: str) -> Scene | None:
-    """The source with the changes that a text tells; None for a text that tells none, which says of
-    one cell two things, takes away what is not there, or leaves no thing or too many.
+    """The source with the changes that a text tells. What it tells as it already was is no change.
+
+    None for a text that cannot be read, tells a cell or the background twice, takes away what is
+    not there, or leaves no thing or too many.
 
     Things are known by their keys in the source. What stands where something stood is that thing,
     however changed. What stands elsewhere is a thing of its shape that left its place, the one most

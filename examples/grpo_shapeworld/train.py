@@ -32,6 +32,7 @@ from examples.grpo_shapeworld.prompts import TASKS, grpo_prompts, measured, warm
 from examples.grpo_shapeworld.scene_text import MOST_WORDS
 from examples.grpo_shapeworld.task import Task
 from pipelines.shards import write_json
+from pipelines.version import code_version
 from trainers.run_folder import last_checkpoint
 
 _WARM_SEED = 1_000
@@ -84,7 +85,7 @@ def main() -> None:
     found["after"] = measure(task, trainer.model, tokenizer)
     _say(f"after: {_told(found['after'])}")
     found["log"] = [line for line in trainer.state.log_history if "reward" in line]
-    found["seconds"] = seconds()
+    found |= {"seconds": seconds(), "date": time.strftime("%Y-%m-%d"), "code": code_version()}
     write_json(options.out / "result.json", found)
 
 

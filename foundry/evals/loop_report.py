@@ -30,8 +30,9 @@ TAUGHT = {"sft-raw": "raw", "sft": "labels"}
 def write_loop_report(out: Path, found: Found, how: str) -> Path:
     """Write `loop.md` and `loop.json`. Returns the former.
 
-    `found` has the `seeds`, each of `measure_seed` with the `steps` and what each took, `size` and
-    `full`; `how` is the command. Raises OSError.
+    `found` has the `seeds`, each of `measure_seed` with the `steps` and what each took, `size`,
+    `full`, `judge` and `base` (each a `model` and its `weights`) and `commits`; `how` is the
+    command. Raises OSError.
     """
     found = found | {"targets": targets(found)}
     numbers = json.dumps(found, indent=1, allow_nan=False) + "\n"
@@ -53,7 +54,9 @@ def markdown(found: Found, how: str) -> str:
         f"on {size['bench_rows']} rows of ShapeBench after each "
         "(docs/loop.md). The truth is in no training.",
         "",
-        f"`{how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}.",
+        f"`{how}`, {time.strftime('%Y-%m-%d')}, firm-foundry {found['package_version']}; its "
+        f"commands were of {_commits(found['commits'])}. {_weights(found, 'judge')}, "
+        f"{_weights(found, 'base')}.",
         "",
         f"{size['edits']} edits and {size['pictures']} generated pictures were labelled; "
         f"{size['sft_steps']} steps of SFT; {len(seeds)} of {found['seeds_asked']} seeds. "
@@ -73,6 +76,15 @@ def markdown(found: Found, how: str) -> str:
     for number, seed in enumerate(seeds):
         lines += ["", f"## Seed {number}" if len(seeds) > 1 else "## Figures", "", *_seed(seed)]
     return "\n".join(lines) + "\n"
+
+
+def _commits(found: Sequence[str]) -> str:
+    return f"commit {', '.join(found)}" if found else "no known commit"
+
+
+def _weights(found: Found, role: str) -> str:
+    about = found[role]
+    return f"{role.capitalize()}: `{about['model']}`, weights {about['weights'][:12]}"
 
 
 def _means(seeds: Sequence[Found]) -> list[str]:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     plan = BASE_ALONE if given.base_alone else plan
     look, base, judge = (
-        max(steps > 0, round(steps * given.longer / POOL_BATCHES)) * POOL_BATCHES
+        max(1, round(steps * given.longer / POOL_BATCHES)) * POOL_BATCHES if steps else 0
         for steps in (plan.look_steps, plan.base_steps, plan.judge_steps)
     )
     command = "python -m foundry.shapeworld.train_judge OUT"
