@@ -63,13 +63,18 @@ def test_half_a_line_of_the_curve_spoils_no_other(tmp_path):
     assert found[1]["lessons"] == 32 * Plan().batch
 
 
-def test_the_rate_rises_and_falls():
+def test_the_rate_rises_and_falls_before_scores_and_once_more_with_them():
     plan = Plan()
-    rates = [learning_rate(plan, step) for step in range(plan.steps)]
-    assert rates[0] == pytest.approx(plan.learning_rate / plan.warmup)
-    assert max(rates) == pytest.approx(plan.learning_rate)
-    assert rates.index(max(rates)) in (plan.warmup - 1, plan.warmup)
-    assert rates[-1] == pytest.approx(plan.learning_rate / 20, rel=1e-3)
+    every = [learning_rate(plan, step) for step in range(plan.steps)]
+    parts = (
+        (every[: plan.base_end], plan.learning_rate),
+        (every[plan.base_end :], plan.judge_learning_rate),
+    )
+    for rates, peak in parts:
+        assert rates[0] == pytest.approx(peak / plan.warmup)
+        assert max(rates) == pytest.approx(peak)
+        assert rates.index(max(rates)) in (plan.warmup - 1, plan.warmup)
+        assert rates[-1] == pytest.approx(peak / 20, rel=1e-3)
 
 
 def test_a_plan_measures_at_even_steps_and_refuses_what_it_cannot_do():

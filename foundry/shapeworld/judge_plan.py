@@ -19,17 +19,18 @@ SMALLEST_BATCH = 8
 class Plan:
     """A training run.
 
-    `look_steps` of captions, `base_steps` without any score, then `judge_steps`, if any, with all
-    kinds of lessons, `batch` a step on average; all steps multiples of POOL_BATCHES. The learning
-    rate rises over `warmup` steps and falls as a cosine over the whole run.
+    `look_steps` of captions, `base_steps` without any score, then `judge_steps` with all kinds of
+    lessons, `batch` a step on average; all steps multiples of POOL_BATCHES. The learning rate rises
+    over `warmup` steps and falls as a cosine, once until scores are shown and once after.
     """
 
     seed: int = 1
-    look_steps: int = 112
-    base_steps: int = 592
-    judge_steps: int = 2800
+    look_steps: int = 160
+    base_steps: int = 1760
+    judge_steps: int = 2000
     batch: int = 64
     learning_rate: float = 3e-3
+    judge_learning_rate: float = 2e-3
     warmup: int = 60
     weight_decay: float = 0.05
     evaluations: int = 4
@@ -65,13 +66,15 @@ class Plan:
         return frozenset((*evenly, self.base_end, self.steps))
 
 
-# The base for longer, its learning rate falling to its end, and no judge.
-BASE_ALONE = Plan(look_steps=160, base_steps=1760, judge_steps=0)
-
-
 def learning_rate(plan: Plan, step: int) -> float:
-    """The rate of a step, counted from 0: a linear rise, then half a cosine to a twentieth."""
+    """The rate of a step, counted from 0: a linear rise, then half a cosine to a twentieth, anew
+    where scores begin.
+    """
+    if step < plan.base_end:
+        peak, steps = plan.learning_rate, plan.base_end
+    else:
+        peak, steps, step = plan.judge_learning_rate, plan.judge_steps, step - plan.base_end
     if step < plan.warmup:
-        return plan.learning_rate * (step + 1) / plan.warmup
-    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
-    return plan.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)
+        return peak * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(1, steps - plan.warmup)
+    return peak * (0.05 + 0.95 * (1 + math.cos(math.pi * progress)) / 2)

@@ -38,7 +38,6 @@ _SAVE_EVERY = 100
 
 def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
     """Train and write `folder/base` and `folder/judge`, going on from a checkpoint if there is one.
-    A plan without scores ends with the base.
 
     `folder/curve.jsonl` gets a line an evaluation; `command` goes into the model cards. Raises
     AnotherRun when the folder holds a run of another plan, or of other lessons.
@@ -85,7 +84,7 @@ def train(folder: Path, plan: Plan, say: Say, *, command: str) -> None:
             minutes = (before_s + time.monotonic() - began) / 60
             add_to_curve(folder, plan, step, minutes, loss, found)
         if step in (plan.base_end, plan.steps):
-            name = "base" if step == plan.base_end else "judge"
+            name = "judge" if step == plan.steps else "base"
             write_model(folder, name, model, processor, plan, command=command, commit=commit)
         if step % _SAVE_EVERY == 0 or step in plan.evaluated:
             save(folder, model, optimizers, step, before_s + time.monotonic() - began, loss)

@@ -1,10 +1,8 @@
 """Train the bundled judge from scratch: a Qwen3-VL of under three million parameters.
 
     python -m foundry.shapeworld.train_judge OUT
-    python -m foundry.shapeworld.train_judge OUT --base-alone
 
-Writes `OUT/judge`, which vLLM serves, and `OUT/base`, the same network before it saw any score; or
-a base that was trained for longer, and no judge.
+Writes `OUT/judge`, which vLLM serves, and `OUT/base`, the same network before it saw any score.
 Run it again to go on after a break. Needs torch, torchvision and transformers, which the server's
 environment has; nothing is downloaded.
 """
@@ -18,7 +16,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from foundry.shapeworld.judge_plan import BASE_ALONE, POOL_BATCHES, Plan
+from foundry.shapeworld.judge_plan import POOL_BATCHES, Plan
 from foundry.shapeworld.judge_run import AnotherRun
 from foundry.shapeworld.judge_training import train
 
@@ -49,17 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="TIMES",
         help="that many times the steps (default 1.0)",
     )
-    parser.add_argument("--base-alone", action="store_true", help="a longer base, and no judge")
     given = parser.parse_args(argv)
-    plan = BASE_ALONE if given.base_alone else plan
     look, base, judge = (
-        max(1, round(steps * given.longer / POOL_BATCHES)) * POOL_BATCHES if steps else 0
+        max(1, round(steps * given.longer / POOL_BATCHES)) * POOL_BATCHES
         for steps in (plan.look_steps, plan.base_steps, plan.judge_steps)
     )
     command = "python -m foundry.shapeworld.train_judge OUT"
     command += f" --seed {given.seed}" if given.seed != plan.seed else ""
     command += f" --longer {given.longer:g}" if given.longer != 1 else ""
-    command += " --base-alone" if given.base_alone else ""
     try:
         chosen = Plan(seed=given.seed, look_steps=look, base_steps=base, judge_steps=judge)
     except ValueError as error:
