@@ -27,7 +27,7 @@ help:
 	@echo "make demo    build the environments, run both flows over the bundled rows on real vLLM"
 	@echo "make test    every test, real vLLM and a real Prefect server included"
 	@echo "make lint    ruff, pyright, import-linter"
-	@echo "make loop    label, SFT, preferences, DPO on drawn rows, measured: an hour on two cores"
+	@echo "make loop    label, SFT, preferences, DPO on drawn rows, measured: meant for an hour"
 	@echo "             (SEEDS=3 FULL=1: hours, and docs/proof/loop.md)"
 	@echo "make grpo-demo   GRPO on ShapeWorld with a trained critic and an untrained one"
 	@echo "make grpo-edits  GRPO of edits on CME and on a sum, with the exact truth and a critic: hours"

@@ -21,7 +21,7 @@ from foundry.evals.loop_measures import BASE as BASE_MODEL
 from foundry.evals.loop_measures import MEASURES, bench_folder, compared_path
 from foundry.evals.loop_report import write_loop_report
 from pipelines.version import code_version
-from trainers.base_model import weights_digest
+from pipelines.weights import folder_digest
 
 PYTHON = ".venv/bin/python"
 TRAIN_PYTHON = ".venv-train/bin/python"
@@ -184,6 +184,11 @@ def main(
     if missing := [python for python in pythons if not Path(python).exists()]:
         print(f"no {missing[0]} here: make setup", file=sys.stderr)  # noqa: T201 - its own output
         return 2
+    for role, model in (("judge", judge), ("base", base)):
+        if folder_digest(Path(model)) is None:
+            told = f"--{role} {model}: no folder with a model's weights"
+            print(told, file=sys.stderr)  # noqa: T201 - a command's own output
+            return 2
     folders = [out / f"seed-{seed}" for seed in range(seeds)]
     how = f"--seeds {seeds}{' --full' * full} --out {out}"
     how += f" --judge {judge}" * (judge != JUDGE) + f" --base {base}" * (base != BASE)
@@ -213,8 +218,8 @@ def _found(
         "commits": sorted({commit for folder in folders for commit in commits(folder)}),
         "size": asdict(size),
         "full": full,
-        "judge": {"model": judge, "weights": weights_digest(judge, None)},
-        "base": {"model": base, "weights": weights_digest(base, None)},
+        "judge": {"model": judge, "weights": folder_digest(Path(judge))},
+        "base": {"model": base, "weights": folder_digest(Path(base))},
         **code_version(),
     }
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from pipelines.launch import guard
 from pipelines.version import git_commit
-from trainers.base_model import weights_digest
+from pipelines.weights import folder_digest
 
 LOG = "steps.jsonl"
 # A training writes a checkpoint when it is told to stop.
@@ -85,7 +85,7 @@ def _otherwise(step: Step, done: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def _about(step: Step) -> dict[str, Any]:
-    weights = {model: weights_digest(model, None) for model in step.models}
+    weights = {model: folder_digest(Path(model)) for model in step.models}
     return {"step": step.name, "command": list(step.command), "weights": weights}
 
 

@@ -1,6 +1,7 @@
 """The loop on ShapeWorld: what its commands are."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from flow_cases import edit_source, flow_command, write_recipe
 from real_servers import ROOT, run
 from stub_process import stub_process
 
+from flows import loop
 from flows.loop import BASE, FULL, JUDGE, QUICK, _found, seed_steps
 from flows.steps import LOG
 from foundry.evals.loop_measures import MEASURES, bench_folder
@@ -104,6 +106,17 @@ def test_raw_labels_are_the_same_answers_and_nothing_is_asked_for_them(tmp_path,
     assert "20 source = 20 dataset + 0 rejected + 0 duplicates" in done.stdout
     kept = check_law(tmp_path / "labels-edit")
     assert 0 < kept.dataset < 20
+
+
+@pytest.mark.parametrize("role", ["judge", "base"])
+def test_a_model_that_is_not_there_is_told_before_anything_runs(
+    tmp_path, monkeypatch, capsys, role
+):
+    for name in ("PYTHON", "TRAIN_PYTHON", "VLLM_PYTHON"):
+        monkeypatch.setattr(loop, name, sys.executable)
+    assert loop.main(out=tmp_path / "loop", **{role: "no/such"}) == 2
+    assert f"--{role} no/such: no folder with a model's weights" in capsys.readouterr().err
+    assert not (tmp_path / "loop").exists()
 
 
 def test_the_base_is_measured_once_for_all_seeds():

@@ -100,7 +100,7 @@ def warm_start(
 def as_batch(tokenizer: Any, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
     """Padded on the right; the loss is on the texts and their ends."""
     asked = [tokenizer(as_asked(prompt))["input_ids"] for prompt, _ in examples]
-    told = [tokenizer(scene)["input_ids"] + [tokenizer.eos_token_id] for _, scene in examples]
+    told = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for _, text in examples]
     length = max(len(a) + len(t) for a, t in zip(asked, told, strict=True))
     rows, labels = [], []
     for before, after in zip(asked, told, strict=True):

@@ -63,7 +63,10 @@ def write_report(
 
 def _made(found: Mapping[str, Arms]) -> str:
     """By which code the results were made, and when."""
-    codes = {f"{v['package_version']} ({v['git_commit']})" for v in _of_all_runs(found, "code")}
+    codes = {
+        f"{code['package_version']} ({code['git_commit'] or 'no commit known'})"
+        for code in _of_all_runs(found, "code")
+    }
     days = sorted(set(_of_all_runs(found, "date")))
     return f"{', '.join(sorted(codes))}, {' to '.join(dict.fromkeys((days[0], days[-1])))}"
 
