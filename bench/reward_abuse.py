@@ -1,9 +1,10 @@
 """The reward server under requests that mean it ill, with good ones beside them.
 
-Random bytes and JSON, pickles that would run something, pictures that lie about themselves or are
-huge when decoded, paths that lead elsewhere, bodies over the limit, bodies and heads without end,
-no token. What is looked for: a crash, a file that was made, a picture that was read outside its
-folder, memory that grows, an answer of the wrong kind, a good request without its answer.
+Random bytes and JSON, pickles that would run something or never end, pictures that lie about
+themselves or are huge when decoded, paths that lead elsewhere, bodies over the limit, bodies and
+heads without end, no token. What is looked for: a crash, a file that was made, a picture that was
+read outside its folder, memory that grows, an answer of the wrong kind, a good request without its
+answer.
 
     .venv/bin/python -m bench.reward_abuse [--requests 10000]
 """
@@ -144,6 +145,8 @@ def expected(kind: str, path: str, size: int) -> set[Any]:
             return {404} if path in ("/", "/v1/none") else {400}
         case "json":
             return {200, 400, 503} if path == "/compute" else {200, 400}
+        case "endless" if path == "/compute":
+            return {503}
         case "large":
             return {413} | (cut_short or {408})
         case "slow":

@@ -165,6 +165,32 @@ def _pickle(dice: random.Random, folder: Path) -> tuple[str, bytes]:
     return f"/mode/{route}", bytes(data)
 
 
+def _endless(dice: random.Random, folder: Path) -> tuple[str, bytes]:
+    """What takes for ever where it is hashed, counted, printed or matched naively."""
+    shared: tuple[Any, ...] = ()
+    for _ in range(dice.randrange(20, 70)):
+        shared = (shared, shared)
+    route = f"/mode/{dice.choice(['score_execution', 'logits_non_cot', 'score'])}"
+    columns = {"images": [b"x"], "ref_images": [b"x"], "prompts": ["p"]}
+    match dice.randrange(4):
+        case 0:
+            name = dice.choice(["reward_blend_mode", "prompts", "metadatas"])
+            return route, pickle.dumps({**columns, name: shared}, 4)
+        case 1:
+            # As a key: {shared: None}.
+            return route, b"\x80\x02}" + pickle.dumps(shared, 2)[2:-1] + b"Ns."
+        case 2:
+            # Numbers of one hash.
+            keys = {n * (2**61 - 1): None for n in range(dice.randrange(20_000))}
+            return route, pickle.dumps({**columns, "metadatas": [keys]}, 4)
+        case _:
+            image = "A" * 100 + " " * dice.randrange(1_000_000) + "!"
+            if dice.random() < 0.5:
+                return "/compute", json.dumps({"prompt": ["p"], "image": [image]}).encode()
+            item = {"task": "gen", "prompt": "A hat.", "image": image}
+            return "/v1/score", json.dumps({"items": [item]}).encode()
+
+
 def _large(dice: random.Random, folder: Path) -> tuple[str, bytes]:
     path = dice.choice(["/v1/score", "/mode/score", "/compute"])
     return path, b" " * dice.choice([MAX_BODY + 1, 2 * MAX_BODY, 5 * MAX_BODY])
@@ -192,6 +218,7 @@ KINDS: Mapping[str, Fuzz] = {
     "path": _path,
     "lying picture": _lying_picture,
     "pickle": _pickle,
+    "endless": _endless,
     "large": _large,
     "slow": _slow,
     "bomb": _bomb,

@@ -100,7 +100,7 @@ def test_trl_leaves_out_what_has_no_reward(rewards):
     columns = {
         "prompts": ["p", "p", "p"],
         "completions": ["a", "b", "c"],
-        "image": [picture(1), None, picture(2)],
+        "generated_image": [picture(1), None, picture(2)],
         "prompt_text": ["A hat."] * 3,
         "trainer_state": object(),
         "log_metric": print,
@@ -119,6 +119,18 @@ def test_trl_leaves_out_what_has_no_reward(rewards):
     threads = threading.active_count()
     assert asyncio.run(in_a_loop_that_runs()) == ([first, None, third],) * 2
     assert threading.active_count() == threads
+
+
+def test_trl_scores_an_edit_on_both_axes(rewards):
+    columns = {
+        "completions": ["a", "b"],
+        "instruction": ["Add a hat."] * 2,
+        "source_image": [picture(1)] * 2,
+        "edited_image": [picture(2), None],
+    }
+    (wanted,) = score(rewards.url, [edit_item("Add a hat.", picture(1), picture(2))])
+    assert set(wanted["scores"]) == {"execution", "consistency"}
+    assert make_reward(rewards.url)(**columns) == [wanted["reward"], None]
 
 
 def test_a_client_in_the_background_is_gone_when_nobody_has_it(rewards):
@@ -234,6 +246,33 @@ def test_a_request_that_is_none_is_refused(rewards, body, status):
     assert given == status
     assert json.loads(text)["error" if status != 200 else "items"]
     assert "Traceback" not in text
+
+
+def test_the_client_comes_again_until_there_is_room(start, judge):
+    rewards = start(max_waiting=2, max_items=2)
+    judge.become(latency_s=(0.3, 0.3))
+    items = [GOOD] * 8
+    answers = score(rewards.url, items, batch=2, at_once=4)
+    assert [answer["valid"] for answer in answers] == [True] * 8
+    assert 'route="/v1/score",status="429"' in rewards.get("/metrics")[1]
+
+
+def test_who_comes_too_early_is_told_when_to_come_again(start, judge):
+    rewards = start(max_waiting=2, max_items=2)
+    judge.become(latency_s=(0.5, 0.5))
+    refused = []
+
+    def ask(_):
+        body = json.dumps({"items": [GOOD] * 2}).encode()
+        try:
+            urllib.request.urlopen(urllib.request.Request(f"{rewards.url}/v1/score", body)).close()
+        except urllib.error.HTTPError as error:
+            refused.append((error.code, int(error.headers["Retry-After"])))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+    assert refused
+    assert all(code == 429 and after > 0 for code, after in refused)
 
 
 def test_a_token_is_asked_for(start):
@@ -383,6 +422,7 @@ def test_what_a_monitor_reads(rewards):
 def test_what_makes_a_reward_is_told(rewards):
     version = json.loads(rewards.get("/version")[1])
     assert (version["mode"], version["gen_reward"]) == ("expected", "alignment")
+    assert (version["model"], version["revision"]) == ("stub", None)
     assert version["weights"] == {"cme": 0.6, "qma": 0.4, "sum": [0.5, 0.5]}
     scored = {"judge_edit_score_only.v1", "judge_gen_score_only.v1"}
     assert set(version["prompts"]) == scored | {"judge_pair.v1"}

@@ -97,6 +97,12 @@ def test_an_image_root_and_a_limit_are_followed(folder: Path):
     assert picture(found[0]).path == os.path.realpath(folder / "a.png")
 
 
+def test_a_long_text_that_is_nearly_base64_is_told_apart_at_once(folder: Path):
+    # A pattern that takes quadratic time would need hours.
+    text = "A" * 500_000 + " " * 500_000 + "!"
+    assert read_reference(text, root=str(folder), allow_http=False).data is None
+
+
 def test_pictures_come_as_bytes_paths_structs_and_base64(folder: Path):
     inline = base64.b64encode(png()).decode()
     jpeg = base64.b64encode(png(format="JPEG")).decode()

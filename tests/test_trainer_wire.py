@@ -1,5 +1,6 @@
 """The trainers' own formats: FIRM's pickles and Flow-Factory's JSON, and what must not get in."""
 
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -13,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_servers import stop
-from reward_cases import Rewards, fetch, picture
+from reward_cases import Rewards, fetch, picture, rewards_over
+from stub_process import stub_process
 
 from foundry.rewards.admission import Refused
 from foundry.rewards.builtin_pickle import PickleRefused, load_builtins
 from foundry.rewards.client import as_text
 from foundry.rewards.formulas import cme, qma
 from foundry.rewards.settings import TrainerWire
-from foundry.rewards.trainer_formats import read_edits, read_flow_factory
+from foundry.rewards.trainer_formats import mean_answer, read_edits, read_flow_factory
 from foundry.rewards.trainer_wire import check_address
 from pipelines.rendering import AXES
 
@@ -117,6 +119,10 @@ def test_flow_factorys_route(rewards):
     status, edited = compute(prompt=["Add."], image=texts[1:2], condition_images=[texts[:1]])
     assert status == 200
     assert len(edited["rewards"]) == 1
+    # A second condition picture is a reference, which the judge does not see.
+    further = compute(prompt=["Add."], image=texts[1:2], condition_images=[[texts[0], texts[2]]])
+    assert further == (200, edited)
+    assert compute(prompt=["Add."], image=texts[1:2], condition_images=[[]])[0] == 400
     assert compute(prompt=["A hat."], image=[])[0] == 400
     assert compute(prompt=["A hat."], image=None)[0] == 400
     status, answer = compute(prompt=["A hat."], image=["bm90IGEgcGljdHVyZQ=="])
@@ -148,6 +154,29 @@ def test_the_mean_of_its_group_takes_its_place_only_if_asked_for(start):
     # Of another prompt it has no group.
     body["prompts"][1] = "Add two hats."
     assert post(rewards, "/mode/score_execution", body)[0] == 500
+
+
+def test_firms_gen_trainers_blend_the_mean_of_a_group_themselves(start):
+    rewards = start(trainer_wire={"port": 0, "fallback": "group_mean"}, gen_reward="qma")
+    body = gens("mix", n=4)
+    body["images"][2] = b"no picture"
+    status, answer = post(rewards, "/mode/score", body)
+    assert status == 200
+    told = [json.loads(reasoning) for reasoning in answer["reasonings"]]
+    mean = sum(told[i]["reward"] for i in (0, 1, 3)) / 3
+    assert len({one["reward"] for one in told}) > 1
+    # As they do: alignment, and the least of the parts of quality (FIRM-Reward at 575b715).
+    quality = (min(told[2]["quality_subscores"]) - 1) / 4
+    assert told[2]["ins_norm"] * (0.4 + 0.6 * quality) == pytest.approx(mean)
+    assert told[2]["reward"] == pytest.approx(mean)
+    assert answer["valid"] == [True, True, False, True]
+
+
+def test_a_group_without_any_alignment_has_a_mean_too():
+    scores = {"gen": {"value": 1.0}, "quality": {"value": 4.0}}
+    mean = mean_answer([{"reward": 0.0, "scores": scores}] * 2)
+    assert mean["reward"] == 0.0
+    assert mean["scores"]["quality"]["value"] == 4.0
 
 
 @pytest.mark.parametrize("flow_factory", [False, True])
@@ -195,6 +224,40 @@ def test_whatever_comes_an_edit_route_answers_200_or_500(rewards, body):
     assert fetch(request)[0] == 500
 
 
+def test_an_edit_route_has_no_other_word_for_trouble_than_500(tmp_path):
+    with stub_process() as judge, rewards_over(judge, tmp_path) as start:
+        small = start(trainer_wire={"port": 0}, max_waiting=2, max_items=2, max_body_mb=0.05)
+        large = edits(1) | {"metadatas": [{"more": b"x" * 60_000}]}
+        for body, word in ((edits(3), "at most 2 items"), (large, "over max_body_mb")):
+            status, told = post(small, "/mode/score_execution", body)
+            assert (status, word in told) == (500, True)
+
+        judge.become(latency_s=(1.0, 1.0))
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(post, small, "/mode/score_execution", edits(2)) for _ in range(8)]
+            answers = [one.result() for one in asked]
+        assert {status for status, _ in answers} == {200, 500}
+        assert all("come again" in told for status, told in answers if status == 500)
+
+        late = start(trainer_wire={"port": 0}, deadline_s=3)
+        judge.become(latency_s=(5.0, 5.0))
+        status, told = post(late, "/mode/logits_non_cot", edits(1))
+        assert (status, "deadline" in told) == (500, True)
+        judge.kill()
+        status, told = post(late, "/mode/score_consistency", edits(1))
+        judge.start()
+        assert status == 500
+
+
+def test_an_item_is_asked_for_again_before_it_is_given_up(tmp_path):
+    bad_once = {"invalid_json_share": 1.0, "fault_attempts": 1}
+    with stub_process(**bad_once) as judge, rewards_over(judge, tmp_path) as start:
+        rewards = start(trainer_wire={"port": 0}, mode="reasoning")
+        status, answer = post(rewards, "/mode/score_execution", edits(1))
+        assert (status, answer["valid"]) == (200, [True])
+        assert [one["kind"] for one in judge.requests()].count("judge_score_v1") == 2
+
+
 class Evil:
     def __init__(self, mark):
         self.mark = mark
@@ -233,6 +296,33 @@ def test_builtins_come_through(value, protocol):
             load_builtins(data)
     else:
         assert load_builtins(data) == value
+
+
+def test_what_would_not_end_is_refused_at_once():
+    shared = ()
+    for _ in range(60):
+        shared = (shared, shared)
+    bomb = pickle.dumps(shared, 2)
+    with pytest.raises(PickleRefused, match="too many values"):
+        load_builtins(bomb)
+    # As a key it would be hashed: {bomb: None}.
+    with pytest.raises(PickleRefused, match="no text"):
+        load_builtins(b"\x80\x02}" + bomb[2:-1] + b"Ns.")
+    # All of these have one hash.
+    with pytest.raises(PickleRefused, match="no text"):
+        load_builtins(pickle.dumps({n * (2**61 - 1): None for n in range(3000)}, 4))
+    endless = []
+    endless.append(endless)
+    with pytest.raises(PickleRefused, match="too many values"):
+        load_builtins(pickle.dumps(endless, 4))
+    # One dict for all is what FIRM's trainers send.
+    one = {"a": 1}
+    assert load_builtins(pickle.dumps([one] * 64, 4)) == [one] * 64
+
+
+def test_a_mode_that_is_no_text_is_refused(rewards):
+    status, told = post(rewards, "/mode/score", gens() | {"reward_blend_mode": [["mix"]]})
+    assert (status, told) == (500, "reward_blend_mode is a text")
 
 
 @settings(max_examples=300)

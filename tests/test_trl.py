@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("way", ["sync", "async", "rollout"])
 def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(tmp_path, way):
     picture(1).save(tmp_path / "picture.png")
     with stub_process() as judge, rewards_over(judge, tmp_path) as start:
@@ -25,12 +25,15 @@ def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(tmp_path, way)
         scored = len(judge.requests())
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["seen"] == 8
+    assert len(found["given"]) == 8
     # Six of eight: one of each group of four has no reward, and no number in its place.
     assert scored - 1 <= 6 <= scored
     assert len(found["log"]) == 2
-    for line in found["log"]:
-        assert 0 < line["rewards/critic/mean"] < 1
+    for line, group in zip(found["log"], (found["given"][:4], found["given"][4:]), strict=True):
+        valid = [reward for reward in group if reward is not None]
+        assert len(valid) == 3
+        # A None that TRL took for a 0 would draw the mean down.
+        assert line["rewards/critic/mean"] == pytest.approx(sum(valid) / 3)
         assert line["rewards/critic/std"] > 0
         assert math.isfinite(line["loss"])
     assert found["moved"] > 0

@@ -77,7 +77,7 @@ def editscore(semantic: ArrayLike, perceptual: ArrayLike) -> Array:
 
 
 def win_rates(wins: ArrayLike) -> Array:
-    """Share of its pairs that each candidate of a group wins (Pref-GRPO).
+    """Share of its pairs that each candidate of a group wins (Pref-GRPO, as in arXiv 2602.02380).
 
     `wins` (..., G, G): of row i against column j 1 for i, 0 for j, 0.5 for a tie, NaN for a pair
     that was not decided; its diagonal is not looked at. A candidate without a decided pair has NaN.
@@ -89,7 +89,7 @@ def win_rates(wins: ArrayLike) -> Array:
 
 
 def group_advantages(rewards: ArrayLike) -> Advantages:
-    """(r - mean) / standard deviation of its group, the last axis.
+    """(r - mean) / standard deviation of its group, the last axis (GRPO, arXiv 2402.03300).
 
     The deviation is that of the group, with no sample's correction and nothing added to it.
     """

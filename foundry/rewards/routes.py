@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import prometheus_client as prometheus
@@ -87,7 +88,7 @@ def check_token(request: Request, token: str | None) -> None:
 async def _version(service: Service, request: Request) -> dict[str, Any]:
     settings, stages = service.settings, service.stages.values()
     return {
-        "model": settings.endpoint[0].model_name,
+        "model": _public(settings.endpoint[0].model_name),
         "revision": next(iter(stages)).revision,
         "mode": settings.mode,
         "k": settings.k if settings.mode == "average" else 1,
@@ -97,6 +98,11 @@ async def _version(service: Service, request: Request) -> dict[str, Any]:
         "prompts": {stage.prompt_id: _digests(stage) for stage in stages},
         **code_version(),
     }
+
+
+def _public(model: str) -> str:
+    """A model's name; of a folder of this machine that of the folder alone."""
+    return Path(model).name if Path(model).is_absolute() else model
 
 
 def _digests(stage: Stage) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
+from statistics import fmean
 from typing import Any
 
 from foundry.rewards.formulas import normalise
@@ -39,9 +40,10 @@ def read_pictures(value: Any, *, most: int) -> Asked:
 
 
 def read_flow_factory(value: Any, *, most: int) -> Asked:
-    """Items of Flow-Factory's request: edits where there are condition pictures, one an item.
+    """Items of Flow-Factory's request: edits where there are condition pictures.
 
-    Raises BadRequest.
+    The first of an item's condition pictures is its source; further ones, references, are not
+    shown to the judge. Raises BadRequest.
     """
     if isinstance(value, dict) and (value.get("video") or value.get("condition_videos")):
         raise BadRequest("videos are not scored")
@@ -49,8 +51,8 @@ def read_flow_factory(value: Any, *, most: int) -> Asked:
     if not value.get("condition_images"):
         return _pictures(prompts, pictures)
     _, sources = _columns(value, "prompt", "condition_images", most=most)
-    if any(not isinstance(source, list) or len(source) != 1 for source in sources):
-        raise BadRequest("an edit has one condition picture, its source")
+    if any(not isinstance(source, list) or not source for source in sources):
+        raise BadRequest("condition_images is a list of lists; the first of each is the source")
     return _edits(AXES, prompts, [source[0] for source in sources], pictures)
 
 
@@ -95,6 +97,24 @@ def _pictures(prompts: list[Any], pictures: list[Any]) -> Asked:
     return items, prompts
 
 
+def mean_answer(others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores and reward for an item that has none: the mean of others of its group.
+
+    Quality is the one with which QMA makes that reward of the mean alignment, in each of its parts:
+    FIRM's gen trainers blend the least of the parts themselves.
+    """
+    scores: dict[str, dict[str, Any]] = {
+        axis: {"value": fmean(other["scores"][axis]["value"] for other in others)}
+        for axis in others[0]["scores"]
+    }
+    if QUALITY in scores:
+        shares = [other["scores"][GEN_AXIS]["value"] - 1 for other in others]
+        values = [other["scores"][QUALITY]["value"] for other in others]
+        value = fmean(values, shares if any(shares) else None)
+        scores[QUALITY] = {"value": value, "parts": dict.fromkeys(QUALITY_PARTS, value)}
+    return {"reward": fmean(other["reward"] for other in others), "scores": scores}
+
+
 def write_scores(answers: Answers, *, axis: str) -> dict[str, Any]:
     """`scores`, 1 to 5, and `reasonings`."""
     scores = [answer["scores"][axis] for answer in answers]
@@ -113,7 +133,10 @@ def gen_writer(value: Mapping[str, Any], *, qma: bool) -> Write:
     `qma`: whether the server asks for quality too. `reward_quality_ratio` changes nothing, as in
     FIRM's own server. Raises BadRequest for what this server cannot give.
     """
-    mode = str(value.get("reward_blend_mode") or "").strip().lower()
+    given = value.get("reward_blend_mode") or ""
+    if not isinstance(given, str):
+        raise BadRequest("reward_blend_mode is a text")
+    mode = given.strip().lower()
     if mode not in (*_ALONE, *_MIX, *_AS_SET):
         raise BadRequest(f"no such reward_blend_mode: {mode[:80]}")
     if mode in _MIX and not qma:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address, ip_network
-from statistics import fmean
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -28,6 +27,7 @@ from foundry.rewards.trainer_formats import (
     Asked,
     Write,
     gen_writer,
+    mean_answer,
     read_edits,
     read_flow_factory,
     read_pictures,
@@ -38,6 +38,8 @@ from pipelines.rendering import AXES
 
 _LOG = logging.getLogger(__name__)
 _PICKLE = "application/octet-stream"
+# Flow-Factory's client waits 60 s for an answer, three times, and then stops without a reason.
+_FLOW_FACTORY_S = 50.0
 _COMPUTED = {"rewards": "reward", "valid": "valid"}
 
 
@@ -55,15 +57,17 @@ def make_wire(service: Service) -> FastAPI:
         read: Callable[..., Asked],
         writer: Callable[[Mapping[str, Any]], Write],
     ) -> None:
+        def parse(body: bytes) -> tuple[Asked, Write]:
+            value = load_builtins(body)
+            return read(value, most=settings.max_items), writer(value)
+
         @app.post(path)
         async def route(request: Request) -> Response:
             with service.metrics.request(path) as status:
                 try:
                     check_address(request, service)
-                    async with service.body(request, load_builtins, at_once=0) as value:
-                        asked, write = read(value, most=settings.max_items), writer(value)
-                        value.clear()
-                        answers = await answer_all(service, request, asked)
+                    async with service.body(request, parse, at_once=0) as (asked, write):
+                        answers = await answer_all(service, request, asked, settings.deadline_s)
                     data = pickle.dumps(write(answers))
                 except Exception as error:  # noqa: BLE001 - these trainers know 200 and 500 alone
                     status.code = 500
@@ -78,15 +82,18 @@ def make_wire(service: Service) -> FastAPI:
     qma = settings.gen_reward == "qma"
     pickled("/mode/score", read_pictures, partial(gen_writer, qma=qma))
 
+    computed_s = min(settings.deadline_s, _FLOW_FACTORY_S)
+
+    def parse_computed(body: bytes) -> Asked:
+        return read_flow_factory(read_json(body), most=settings.max_items)
+
     @app.post("/compute")
     async def compute(request: Request) -> Response:
         with service.metrics.request("/compute") as status:
             try:
                 check_address(request, service)
-                async with service.body(request, read_json) as value:
-                    asked = read_flow_factory(value, most=settings.max_items)
-                    value.clear()
-                    answers = await answer_all(service, request, asked)
+                async with service.body(request, parse_computed) as asked:
+                    answers = await answer_all(service, request, asked, computed_s)
             except (BadRequest, Refused, Unscored) as error:
                 status.code, found = _status(error), {"error": _told(error)}
             else:
@@ -105,14 +112,16 @@ def _always(write: Write) -> Callable[[Mapping[str, Any]], Write]:
     return lambda value: write
 
 
-async def answer_all(service: Service, request: Request, asked: Asked) -> Answers:
-    """An answer with a reward for each item, in order.
+async def answer_all(
+    service: Service, request: Request, asked: Asked, deadline_s: float
+) -> Answers:
+    """An answer with a reward for each item, in order, within `deadline_s`.
 
     Those that stay invalid get the mean of the valid ones of their group where the settings ask
     for that, with `valid` false. Raises Unscored, Refused.
     """
     items, groups = asked
-    answers = await service.answer(request, items, time.monotonic() + service.settings.deadline_s)
+    answers = await service.answer(request, items, time.monotonic() + deadline_s)
     bad = [answer for answer in answers if not answer["valid"]]
     wire = service.settings.trainer_wire
     if bad and (wire is None or wire.fallback is None):
@@ -133,12 +142,7 @@ def _mean_of_group(at: int, answers: Answers, groups: Sequence[Any]) -> dict[str
     ]
     if not others:
         raise Unscored(f"{answers[at]['reason']}, and no other of its group has a score")
-    axes = others[0]["scores"]
-    scores = {
-        axis: {"value": fmean(other["scores"][axis]["value"] for other in others)} for axis in axes
-    }
-    reward = fmean(other["reward"] for other in others)
-    return {**answers[at], "reward": reward, "scores": scores}
+    return {**answers[at], **mean_answer(others)}
 
 
 def check_address(request: Request, service: Service) -> None:

@@ -23,15 +23,20 @@ _ONE = {"completions": "completion", "prompts": "prompt"}
 
 
 def picture_item(sample: Mapping[str, Any]) -> dict[str, str] | None:
-    """An item of the columns `image` and `prompt_text`, or `source_image`, `image`, `instruction`.
+    """An item of `prompt_text` and `generated_image`, or `instruction`, `source_image` and
+    `edited_image`.
 
-    None for a sample without a picture.
+    The picture that was made comes with the completion, from a `rollout_func`: a column of the
+    dataset would be the same for all of a group. TRL itself takes `image` and `images` for what the
+    policy is shown. None for a sample without a picture.
     """
-    if sample.get("image") is None:
-        return None
     if "instruction" in sample:
-        return edit_item(sample["instruction"], sample["source_image"], sample["image"])
-    return gen_item(sample["prompt_text"], sample["image"])
+        if sample.get("edited_image") is None:
+            return None
+        return edit_item(sample["instruction"], sample["source_image"], sample["edited_image"])
+    if sample.get("generated_image") is None:
+        return None
+    return gen_item(sample["prompt_text"], sample["generated_image"])
 
 
 def make_reward(
