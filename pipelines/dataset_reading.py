@@ -19,6 +19,8 @@ from pipelines.build import PICTURES, Kind, Row
 from pipelines.settings import ImageLimits
 from pipelines.shards import shard_paths
 
+# What a published dataset tells of how its pictures were prepared; from the dataset's folder.
+LIMITS = "asked_with/images.json"
 # A flow that ends puts new files in the place of those that are being read.
 _WHAT_TO_DO = "wait until its flow has ended if it runs, else make or fetch the dataset again"
 
@@ -70,9 +72,13 @@ def open_dataset(folder: Path) -> Dataset:
 def whole_files(build: Path) -> dict[str, list[Path]]:
     """The files of a build's dataset by split, which are those that its manifest names.
 
-    Raises DatasetUnreadable where the build is not finished, or a file is missing, is one too many
-    or has another number of rows.
+    Raises DatasetUnreadable where the build is one of pairs, is not finished, or a file is missing,
+    is one too many or has another number of rows.
     """
+    if (build / "preferences").is_dir():
+        raise DatasetUnreadable(
+            f"{build}: holds pairs of replies, for trainers.dpo; name the build they are of"
+        )
     try:
         manifest = json.loads((build / "manifest.json").read_text("utf-8"))
         expected: dict[str, int] = dict(manifest["files"])
@@ -214,12 +220,19 @@ def original_bytes(row: Row, column: str) -> bytes:
 
 
 def image_limits(folder: Path) -> ImageLimits:
-    """The limits that a build's pictures were prepared under; the defaults where it says none."""
+    """The limits that a build's pictures were prepared under; the defaults where none are told."""
+    return told_limits(folder) or ImageLimits()
+
+
+def told_limits(folder: Path) -> ImageLimits | None:
+    """The limits of pictures that a build tells in its manifest, a published one in `LIMITS`."""
     try:
+        if (path := folder / LIMITS).exists():
+            return ImageLimits(**json.loads(path.read_text("utf-8")))
         recipe = json.loads((folder / "manifest.json").read_text("utf-8"))["recipe"]
         return ImageLimits(**recipe["images"])
     except (OSError, ValueError, KeyError, TypeError):
-        return ImageLimits()
+        return None
 
 
 def _open(path: Path) -> pq.ParquetFile:

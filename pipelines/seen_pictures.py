@@ -6,7 +6,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipelines.build import Row
-from pipelines.dataset_reading import DatasetUnreadable, image_limits, original_bytes
+from pipelines.dataset_reading import (
+    LIMITS,
+    DatasetUnreadable,
+    image_limits,
+    original_bytes,
+    told_limits,
+)
 from pipelines.pictures import PictureRejected, prepare_picture
 
 
@@ -27,6 +33,20 @@ def seen_bytes(folder: Path, row: Row, column: str) -> bytes:
         return prepare_picture(data, image_limits(folder)).seen or data
     except PictureRejected as error:
         raise DatasetUnreadable(f"row {row['row_id']}, {column}: {error}") from error
+
+
+def check_limits(folder: Path, row: Row, column: str) -> None:
+    """Raises DatasetUnreadable where the judge saw a picture under limits that nobody tells.
+
+    Under limits that are told another version of a decoder may give other bytes.
+    """
+    made = sha256(seen_bytes(folder, row, column)).hexdigest()
+    if made != row[f"{column}_seen_sha256"] and told_limits(folder) is None:
+        raise DatasetUnreadable(
+            f"row {row['row_id']}, {column}: the judge saw this picture otherwise than the default "
+            "limits make it, and the dataset does not tell its own. Put them into "
+            f'{folder / LIMITS}, such as {{"max_side_px": 1024}}, or take the build'
+        )
 
 
 def _kept_by_build(folder: Path, digest: str, wanted: str) -> bytes | None:

@@ -1,11 +1,13 @@
 """Publishing: what goes up, what is not sent twice, what is refused, and what nobody may see."""
 
+import json
 import logging
 import os
 import re
 import signal
 import subprocess
 import time
+from dataclasses import fields
 
 import datasets
 import huggingface_hub.constants
@@ -20,8 +22,9 @@ from flows.publish_dataset import publish, publish_dataset
 from flows.publish_dataset import run as run_command
 from pipelines.build import BuildRefused
 from pipelines.card.facts import read_facts
-from pipelines.dataset_reading import DatasetUnreadable
+from pipelines.dataset_reading import DatasetUnreadable, image_limits, told_limits
 from pipelines.law import LawBroken, check_law
+from pipelines.pictures import PictureLimits
 from pipelines.publish.folder import LicenceForbids, PathsTold, make_folder
 from pipelines.publish.hub import PublishFailed, upload
 
@@ -238,6 +241,14 @@ def test_the_flags_of_the_command_reach_the_check(hub, tmp_path):
         assert command(build, "--dry-run", *words).returncode == 1
     done = command(build, "--dry-run", "--allow-paths", "--allow-noncommercial")
     assert done.returncode == 0, done.stderr
+
+
+def test_how_the_judge_was_shown_pictures_is_told(hub, tmp_path):
+    build = finished_build(tmp_path / "build")
+    publish_quietly(build)
+    told = json.loads(published(hub)["asked_with/images.json"])
+    assert set(told) == {field.name for field in fields(PictureLimits)}
+    assert told_limits(build / "publish") == image_limits(build)
 
 
 # Licences.

@@ -165,15 +165,15 @@ def test_the_plan_is_near_what_a_gpu_was_seen_to_take(case):
 def test_the_command_tells_a_plan_and_does_nothing_else(tmp_path):
     data = world_build(tmp_path / "edit", "edit", 16)
     output = tmp_path / "out"
-    command = [*command_of("sft", output, [data], "batch=8", "device_batch=4"), "--plan"]
+    command = [*command_of("sft", output, [data], "batch=10", "device_batch=5"), "--plan"]
     done = run(command, env=training_env())
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
-    # 12 edits to train on, 2 axes, 4 epochs in steps of 8.
+    # 12 edits to train on, 2 axes: 4 epochs of two steps of 10 rows, and one of what is left.
     assert "24, " in lines["rows"]
-    assert lines["steps"].startswith("steps     12 of 8 rows")
+    assert lines["steps"].startswith("steps     12 of 10 rows")
     assert re.search(r" (0\.002\d+) B parameters, \1 B learn", lines["model"])
-    assert "4 rows at once" in lines["memory"]
+    assert "5 rows at once" in lines["memory"]
     assert not output.exists()
 
 

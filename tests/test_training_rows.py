@@ -19,7 +19,7 @@ from training_cases import command_of, pair_build, world_build
 
 from pipelines.dataset_reading import DatasetUnreadable
 from pipelines.export.conversations import ExportRefused
-from pipelines.pictures import prepare_picture
+from pipelines.pictures import PictureLimits, prepare_picture
 from pipelines.recipe_files import RecipeRefused, check_recipe, load_recipe, parse_settings
 from pipelines.rendering import SYSTEM_PROMPT
 from pipelines.replies import SCORES, Choice
@@ -130,6 +130,33 @@ def test_a_picture_is_the_one_that_was_seen(tmp_path, place):
     example = open_rows([str(build)], score_only_share=0, seed=0).splits["train"][0]
     wanted_image = Image.open(io.BytesIO(seen)).convert("RGB")
     assert example["images"][0].tobytes() == wanted_image.tobytes()
+
+
+@pytest.fixture
+def published_small(tmp_path):
+    """A published dataset whose judge was shown pictures of at most 32 pixels a side."""
+    limits = {"max_side_px": 32}
+    data = picture(3, size=(64, 48))
+    seen = prepare_picture(data, PictureLimits(**limits)).seen
+    row = make_row("gen", 1, pictures={"image": data}, image_seen_sha256=sha256(seen).hexdigest())
+    build = write_build(tmp_path / "b", "gen", [row])
+    folder = tmp_path / "published"
+    shutil.copytree(build / "dataset", folder / "data")
+    return folder, limits
+
+
+def test_a_published_dataset_tells_how_its_pictures_were_shown(published_small):
+    folder, limits = published_small
+    (folder / "asked_with").mkdir()
+    (folder / "asked_with/images.json").write_text(json.dumps(limits))
+    rows = open_rows([str(folder)], score_only_share=0, seed=0)
+    assert rows.splits["train"][0]["images"][0].size == (32, 24)
+
+
+def test_pictures_that_the_judge_saw_otherwise_are_refused_at_the_start(published_small):
+    folder, _ = published_small
+    with pytest.raises(DatasetUnreadable, match=r"does not tell its own.*images\.json"):
+        open_rows([str(folder)], score_only_share=0, seed=0)
 
 
 def test_the_digest_is_of_what_is_learnt(tmp_path):
@@ -277,6 +304,9 @@ def test_preferences_that_are_not_whole_are_refused(tmp_path):
         open_pairs([str(folder / "preferences")])
     with pytest.raises(DatasetUnreadable, match="no pairs here"):
         open_pairs([str(tmp_path)])
+    (folder / "build.json").write_text("{}")
+    with pytest.raises(DatasetUnreadable, match=r"holds pairs of replies, for trainers\.dpo"):
+        open_rows([str(folder)], score_only_share=0, seed=0)
     build = world_build(tmp_path / "b", "gen", 4)
     with pytest.raises(DatasetUnreadable, match="no pairs, columns missing: axis, chosen, images"):
         open_pairs([str(build / "dataset")])

@@ -122,7 +122,8 @@ def plan_lines(
     shares(recipe, devices)
     shape, found = shape_of(recipe), batches(rows, collator)
     n = len(rows.splits["train"])
-    steps = recipe.steps or math.ceil(n * recipe.epochs / recipe.batch)
+    # As the trainer has them: an epoch ends with a step, full or not.
+    steps = recipe.steps or math.ceil(recipe.epochs * math.ceil(n / recipe.batch))
     mean = sum(batch.tokens for batch in found) / len(found)
     needs = memory(shape, widest(found, recipe.device_batch), how(recipe, devices))
     lines = [

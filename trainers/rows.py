@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -24,7 +24,7 @@ from pipelines.export.conversations import converse, is_score_only
 from pipelines.export.formats import reserved_in
 from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture
 from pipelines.rendering import SYSTEM_PROMPT
-from pipelines.seen_pictures import seen_bytes
+from pipelines.seen_pictures import check_limits, seen_bytes
 from prompts import load_prompt
 from trainers.splits import SHARED, SPLITS, join_splits
 
@@ -75,8 +75,9 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
 
     Rows that contain a token of the chat template, and training rows that share their prompt or
     source picture with a validation row of any dataset, are left out and counted.
-    Raises DatasetUnreadable for a folder that is no whole dataset or has no row to train on, and
-    ExportRefused for a row that no student could have answered.
+    Raises DatasetUnreadable for a folder that is no whole dataset, has no row to train on, or does
+    not tell how its pictures were prepared, and ExportRefused for a row that no student could have
+    answered.
     """
     opened = tuple(open_dataset(Path(folder)) for folder in folders)
     parts, facts = [], []
@@ -99,6 +100,7 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
                         good.append(row)
                         prompts.add(talk.prompt_id)
                 tables[split].append(pa.Table.from_pylist(good, schema=_SCHEMA))
+        _check_pictures(dataset, [table for found in tables.values() for table in found])
         about: dict[str, Any] = {"path": folder, "kind": dataset.kind}
         about["sha256"] = digest.hexdigest()
         about["left_out"] = dict(left_out)
@@ -135,18 +137,33 @@ def _as_examples(opened: Sequence[Dataset], batch: dict[str, list[Any]]) -> dict
 
 
 def _pictures(dataset: Dataset, row: Row) -> list[Any]:
-    file = mapped_file(dataset.paths[row["file"]])
     found = []
     for column in PICTURES[dataset.kind]:
-        # Without Arrow's threads, which a data loader's forked workers do not have.
-        cells = file.read_row_group(row["group"], columns=[column], use_threads=False)
-        cell = cells[column][row["place"]].as_py()
         try:
-            data = seen_bytes(dataset.folder, {**row, column: cell}, column)
+            data = seen_bytes(dataset.folder, _with_picture(dataset, row, column), column)
             found.append(prepare_picture(data, NO_LIMITS).image)
         except PictureRejected as error:
             raise DatasetUnreadable(f"row {row['row_id']}, {column}: {error}") from error
     return found
+
+
+def _with_picture(dataset: Dataset, row: Row, column: str) -> Row:
+    file = mapped_file(dataset.paths[row["file"]])
+    # Without Arrow's threads, which a data loader's forked workers do not have.
+    cells = file.read_row_group(row["group"], columns=[column], use_threads=False)
+    return {**row, column: cells[column][row["place"]].as_py()}
+
+
+def _check_pictures(dataset: Dataset, tables: Iterable[pa.Table]) -> None:
+    """Raises DatasetUnreadable where the first picture that was prepared cannot be made again."""
+    for column in PICTURES[dataset.kind]:
+        for table in tables:
+            digests = (table[f"{column}{what}_sha256"].to_pylist() for what in ("", "_seen"))
+            for place, (own, seen) in enumerate(zip(*digests, strict=True)):
+                if own != seen:
+                    (row,) = table.slice(place, 1).to_pylist()
+                    check_limits(dataset.folder, _with_picture(dataset, row, column), column)
+                    return
 
 
 @lru_cache(maxsize=1024)

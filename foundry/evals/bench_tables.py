@@ -160,12 +160,14 @@ def _failure_table(found: Found) -> list[str]:
 
 
 def panels(found: Found) -> list[tuple[str, list[Mark]]]:
-    """What the plot shows of each slice: MAE, or accuracy with ties wrong; and of others."""
+    """What the plot shows of each slice: MAE, a failure counted as the furthest, or accuracy with
+    ties and failures wrong; and of others.
+    """
     shown = []
     table = found["published"] or {"columns": [], "models": {}}
     for one in found["slices"]:
         marks: list[Mark] = [
-            (mode["mode"], mode.get("macro_strict", mode.get("strict", mode.get("mae"))))
+            (mode["mode"], mode.get("macro_strict", mode.get("strict", mode.get("worst_mae"))))
             for mode in one["modes"]
         ]
         if "constants" in one:

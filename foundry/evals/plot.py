@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 MOST_COLUMNS = 3
+# What a plot of scores measures.
+MAE_LABEL = "MAE, a failure as the furthest"
 OURS, OTHERS = "#2f6db3", "#8a97a6"
 # A measure [value, lower end, upper end], [value] of one without an interval, None: undefined.
 Mark = tuple[str, Sequence[float] | None]

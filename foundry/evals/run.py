@@ -15,6 +15,7 @@ from foundry.evals.balancing import measure_balance, run_balance
 from foundry.evals.bench import Item
 from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.markdown import INTERVALS
+from foundry.evals.plot import MAE_LABEL
 from foundry.evals.quality import Judged, run_quality
 from foundry.evals.quality import measure as measure_gates
 from foundry.evals.scores_report import Found, measure_scores
@@ -83,7 +84,7 @@ def shapebench(
     )
     how = ("shapebench", *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-{rows}.md"
-    return write_report(report, title, how, found, markdown(found), ("MAE", panels(found)))
+    return write_report(report, title, how, found, markdown(found), (MAE_LABEL, panels(found)))
 
 
 def _direct(judge: Judge, rows: int, out: Path, *, votes: bool, shuffled: bool) -> int:
@@ -117,7 +118,7 @@ def _direct(judge: Judge, rows: int, out: Path, *, votes: bool, shuffled: bool) 
     words = ["--direct", *["--no-votes"] * (not votes), *["--shuffled"] * shuffled]
     how = ("shapebench", *words, *judge.words(), "--rows", rows, "--out", out)
     report = out / f"shapebench-direct-{rows}.md"
-    shown = ("MAE", bench_tables.panels(found))
+    shown = (MAE_LABEL, bench_tables.panels(found))
     tables = bench_tables.markdown(found)
     tables += "\n" + shuffled_markdown(found) if shuffled else ""
     return write_report(report, title, how, found, tables, shown)

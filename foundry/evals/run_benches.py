@@ -16,6 +16,7 @@ from foundry.evals.firm_bench import read_firm_bench_edit, read_firm_bench_gen
 from foundry.evals.markdown import INTERVALS
 from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
 from foundry.evals.pairs_report import measure_alone, measure_together
+from foundry.evals.plot import MAE_LABEL
 from foundry.evals.published import published
 from foundry.evals.scores_report import Found, measure_scores
 from pipelines.connecting import Servers
@@ -282,7 +283,7 @@ def _report(
         **code_version(),
     }
     head = f"# {title}\n\n{INTERVALS} ([docs/evaluation.md](../evaluation.md)).\n\n![]({name}.png)"
-    label = "accuracy, ties wrong" if "human" in found["items"][0] else "MAE"
+    label = "accuracy, ties wrong" if "human" in found["items"][0] else MAE_LABEL
     how = (bench, *judge.words(), *words, "--out", out)
     shown = (label, panels(found))
     return write_report(out / f"{name}.md", head, how, found, markdown(found), shown)

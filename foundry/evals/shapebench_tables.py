@@ -14,12 +14,17 @@ def markdown(found: Found) -> str:
 
 
 def panels(found: Found) -> list[tuple[str, list[Mark]]]:
-    """What the plot shows: the MAE of every way of asking and of the best constant, by axis."""
+    """What the plot shows: the MAE of every way of asking and of the best constant, by axis.
+
+    Where replies were rejected, one of all rows, which has no interval.
+    """
     shown = []
     for constant in found["constants"]:
         axis, (best, value) = constant["axis"], constant["mae"]
         marks: list[Mark] = [
-            (f"{s['mode']}, {s['votes']}", s["mae"]) for s in found["scores"] if s["axis"] == axis
+            (f"{s['mode']}, {s['votes']}", [s["worst_mae"]] if s["rejected"] else s["mae"])
+            for s in found["scores"]
+            if s["axis"] == axis
         ]
         shown.append((axis, [*marks, (f"always {best}", [value])]))
     return shown

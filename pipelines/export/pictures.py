@@ -35,7 +35,7 @@ def write_picture(
     """Store what the model saw of a picture, named by its sha256. Returns its path in the folder.
 
     One that had to be prepared again is counted if its bytes are not the same: another version of a
-    decoder, or a published dataset, which does not tell the limits.
+    decoder, or a dataset that does not tell the limits.
     """
     data = seen_bytes(dataset.folder, row, column)
     made = sha256(data).hexdigest()

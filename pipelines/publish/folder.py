@@ -6,10 +6,12 @@ with, and the dataset's Parquet files as hard links, so that nothing takes disk 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,11 @@ from pipelines.card.histograms import draw_scores
 from pipelines.card.licenses import forbids_commerce, is_unknown
 from pipelines.card.markdown import count
 from pipelines.card.write import make_card
+from pipelines.dataset_reading import LIMITS
+from pipelines.pictures import PictureLimits
 from pipelines.shards import sync_folder
+
+_LIMITS = tuple(field.name for field in fields(PictureLimits))
 
 
 class LicenceForbids(Exception):
@@ -76,6 +82,9 @@ def _fill(folder: Path, facts: Facts, *, repo_id: str, tag: str) -> None:
         path = folder / "asked_with" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    limits = {one: facts.manifest["recipe"]["images"].get(one) for one in _LIMITS}
+    told = {one: limit for one, limit in limits.items() if limit is not None}
+    (folder / LIMITS).write_text(json.dumps(told, indent=1) + "\n")
     if scores := facts.manifest.get("scores"):
         (folder / "scores.png").write_bytes(draw_scores(scores))
     make_card(facts, repo_id=repo_id, tag=tag).save(folder / "README.md")
