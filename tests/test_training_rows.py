@@ -132,6 +132,20 @@ def test_a_picture_is_the_one_that_was_seen(tmp_path, place):
     assert example["images"][0].tobytes() == wanted_image.tobytes()
 
 
+def test_with_evidence_the_reasoning_tells_first_what_the_judge_had_before_it(tmp_path):
+    hat = {"subject": "hat", "category": "colour", "before": "red", "after": "blue"}
+    row = make_row("edit", 1, obvious=[hat], detailed=[], reasoning="The hat is blue.")
+    build = str(write_build(tmp_path / "b", "edit", [row]))
+
+    def learnt(score_only_share):
+        rows = open_rows([build], score_only_share=score_only_share, seed=0, evidence=True)
+        return json.loads(rows.splits["train"][0]["completion"][0]["content"])
+
+    told = "hat: colour, red -> blue. The hat is blue."
+    assert learnt(0) == {"reasoning": told, "score": 3}
+    assert learnt(1) == {"score": 3}
+
+
 @pytest.fixture
 def published_small(tmp_path):
     """A published dataset whose judge was shown pictures of at most 32 pixels a side."""

@@ -11,6 +11,7 @@ import pytest
 from dataset_cases import change_manifest, make_row, write_build
 from real_servers import ROOT
 
+from foundry.shapeworld.differences import as_item, differences
 from foundry.shapeworld.drawing import jpeg_bytes
 from foundry.shapeworld.lessons import score_edit, score_picture
 from foundry.shapeworld.make import world_rows
@@ -31,8 +32,9 @@ def world_build(folder, kind, n, *, seed=11, validation=0.25):
     for number, (group, row) in zip(range(n), world_rows(kind, seed), strict=False):
         split = "validation" if group < validation * n / (2 if kind == "edit" else 4) else "train"
         pictures = {column: jpeg_bytes(p, Random(column)) for column, p in row.pictures.items()}
+        told = evidence_of(kind, row)
         for axis, reply in student_replies(kind, row).items():
-            about = {**row.texts, **reply, "split": split, "pictures": dict(pictures)}
+            about = {**row.texts, **reply, **told, "split": split, "pictures": dict(pictures)}
             rows.append(make_row(kind, number, axis=axis, **about))
     return write_build(folder, kind, rows)
 
@@ -84,6 +86,14 @@ def student_replies(kind, row):
     lessons = (score_edit if kind == "edit" else score_picture)(row, Random(0))
     wanted = {f"judge_edit.{axis}": axis for axis in AXES} | {"judge_gen": None}
     return {wanted[one.kind]: json.loads(one.reply) for one in lessons if one.kind in wanted}
+
+
+def evidence_of(kind, row):
+    """What a judge that sees everything has before it reasons."""
+    if kind == "edit":
+        return {"obvious": [as_item(d) for d in differences(*row.scenes.values())], "detailed": []}
+    (reply,) = (one.reply for one in score_picture(row, Random(0)) if one.kind == "gen_score")
+    return {"verdicts": json.loads(reply)["verdicts"]}
 
 
 def command_of(trainer, output, data, *settings, python=TRAIN_PYTHON):

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipelines.build import PICTURES, Row
 from pipelines.dataset_reading import Dataset, DatasetUnreadable, open_dataset, read_groups
 from pipelines.export.conversations import converse, is_score_only
+from pipelines.export.evidence import EVIDENCE, with_evidence
 from pipelines.export.formats import reserved_in
 from pipelines.pictures import PictureLimits, PictureRejected, prepare_picture
 from pipelines.rendering import SYSTEM_PROMPT
@@ -70,8 +71,10 @@ class TrainingRows:
     ask: Callable[[Row, bool], Row]
 
 
-def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> TrainingRows:
-    """Read and check all rows, their pictures excepted.
+def open_rows(
+    folders: Sequence[str], *, score_only_share: float, seed: int, evidence: bool = False
+) -> TrainingRows:
+    """Read and check all rows, their pictures excepted; `evidence` as in `with_evidence`.
 
     Rows that contain a token of the chat template, and training rows that share their prompt or
     source picture with a validation row of any dataset, are left out and counted.
@@ -86,10 +89,13 @@ def open_rows(folders: Sequence[str], *, score_only_share: float, seed: int) -> 
         tables: dict[str, list[pa.Table]] = {s: [] for s in SPLITS if s in dataset.splits}
         files = {path: file for file, path in enumerate(dataset.paths)}
         for split in tables:
-            for path, group, rows in read_groups(dataset.splits[split], _SCHEMA.names):
+            names = [*_SCHEMA.names, *(EVIDENCE if evidence else ())]
+            for path, group, rows in read_groups(dataset.splits[split], names):
                 good = []
                 for place, row in enumerate(rows):
                     digest.update(json.dumps([split, row]).encode())
+                    if evidence:
+                        row["reasoning"] = with_evidence(row)
                     row |= {"dataset": number, "file": files[path], "group": group, "place": place}
                     row[SHARED] = row["prompt" if dataset.kind == "gen" else "source_image_sha256"]
                     row["score_only"] = is_score_only(row, share=score_only_share, seed=seed)

@@ -87,9 +87,14 @@ class TrainingRecipe(Settings):
 
 
 class SftRecipe(TrainingRecipe):
-    """Recipe of `trainers.sft`: `score_only_share` of the rows is trained without reasoning."""
+    """Recipe of `trainers.sft`: `score_only_share` of the rows is trained without reasoning.
+
+    With `evidence` the reasoning tells first what the judge had before it, in words of the picture:
+    the differences of an edit, or what was seen of each checklist item.
+    """
 
     score_only_share: float = Field(default=0.2, ge=0.0, le=1.0)
+    evidence: bool = False
 
 
 class DpoRecipe(TrainingRecipe):

@@ -26,7 +26,12 @@ def open_data(recipe: SftRecipe) -> Any:
     """All rows of the recipe's datasets. Raises DatasetUnreadable, ExportRefused."""
     from trainers.rows import open_rows
 
-    return open_rows(recipe.data, score_only_share=recipe.score_only_share, seed=recipe.seed)
+    return open_rows(
+        recipe.data,
+        score_only_share=recipe.score_only_share,
+        seed=recipe.seed,
+        evidence=recipe.evidence,
+    )
 
 
 def make_trainer(recipe: SftRecipe, **common: Any) -> Any:
