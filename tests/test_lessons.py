@@ -9,14 +9,11 @@ import pytest
 
 from foundry.shapeworld.differences import Difference, differences, in_order
 from foundry.shapeworld.edits import Edit
-from foundry.shapeworld.lessons import (
-    _as_a_judge_may_report,
-    changes_by_place,
-    describe,
-    split_report,
-)
+from foundry.shapeworld.lessons import _as_a_judge_may_report, split_report
 from foundry.shapeworld.mixture import MIXTURE, every_lesson, lessons_of_groups
+from foundry.shapeworld.rationales import explain_execution, tell_outcomes
 from foundry.shapeworld.rows import make_group
+from foundry.shapeworld.scene_lessons import changes_by_place, describe
 from foundry.shapeworld.scenes import Scene, Thing
 from foundry.shapeworld.wrong_rationales import falsify
 from prompts import load_prompt
@@ -89,7 +86,7 @@ def test_the_mixture_scores_equally_often_both_ways():
     assert counts["edit_execution"] == counts["judge_edit.execution"]
     assert counts["edit_consistency"] == counts["judge_edit.consistency"]
     assert counts["gen_score"] == counts["judge_gen"]
-    assert len(counts) == 16
+    assert len(counts) == 19
     assert {share.world for share in MIXTURE} == {"edit", "gen"}
 
 
@@ -117,11 +114,26 @@ def test_an_explanation_names_what_it_rests_on(lessons):
 def test_a_score_follows_from_its_explanation():
     scores = {}
     for lesson in every_lesson(6, 400, phase="judge"):
-        if lesson.kind.startswith("judge_") and "score_only" not in lesson.kind:
+        if lesson.kind.startswith(("judge_edit.", "judge_gen")) and "only" not in lesson.kind:
             reply = json.loads(lesson.reply)
             scores.setdefault((lesson.kind, reply["reasoning"]), set()).add(reply["score"])
     assert len(scores) > 200
     assert {key: found for key, found in scores.items() if len(found) > 1} == {}
+
+
+def test_what_became_of_a_wish_is_told_without_how_good_it_is(lessons):
+    for lesson in lessons:
+        if lesson.kind == "scene_follow":
+            assert " should " in lesson.reply or lesson.reply.startswith("There is no ")
+            assert "as asked" not in lesson.reply
+        if lesson.kind == "scene_check":
+            assert lesson.reply.count(".") == lesson.reply.count(". ") + 1
+            assert not {"yes", "partly", "no."} & set(lesson.reply.split())
+    edits = [row.case for group in range(40) for row in make_group("edit", 3, group, unseen=False)]
+    for edit in edits:
+        told, judged = tell_outcomes(edit).split(". "), explain_execution(edit).split(". ")
+        for what, reasoning in zip(told, judged, strict=True):
+            assert reasoning.startswith(what.rstrip(".") + ": ")
 
 
 def test_a_scene_is_described_row_by_row():

@@ -35,8 +35,8 @@ def evaluate(model: Any, processor: Any, *, groups: int, phase: Phase) -> Found:
     The report or checklist that a judge is shown is not its own, but the true one, as in lessons.
     `exact` is the share of replies that are right as a whole; of rewritten instructions, of those
     that this world could have written. For lists, `f1` is that of their items, all replies
-    together. For choices, `accuracy`. For scores, `accuracy` and `mae`; a reply without a score
-    from 1 to 5 counts as wrong and as 4 off.
+    together. For choices, `accuracy`. For scores, of quality all three, `accuracy` and `mae`; a
+    score that is not there or not from 1 to 5 counts as wrong and as 4 off.
     """
     import torch
 
@@ -66,8 +66,12 @@ def measure(lessons: Sequence[Lesson], replies: Sequence[str]) -> dict[str, floa
     if lessons[0].kind.startswith("scene_"):
         return result
     values = [(json.loads(w), _read(r)) for w, r in pairs]
-    if "score" in values[0][0]:
-        misses = [abs(w["score"] - r["score"]) if _has_score(r) else None for w, r in values]
+    if scores := [name for name, value in values[0][0].items() if type(value) is int]:
+        misses = [
+            abs(w[name] - r[name]) if _has_score(r, name) else None
+            for w, r in values
+            for name in scores
+        ]
         result |= {
             "accuracy": fmean(miss == 0 for miss in misses),
             "mae": fmean(4 if miss is None else miss for miss in misses),
@@ -75,7 +79,7 @@ def measure(lessons: Sequence[Lesson], replies: Sequence[str]) -> dict[str, floa
     if "better" in values[0][0]:
         chosen = [isinstance(r, dict) and w["better"] == r.get("better") for w, r in values]
         return result | {"accuracy": fmean(chosen)}
-    if "score" not in values[0][0] or "verdicts" in values[0][0]:
+    if not scores or "verdicts" in values[0][0]:
         sets = [(_items(w), _items(r)) for w, r in values]
         hits = sum((w & r).total() for w, r in sets)
         result["f1"] = 2 * hits / max(1, sum(w.total() + r.total() for w, r in sets))
@@ -138,9 +142,9 @@ def _can_be_read(reply: str) -> bool:
         return False
 
 
-def _has_score(value: Any) -> bool:
+def _has_score(value: Any, name: str) -> bool:
     # By type: JSON's `true` and `1.0` equal 1 in Python and are no scores.
-    score = value.get("score") if isinstance(value, dict) else None
+    score = value.get(name) if isinstance(value, dict) else None
     return type(score) is int and score in SCORES
 
 

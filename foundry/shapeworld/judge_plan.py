@@ -26,7 +26,7 @@ class Plan:
 
     seed: int = 1
     look_steps: int = 160
-    base_steps: int = 1760
+    base_steps: int = 2240
     judge_steps: int = 2000
     batch: int = 64
     learning_rate: float = 3e-3

@@ -41,13 +41,17 @@ class Lesson:
 
 
 def plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
-    """A lesson that the factory never asks, about the pictures of these columns, or about all."""
+    """A lesson that the factory never asks, about the pictures of these columns, or about all.
+
+    Its prompt is filled in with those texts of the row that it has inputs for.
+    """
     columns = columns or tuple(row.pictures)
+    prompt = load_prompt(f"{kind}.v1")
     return Lesson(
         kind=kind,
         pictures=tuple(row.pictures[column] for column in columns),
         seen=glimpses([row.scenes[column] for column in columns]),
-        text=load_prompt(f"{kind}.v1").text,
+        text=prompt.render({name: row.texts[name] for name in prompt.inputs}),
         reply=reply,
         system=load_prompt("system.v1").text,
     )

@@ -1,27 +1,30 @@
 """Conversations made of ShapeWorld rows, in the factory's own prompts and reply schemas.
 
-A lesson is what the factory would ask about a row, and the reply of a judge that sees everything;
-three more questions (`scene_*`) are asked in training alone, as steps on the way. A further kind
-of question is a function here and a line in the table of mixture.py.
+A lesson is what the factory would ask about a row, and the reply of a judge that sees everything.
+A further kind of question is a function here and a line in the table of mixture.py; what is asked
+in training alone stands in scene_lessons.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from random import Random
+
+from PIL import Image
 
 from foundry.shapeworld.changes import Canvas, disturb
 from foundry.shapeworld.differences import Difference, as_item, differences, in_order
+from foundry.shapeworld.drawing import jpeg_bytes
 from foundry.shapeworld.edits import Edit, misleads
+from foundry.shapeworld.flaws import explain_quality, quality_scores, random_flaws, spoil
 from foundry.shapeworld.gen_truth import checklist, verdict
-from foundry.shapeworld.glimpses import change_at_place
 from foundry.shapeworld.instructions import read_demands, requests_of, write_demands
 from foundry.shapeworld.lesson import (
     Lesson,
     edit_of,
     made_of,
     make_lesson,
-    plain_lesson,
     student_lesson,
 )
 from foundry.shapeworld.rationales import (
@@ -32,8 +35,6 @@ from foundry.shapeworld.rationales import (
 )
 from foundry.shapeworld.rewriting import rewrite_demands
 from foundry.shapeworld.rows import WorldRow, truth_of_edit
-from foundry.shapeworld.scenes import CELLS, PLACES, Scene
-from foundry.shapeworld.wording import look
 from foundry.shapeworld.wrong_rationales import falsify
 from pipelines.rendering import (
     AXES,
@@ -52,45 +53,6 @@ _MADE_UP = 0.1
 _REWRITTEN_FROM = 3
 # How often neither of two rationales is better: both are wrong.
 _NEITHER = 0.15
-
-
-def caption(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Tell what one picture of the row shows."""
-    column = dice.choice(sorted(row.pictures))
-    return [plain_lesson("scene_caption", row, describe(row.scenes[column]), column)]
-
-
-def describe(scene: Scene) -> str:
-    """The background, and every thing with its place."""
-    things = "; ".join(f"{PLACES[thing.cell]} {look(thing)}" for thing in scene.things)
-    return f"{scene.background} background; {things}."
-
-
-def compare(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Tell of both pictures of an edit, place by place, what changed there."""
-    return [plain_lesson("scene_compare", row, changes_by_place(edit_of(row)))]
-
-
-def spot(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Name the places where something changed between the two pictures of an edit."""
-    return [plain_lesson("scene_spot", row, changes_by_place(edit_of(row), all_places=False))]
-
-
-def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
-    """Whether the background changed and what did in every place, whatever moved where.
-
-    Without `all_places`, only of what changed.
-    """
-    source, edited = edit.source, edit.edited
-    before, after = ({thing.cell: thing for thing in s.things} for s in (source, edited))
-    found = {"background": "same" if source.background == edited.background else "other"}
-    found |= {PLACES[cell]: change_at_place(before.get(cell), after.get(cell)) for cell in CELLS}
-    told = (
-        f"{where} {what}"
-        for where, what in found.items()
-        if all_places or what not in ("same", "nothing")
-    )
-    return ("; ".join(told) or "nothing") + "."
 
 
 def report_differences(row: WorldRow, dice: Random) -> list[Lesson]:
@@ -207,6 +169,18 @@ def score_picture_fast(row: WorldRow, dice: Random) -> list[Lesson]:
     """A picture for a prompt from the two alone, without reasoning."""
     reply = {"score": row.scores["score"]}
     return [student_lesson(row, dice, None, reply, score_only=True)]
+
+
+def score_quality(row: WorldRow, dice: Random) -> list[Lesson]:
+    """The quality of a picture, whatever it was to show, with flaws of a known gravity."""
+    made = made_of(row)
+    flaws = random_flaws(dice, made.scene)
+    spoilt = spoil(row.pictures["image"], flaws, dice)
+    reply = {"reasoning": explain_quality(flaws), **quality_scores(flaws)}
+    picture = Image.open(BytesIO(jpeg_bytes(spoilt, dice)))
+    return [
+        make_lesson("judge_quality", replace(row, pictures={"image": picture}), dice, {}, reply)
+    ]
 
 
 def compare_rationales(row: WorldRow, dice: Random) -> list[Lesson]:

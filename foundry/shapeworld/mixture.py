@@ -1,6 +1,6 @@
 """Which lessons the bundled judge gets, how many of each kind, and in which order.
 
-The table `MIXTURE` says it; the lessons themselves are in lessons.py.
+The table `MIXTURE` says it; the lessons themselves are in lessons.py and scene_lessons.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from foundry.shapeworld.drawing import jpeg_bytes
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.lesson import Lesson
 from foundry.shapeworld.lessons import (
-    caption,
-    compare,
     compare_rationales,
     plan_checklist,
     report_differences,
@@ -27,10 +25,11 @@ from foundry.shapeworld.lessons import (
     score_edit_fast,
     score_picture,
     score_picture_fast,
+    score_quality,
     score_rewritten,
-    spot,
 )
 from foundry.shapeworld.rows import ROWS_A_GROUP, WorldRow, make_group
+from foundry.shapeworld.scene_lessons import caption, check, compare, follow, spot
 
 Teach = Callable[[WorldRow, Random], list[Lesson]]
 Phase = Literal["look", "base", "judge"]
@@ -41,7 +40,7 @@ class Share:
     """How often a row of a world is made into lessons of a kind: a mean number of times.
 
     By phase of a training: `look` comes first and holds captions alone, `base` has comparisons,
-    differences and checklists too, and no score is shown before `judge`.
+    differences, checklists and what became of a wish too, and no score is shown before `judge`.
     """
 
     teach: Teach
@@ -57,16 +56,19 @@ MIXTURE = (
     Share(teach=compare, world="edit", base=0.5, judge=0.1),
     Share(teach=spot, world="edit", base=0.7, judge=0.05),
     Share(teach=report_differences, world="edit", base=1.5, judge=0.7),
+    Share(teach=follow, world="edit", base=0.8, judge=0.1),
     Share(teach=rewrite_instruction, world="edit", base=0.1, judge=0.15),
     Share(teach=score_edit, world="edit", judge=0.6),
     Share(teach=score_rewritten, world="edit", judge=0.3),
     Share(teach=score_edit_fast, world="edit", judge=0.1),
     Share(teach=compare_rationales, world="edit", judge=0.15),
     Share(teach=caption, world="gen", look=0.5, base=0.3, judge=0.05),
+    Share(teach=check, world="gen", base=0.7, judge=0.1),
     Share(teach=plan_checklist, world="gen", base=0.1, judge=0.1),
     Share(teach=score_picture, world="gen", judge=0.6),
     Share(teach=score_picture_fast, world="gen", judge=0.1),
     Share(teach=compare_rationales, world="gen", judge=0.1),
+    Share(teach=score_quality, world="gen", judge=0.15),
 )
 
 

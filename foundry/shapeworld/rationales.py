@@ -46,32 +46,43 @@ _HOW_MANY = {5: "as asked", 4: "nearly", 3: "only partly", 2: "hardly", 1: "not 
 
 def explain_execution(edit: Edit) -> str:
     """A sentence a request: what should be, what is, and how near that comes."""
+    return " ".join(f"{what}: {how}." for what, how in _outcomes(edit))
+
+
+def tell_outcomes(edit: Edit) -> str:
+    """A sentence a request: what should be and what is, and nothing of how good that is."""
+    return " ".join(f"{what}." for what, _ in _outcomes(edit))
+
+
+def _outcomes(edit: Edit) -> list[tuple[str, str]]:
     added = added_things(edit.source, edit.edited, edit.requests)
-    return " ".join(starmap(partial(_came_of, edit), zip(edit.requests, added, strict=True)))
+    return list(starmap(partial(_came_of, edit), zip(edit.requests, added, strict=True)))
 
 
-def _came_of(edit: Edit, request: Request, added: Thing | None) -> str:
+def _came_of(edit: Edit, request: Request, added: Thing | None) -> tuple[str, str]:
+    """What should be and what is, and how near that comes."""
     source, edited = edit.source, edit.edited
     levels = request_levels(source, edited, request, added)
+    how = _HOW[levels[0]]
     if request.kind == "background":
         still = "still " if edited.background == source.background else ""
         now = f"it is {still}{edited.background}"
-        return f"The background should be {request.to}; {now}: {_HOW[levels[0]]}."
+        return f"The background should be {request.to}; {now}", how
     if request.kind == "add":
         now = f"{_new(added, request)} was{_misses(added, request)}" if added else "nothing was"
-        return f"{_capital(_asked(request))} should be added; {now}: {_HOW[levels[0]]}."
+        return f"{_capital(_asked(request))} should be added; {now}", how
     if request.missing:
-        return f"There is no {request.missing}: {_HOW[levels[0]]}."
+        return f"There is no {request.missing}", how
     before, after = source.by_key(), edited.by_key()
     olds = [before[key] for key in request.targets]
     now = [_now(request, old, after.get(old.key)) for old in olds]
     if len(olds) == 1:
         subject = f"The {name_by_place(olds[0])}"
-        return f"{subject} should {_goal(request)}; it {now[0]}: {_HOW[levels[0]]}."
+        return f"{subject} should {_goal(request)}; it {now[0]}", how
     counts = {how: levels.count(level) for level, how in _HOW_MANY.items()}
     parts = ", ".join(f"{COUNT_WORDS[n]} {how}" for how, n in counts.items() if n)
     each = ", ".join(f"one {what}" for what in now)
-    return f"The {plural(olds[0].shape)} should {_goal(request)}; {each}: {parts}."
+    return f"The {plural(olds[0].shape)} should {_goal(request)}; {each}", parts
 
 
 def _goal(request: Request) -> str:
