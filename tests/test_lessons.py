@@ -8,10 +8,16 @@ from random import Random
 import pytest
 
 from foundry.shapeworld.differences import Difference, differences, in_order
+from foundry.shapeworld.edit_truth import unintended
 from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.lessons import _as_a_judge_may_report, split_report
 from foundry.shapeworld.mixture import MIXTURE, every_lesson, lessons_of_groups
-from foundry.shapeworld.rationales import explain_execution, tell_outcomes
+from foundry.shapeworld.rationales import (
+    explain_consistency,
+    explain_execution,
+    tell_outcomes,
+    tell_unasked,
+)
 from foundry.shapeworld.rows import make_group
 from foundry.shapeworld.scene_lessons import changes_by_place, describe
 from foundry.shapeworld.scenes import Scene, Thing
@@ -123,7 +129,7 @@ def test_a_score_follows_from_its_explanation():
 
 def test_what_became_of_a_wish_is_told_without_how_good_it_is(lessons):
     for lesson in lessons:
-        if lesson.kind == "scene_follow":
+        if lesson.kind == "scene_follow" and lesson.text.endswith("execution."):
             assert " should " in lesson.reply or lesson.reply.startswith("There is no ")
             assert "as asked" not in lesson.reply
         if lesson.kind == "scene_check":
@@ -134,6 +140,10 @@ def test_what_became_of_a_wish_is_told_without_how_good_it_is(lessons):
         told, judged = tell_outcomes(edit).split(". "), explain_execution(edit).split(". ")
         for what, reasoning in zip(told, judged, strict=True):
             assert reasoning.startswith(what.rstrip(".") + ": ")
+        unasked = tell_unasked(edit)
+        n = unasked.count("unasked.")
+        assert n == len(unintended(edit.source, edit.edited, edit.requests)) or not n
+        assert explain_consistency(edit).split(". ")[0].rstrip(".") in unasked
 
 
 def test_a_scene_is_described_row_by_row():

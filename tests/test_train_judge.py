@@ -172,7 +172,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     ("words", "steps"),
     [
         ([], (160, 2240, 2000)),
-        (["--longer", "0.5"], (80, 880, 992)),
+        (["--longer", "0.5"], (80, 1120, 992)),
         (["--seed", "2", "--longer", "0.001"], (16, 16, 16)),
     ],
 )

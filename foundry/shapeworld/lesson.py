@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -40,18 +41,19 @@ class Lesson:
     system: str | None
 
 
-def plain_lesson(kind: str, row: WorldRow, reply: str, *columns: str) -> Lesson:
+def plain_lesson(
+    kind: str, row: WorldRow, reply: str, *columns: str, values: Mapping[str, str] | None = None
+) -> Lesson:
     """A lesson that the factory never asks, about the pictures of these columns, or about all.
 
-    Its prompt is filled in with those texts of the row that it has inputs for.
+    `values` are its prompt's inputs.
     """
     columns = columns or tuple(row.pictures)
-    prompt = load_prompt(f"{kind}.v1")
     return Lesson(
         kind=kind,
         pictures=tuple(row.pictures[column] for column in columns),
         seen=glimpses([row.scenes[column] for column in columns]),
-        text=prompt.render({name: row.texts[name] for name in prompt.inputs}),
+        text=load_prompt(f"{kind}.v1").render(values or {}),
         reply=reply,
         system=load_prompt("system.v1").text,
     )

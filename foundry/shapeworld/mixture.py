@@ -56,7 +56,7 @@ MIXTURE = (
     Share(teach=compare, world="edit", base=0.5, judge=0.1),
     Share(teach=spot, world="edit", base=0.7, judge=0.05),
     Share(teach=report_differences, world="edit", base=1.5, judge=0.7),
-    Share(teach=follow, world="edit", base=0.8, judge=0.1),
+    Share(teach=follow, world="edit", base=0.5, judge=0.05),
     Share(teach=rewrite_instruction, world="edit", base=0.1, judge=0.15),
     Share(teach=score_edit, world="edit", judge=0.6),
     Share(teach=score_rewritten, world="edit", judge=0.3),

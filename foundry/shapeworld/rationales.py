@@ -139,15 +139,23 @@ def _capital(text: str) -> str:
 def explain_consistency(edit: Edit) -> str:
     """The first unintended change, and how many there are of each sort."""
     extra = unintended(edit.source, edit.edited, edit.requests)
-    if not extra:
-        return "Nothing else changed."
-    if is_another_scene(edit.source, extra):
-        return "It is almost entirely another picture."
+    if not extra or is_another_scene(edit.source, extra):
+        return tell_unasked(edit)
     first = min(extra, key=lambda d: not d.significant)
     significant = sum(d.significant for d in extra)
     minor = len(extra) - significant
     counts = f"{_count(significant)} significant and {_count(minor)} minor"
     return f"{_what_happened(first)} unasked. In all {counts} unasked changes."
+
+
+def tell_unasked(edit: Edit) -> str:
+    """A sentence an unintended change, and nothing of how grave that is."""
+    extra = unintended(edit.source, edit.edited, edit.requests)
+    if not extra:
+        return "Nothing else changed."
+    if is_another_scene(edit.source, extra):
+        return "It is almost entirely another picture."
+    return " ".join(f"{_what_happened(one)} unasked." for one in extra)
 
 
 def _count(number: int) -> str:

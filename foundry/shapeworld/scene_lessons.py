@@ -11,10 +11,11 @@ from foundry.shapeworld.edits import Edit
 from foundry.shapeworld.gen_truth import checklist
 from foundry.shapeworld.glimpses import change_at_place
 from foundry.shapeworld.lesson import Lesson, edit_of, made_of, plain_lesson
-from foundry.shapeworld.rationales import evidence, tell_outcomes
+from foundry.shapeworld.rationales import evidence, tell_outcomes, tell_unasked
 from foundry.shapeworld.rows import WorldRow
 from foundry.shapeworld.scenes import CELLS, PLACES, Scene
 from foundry.shapeworld.wording import look
+from pipelines.rendering import AXES
 
 
 def caption(row: WorldRow, dice: Random) -> list[Lesson]:
@@ -40,15 +41,20 @@ def spot(row: WorldRow, dice: Random) -> list[Lesson]:
 
 
 def follow(row: WorldRow, dice: Random) -> list[Lesson]:
-    """Tell of all that an instruction asks for what should be and what is."""
-    return [plain_lesson("scene_follow", row, tell_outcomes(edit_of(row)))]
+    """Tell what became of all that an instruction asks for, and what changed unasked."""
+    edit = edit_of(row)
+    replies = {"execution": tell_outcomes(edit), "consistency": tell_unasked(edit)}
+    return [
+        plain_lesson("scene_follow", row, replies[axis], values=row.texts | {"axis": axis})
+        for axis in AXES
+    ]
 
 
 def check(row: WorldRow, dice: Random) -> list[Lesson]:
     """Tell of all that a prompt asks for what its picture shows."""
     made = made_of(row)
     told = (evidence(item, made.scene) for item in checklist(made.wanted))
-    return [plain_lesson("scene_check", row, ". ".join(told) + ".")]
+    return [plain_lesson("scene_check", row, ". ".join(told) + ".", values=row.texts)]
 
 
 def changes_by_place(edit: Edit, *, all_places: bool = True) -> str:
