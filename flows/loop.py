@@ -47,8 +47,8 @@ class Size:
 
 
 # Meant for an hour on two cores, and for some hours.
-QUICK = Size(edits=1400, pictures=1600, sft_steps=300, bench_rows=400)
-FULL = Size(edits=2000, pictures=2000, sft_steps=600, bench_rows=400)
+QUICK = Size(edits=1200, pictures=1400, sft_steps=260, bench_rows=400)
+FULL = Size(edits=2000, pictures=2000, sft_steps=500, bench_rows=400)
 
 
 def seed_steps(seed: int, folder: Path, size: Size, *, judge: str, base: str) -> list[Step]:
