@@ -225,10 +225,18 @@ def image_limits(folder: Path) -> ImageLimits:
 
 
 def told_limits(folder: Path) -> ImageLimits | None:
-    """The limits of pictures that a build tells in its manifest, a published one in `LIMITS`."""
+    """The limits of pictures that a build tells in its manifest, a published one in `LIMITS`.
+
+    `folder` is the dataset's, or the one in it with the files. Raises DatasetUnreadable for limits
+    that are none.
+    """
+    for path in (folder / LIMITS, folder.parent / LIMITS):
+        if path.exists():
+            try:
+                return ImageLimits(**json.loads(path.read_text("utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise DatasetUnreadable(f"{path}: no limits of pictures: {error}") from error
     try:
-        if (path := folder / LIMITS).exists():
-            return ImageLimits(**json.loads(path.read_text("utf-8")))
         recipe = json.loads((folder / "manifest.json").read_text("utf-8"))["recipe"]
         return ImageLimits(**recipe["images"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -85,6 +85,7 @@ def test_dpo_widens_the_margin_and_tells_how_much_of_the_weights_changed(lora, t
     result = next(line for line in log_of(output) if "result_score_rows" in line)
     assert result["result_score_rows"] == 6
     assert "result_score_only_rows" not in result
+    assert tensors(lora / "model") == before
     assert result["result_changed_share"] == pytest.approx(
         changed_share(before, tensors(output / "model")), abs=1e-6
     )

@@ -67,6 +67,12 @@ def test_it_always_is_a_reply_that_serving_accepts(verdicts, reasoning):
     student_reply({**row, "reasoning": told}, "judge_score.v1")
 
 
+def test_a_reasoning_that_is_too_long_alone_is_left_for_serving_to_refuse():
+    row = make_row("gen", 1, verdicts=[verdict("a cat", "no")], reasoning="y" * (LONGEST + 1))
+    with pytest.raises(ExportRefused, match=row["row_id"]):
+        student_reply({**row, "reasoning": with_evidence(row)}, "judge_score.v1")
+
+
 def test_a_row_without_evidence_is_refused_by_name():
     row = {**make_row("edit", 7), "obvious": None, "detailed": None}
     with pytest.raises(ExportRefused, match=rf"row {row['row_id']}: has neither"):

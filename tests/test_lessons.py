@@ -127,7 +127,7 @@ def test_a_score_follows_from_its_explanation():
     assert {key: found for key, found in scores.items() if len(found) > 1} == {}
 
 
-def test_what_became_of_a_wish_is_told_without_how_good_it_is(lessons):
+def test_what_became_of_a_wish_is_told_without_a_verdict(lessons):
     for lesson in lessons:
         if lesson.kind == "scene_follow" and lesson.text.endswith("execution."):
             assert " should " in lesson.reply or lesson.reply.startswith("There is no ")

@@ -34,6 +34,7 @@ from foundry.rewards.client import (
     score,
 )
 from foundry.rewards.formulas import group_advantages
+from foundry.rewards.routes import _public
 from foundry.rewards.serving import settle
 from foundry.rewards.settings import RewardSettings
 from foundry.rewards.trl import make_reward
@@ -119,6 +120,18 @@ def test_trl_leaves_out_what_has_no_reward(rewards):
     threads = threading.active_count()
     assert asyncio.run(in_a_loop_that_runs()) == ([first, None, third],) * 2
     assert threading.active_count() == threads
+
+
+def test_trl_is_told_of_a_column_that_is_not_there():
+    reward = make_reward("http://127.0.0.1:9")
+    for column in ("image", "prompt_text"):
+        with pytest.raises(KeyError, match=r"no column .*generated_image"):
+            reward(completions=["a"], **{column: ["x"]})
+
+
+def test_a_folder_that_a_judge_was_launched_from_is_told_by_its_name_alone():
+    assert _public("/home/me/models/my-judge") == "my-judge"
+    assert _public("Qwen/Qwen3-VL-8B-Instruct") == "Qwen/Qwen3-VL-8B-Instruct"
 
 
 def test_trl_scores_an_edit_on_both_axes(rewards):

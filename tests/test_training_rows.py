@@ -167,6 +167,27 @@ def test_a_published_dataset_tells_how_its_pictures_were_shown(published_small):
     assert rows.splits["train"][0]["images"][0].size == (32, 24)
 
 
+def test_limits_that_are_none_are_named(published_small):
+    folder, _ = published_small
+    (folder / "asked_with").mkdir()
+    (folder / "asked_with/images.json").write_text('{"max_side_px": "small"}')
+    for place in (folder, folder / "data"):
+        with pytest.raises(DatasetUnreadable, match=r"images\.json: no limits of pictures"):
+            open_rows([str(place)], score_only_share=0, seed=0)
+
+
+def test_a_picture_that_any_limits_make_alike_hides_no_other(tmp_path):
+    any_limits = picture(5, size=(20, 16), form="BMP")
+    large = picture(3, size=(64, 48))
+    rows = []
+    for number, data in enumerate((any_limits, large)):
+        seen = sha256(prepare_picture(data, PictureLimits(max_side_px=32)).seen).hexdigest()
+        rows.append(make_row("gen", number, pictures={"image": data}, image_seen_sha256=seen))
+    build = write_build(tmp_path / "b", "gen", rows)
+    with pytest.raises(DatasetUnreadable, match=f"row {rows[1]['row_id']}, image"):
+        open_rows([str(build)], score_only_share=0, seed=0)
+
+
 def test_pictures_that_the_judge_saw_otherwise_are_refused_at_the_start(published_small):
     folder, _ = published_small
     with pytest.raises(DatasetUnreadable, match=r"does not tell its own.*images\.json"):

@@ -46,6 +46,8 @@ _SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("dataset", "file", "group", "place")),
     ]
 )
+# How many pictures that a judge saw prepared are prepared again before a training, at least.
+_TRIED = 16
 # What a judge saw was within the limits of its build already.
 NO_LIMITS = PictureLimits(
     max_side_px=1 << 30,
@@ -161,15 +163,16 @@ def _with_picture(dataset: Dataset, row: Row, column: str) -> Row:
 
 
 def _check_pictures(dataset: Dataset, tables: Iterable[pa.Table]) -> None:
-    """Raises DatasetUnreadable where the first picture that was prepared cannot be made again."""
+    """Raises DatasetUnreadable where one of some pictures that were prepared comes out otherwise
+    and the dataset does not tell its limits.
+    """
+    whole = pa.concat_tables(tables)
     for column in PICTURES[dataset.kind]:
-        for table in tables:
-            digests = (table[f"{column}{what}_sha256"].to_pylist() for what in ("", "_seen"))
-            for place, (own, seen) in enumerate(zip(*digests, strict=True)):
-                if own != seen:
-                    (row,) = table.slice(place, 1).to_pylist()
-                    check_limits(dataset.folder, _with_picture(dataset, row, column), column)
-                    return
+        digests = (whole[f"{column}{what}_sha256"].to_pylist() for what in ("", "_seen"))
+        places = [i for i, (own, seen) in enumerate(zip(*digests, strict=True)) if own != seen]
+        for place in places[:: max(1, len(places) // _TRIED)]:
+            (row,) = whole.slice(place, 1).to_pylist()
+            check_limits(dataset.folder, _with_picture(dataset, row, column), column)
 
 
 @lru_cache(maxsize=1024)

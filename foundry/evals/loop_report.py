@@ -72,7 +72,7 @@ def markdown(found: Found, how: str) -> str:
         ),
     ]
     if not all(one["met"] for one in found["targets"]):
-        lines += ["", "Why some are missed, and what was tried: docs/loop.md, Known limits."]
+        lines += ["", "What is known of such misses, and was tried: docs/loop.md, Known limits."]
     if len(seeds) > 1:
         lines += ["", "## Mean over the seeds", "", *_means(seeds)]
     for number, seed in enumerate(seeds):

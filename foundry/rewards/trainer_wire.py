@@ -67,7 +67,8 @@ def make_wire(service: Service) -> FastAPI:
                 try:
                     check_address(request, service)
                     async with service.body(request, parse, at_once=0) as (asked, write):
-                        answers = await answer_all(service, request, asked, settings.deadline_s)
+                        until = time.monotonic() + settings.deadline_s
+                        answers = await answer_all(service, request, asked, until)
                     data = pickle.dumps(write(answers))
                 except Exception as error:  # noqa: BLE001 - these trainers know 200 and 500 alone
                     status.code = 500
@@ -92,8 +93,10 @@ def make_wire(service: Service) -> FastAPI:
         with service.metrics.request("/compute") as status:
             try:
                 check_address(request, service)
+                # From now on, as its client counts.
+                until = time.monotonic() + computed_s
                 async with service.body(request, parse_computed) as asked:
-                    answers = await answer_all(service, request, asked, computed_s)
+                    answers = await answer_all(service, request, asked, until)
             except (BadRequest, Refused, Unscored) as error:
                 status.code, found = _status(error), {"error": _told(error)}
             else:
@@ -112,16 +115,14 @@ def _always(write: Write) -> Callable[[Mapping[str, Any]], Write]:
     return lambda value: write
 
 
-async def answer_all(
-    service: Service, request: Request, asked: Asked, deadline_s: float
-) -> Answers:
-    """An answer with a reward for each item, in order, within `deadline_s`.
+async def answer_all(service: Service, request: Request, asked: Asked, until: float) -> Answers:
+    """An answer with a reward for each item, in order, by `until` (of time.monotonic).
 
     Those that stay invalid get the mean of the valid ones of their group where the settings ask
     for that, with `valid` false. Raises Unscored, Refused.
     """
     items, groups = asked
-    answers = await service.answer(request, items, time.monotonic() + deadline_s)
+    answers = await service.answer(request, items, until)
     bad = [answer for answer in answers if not answer["valid"]]
     wire = service.settings.trainer_wire
     if bad and (wire is None or wire.fallback is None):

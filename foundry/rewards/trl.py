@@ -18,6 +18,9 @@ Reward = Callable[..., Any]
 # From the columns of one sample to what is scored: an item of `foundry.rewards.client`, or None for
 # a sample that cannot be scored, such as one whose picture could not be drawn.
 MakeItem = Callable[[Mapping[str, Any]], "Mapping[str, Any] | None"]
+# The columns that are scored by default: a text, then its pictures.
+_GEN = ("prompt_text", "generated_image")
+_EDIT = ("instruction", "source_image", "edited_image")
 # What TRL calls a column, and what one sample has.
 _ONE = {"completions": "completion", "prompts": "prompt"}
 
@@ -28,15 +31,15 @@ def picture_item(sample: Mapping[str, Any]) -> dict[str, str] | None:
 
     The picture that was made comes with the completion, from a `rollout_func`: a column of the
     dataset would be the same for all of a group. TRL itself takes `image` and `images` for what the
-    policy is shown. None for a sample without a picture.
+    policy is shown. None for a sample whose picture is None. Raises KeyError for a missing column.
     """
-    if "instruction" in sample:
-        if sample.get("edited_image") is None:
-            return None
-        return edit_item(sample["instruction"], sample["source_image"], sample["edited_image"])
-    if sample.get("generated_image") is None:
+    names = _EDIT if "instruction" in sample else _GEN
+    if missing := [name for name in names if name not in sample]:
+        raise KeyError(f"no column {', '.join(missing)}; see docs/rewards.md, or give make_item")
+    text, *pictures = (sample[name] for name in names)
+    if any(picture is None for picture in pictures):
         return None
-    return gen_item(sample["prompt_text"], sample["generated_image"])
+    return edit_item(text, *pictures) if names is _EDIT else gen_item(text, *pictures)
 
 
 def make_reward(

@@ -44,7 +44,9 @@ class Flaws:
 
 def random_flaws(dice: Random, scene: Scene) -> Flaws:
     """Flaws of every gravity, and each of the three without any more often."""
-    whole = [thing.cell for thing in scene.things if thing.lean is None]
+    # A tear is of one thing: none that leans, and none that another leans towards.
+    leant = {thing.lean for thing in scene.things}
+    whole = [t.cell for t in scene.things if t.lean is None and t.cell not in leant]
     n = min(dice.choice((0, 0, 1, 1, 2, _MOST_TORN)), len(whole))
     return Flaws(
         light=(dice.choice(list(_LIGHT)), _gravity(dice)),

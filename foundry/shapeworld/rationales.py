@@ -50,7 +50,7 @@ def explain_execution(edit: Edit) -> str:
 
 
 def tell_outcomes(edit: Edit) -> str:
-    """A sentence a request: what should be and what is, and nothing of how good that is."""
+    """A sentence a request: what should be and what is, without how near that comes in all."""
     return " ".join(f"{what}." for what, _ in _outcomes(edit))
 
 

@@ -1,6 +1,7 @@
 """Questions about ShapeWorld rows that are asked in training alone, as steps on the way to a judge.
 
-Their prompts are `scene_*`; no reply says how good anything is.
+Their prompts are `scene_*`. Replies say what is seen, and beside it what of it is not as asked
+("navy near", "shape wrong"); none has a verdict or a score.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def with_evidence(row: Mapping[str, Any]) -> str:
 def _fitting(found: Sequence[tuple[str, bool]], room: int) -> list[str]:
     """The sentences that have room, with a space after each; those that are marked give way."""
     kept = list(found)
-    while sum(len(text) + 1 for text, _ in kept) > room:
+    while kept and sum(len(text) + 1 for text, _ in kept) > room:
         marked = [place for place, (_, gives_way) in enumerate(kept) if gives_way]
         kept.pop(marked[-1] if marked else -1)
     return [text for text, _ in kept]
