@@ -180,11 +180,13 @@ def _endless(dice: random.Random, folder: Path) -> tuple[str, bytes]:
             # As a key: {shared: None}.
             return route, b"\x80\x02}" + pickle.dumps(shared, 2)[2:-1] + b"Ns."
         case 2:
-            # Numbers of one hash.
-            keys = {n * (2**61 - 1): None for n in range(dice.randrange(20_000))}
-            return route, pickle.dumps({**columns, "metadatas": [keys]}, 4)
+            # Numbers of one hash, put together here without making the dict.
+            numbers = (n * (2**61 - 1) for n in range(dice.randrange(20_000)))
+            keys = b"".join(pickle.dumps(number, 2)[2:-1] + b"N" for number in numbers)
+            return route, b"\x80\x02}(" + keys + b"u."
         case _:
-            image = "A" * 100 + " " * dice.randrange(1_000_000) + "!"
+            many = dice.choice([" ", "AA "]) * dice.randrange(1_000_000)
+            image = "A" * 100 + many + "!"
             if dice.random() < 0.5:
                 return "/compute", json.dumps({"prompt": ["p"], "image": [image]}).encode()
             item = {"task": "gen", "prompt": "A hat.", "image": image}
