@@ -130,7 +130,7 @@ def test_trl_is_told_of_a_column_that_is_not_there():
 
 
 def test_a_folder_that_a_judge_was_launched_from_is_told_by_its_name_alone():
-    assert _public("/home/me/models/my-judge") == "my-judge"
+    assert _public("/data/models/my-judge") == "my-judge"
     assert _public("Qwen/Qwen3-VL-8B-Instruct") == "Qwen/Qwen3-VL-8B-Instruct"
 
 
