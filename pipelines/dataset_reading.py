@@ -230,17 +230,18 @@ def told_limits(folder: Path) -> ImageLimits | None:
     `folder` is the dataset's, or the one in it with the files. Raises DatasetUnreadable for limits
     that are none.
     """
+    try:
+        recipe = json.loads((folder / "manifest.json").read_text("utf-8"))["recipe"]
+        return ImageLimits(**recipe["images"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # No build, or one that does not tell: it may be published.
     for path in (folder / LIMITS, folder.parent / LIMITS):
         if path.exists():
             try:
                 return ImageLimits(**json.loads(path.read_text("utf-8")))
             except (OSError, ValueError, TypeError) as error:
                 raise DatasetUnreadable(f"{path}: no limits of pictures: {error}") from error
-    try:
-        recipe = json.loads((folder / "manifest.json").read_text("utf-8"))["recipe"]
-        return ImageLimits(**recipe["images"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return None
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -86,9 +86,9 @@ def _check_size(value: Any) -> None:
     waiting, n = [value], 0
     while waiting:
         one = waiting.pop()
-        inside = one.values() if isinstance(one, dict) else one
-        if isinstance(one, dict | list | tuple):
-            n += len(one)
-            if n > _MOST_VALUES:
-                raise PickleRefused("it has too many values")
-            waiting.extend(inside)
+        if not isinstance(one, dict | list | tuple):
+            continue
+        n += len(one)
+        if n > _MOST_VALUES:
+            raise PickleRefused("it has too many values")
+        waiting.extend(one.values() if isinstance(one, dict) else one)

@@ -82,9 +82,9 @@ def _fill(folder: Path, facts: Facts, *, repo_id: str, tag: str) -> None:
         path = folder / "asked_with" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    limits = {one: facts.manifest["recipe"]["images"].get(one) for one in _LIMITS}
-    told = {one: limit for one, limit in limits.items() if limit is not None}
-    (folder / LIMITS).write_text(json.dumps(told, indent=1) + "\n")
+    images = facts.manifest["recipe"]["images"]
+    limits = {name: images[name] for name in _LIMITS if name in images}
+    (folder / LIMITS).write_text(json.dumps(limits, indent=1) + "\n")
     if scores := facts.manifest.get("scores"):
         (folder / "scores.png").write_bytes(draw_scores(scores))
     make_card(facts, repo_id=repo_id, tag=tag).save(folder / "README.md")
