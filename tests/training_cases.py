@@ -17,6 +17,7 @@ from foundry.shapeworld.lessons import score_edit, score_picture
 from foundry.shapeworld.make import world_rows
 from pipelines.rendering import AXES, SYSTEM_PROMPT, student_prompt
 from prompts import load_prompt
+from trainers.settings import SftRecipe
 
 TRAIN_PYTHON = str(ROOT / ".venv-train/bin/python")
 # `make test` builds this environment first, so it skips nothing; for pytest by hand without it.
@@ -102,6 +103,11 @@ def command_of(trainer, output, data, *settings, python=TRAIN_PYTHON):
     recipe = f"trainers/recipes/shapeworld_{trainer}.yaml"
     command = [python, "-m", f"trainers.{trainer}", "--config", recipe]
     return command + [word for setting in words for word in ("--set", setting)]
+
+
+def recipe(tmp_path, **change):
+    """A recipe whose run is in `tmp_path`."""
+    return SftRecipe(model="m", data=("d",), output=str(tmp_path / "out"), **change)
 
 
 def training_env():
