@@ -17,7 +17,6 @@ from trainers.measures import measures, read_score
 from trainers.run_folder import began_with, begin, last_checkpoint
 from trainers.run_log import cut_log, in_words, read_log, write_line
 
-
 # Measures.
 
 
