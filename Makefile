@@ -42,7 +42,7 @@ help:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) on this machine: install Python 3.11, or set PYTHON=" >&2; exit 1; }
 	@echo "setup: .venv, the factory (some minutes on a fresh machine)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c requirements/constraints.txt -e ".[factory,dev]"
+	@.venv/bin/python -m pip install -qq --no-compile --disable-pip-version-check -c requirements/constraints.txt -e ".[factory,dev]"
 	@touch $@
 
 .PHONY: vllm train
@@ -52,7 +52,9 @@ vllm:
 train:
 	@bash scripts/install_train.sh .venv-train
 
-setup: .venv/.complete vllm train
+# Two at a time: an install keeps one core busy.
+setup:
+	@$(MAKE) --no-print-directory -j2 .venv/.complete vllm train
 
 demo: .venv/.complete vllm
 	@.venv/bin/python -m flows.demo --judge $(JUDGE)

@@ -1,15 +1,18 @@
 """LoRA, its merge, and DPO on top of it, on real TRL: some steps of the tiny student."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
-from real_servers import run
+from real_servers import background, run, wait_for
 from training_cases import (
     BASE,
     TRAIN_PYTHON,
     command_of,
     log_of,
+    losses,
     needs_trainers,
     pair_build,
     tensors,
@@ -69,28 +72,58 @@ def changed_share(before, after):
     return sum((a != b).sum() for a, b in both) / sum(a.size for a, _ in both)
 
 
-def test_dpo_widens_the_margin_and_tells_how_much_of_the_weights_changed(lora, tmp_path):
-    before = tensors(lora / "model")
-    pairs = [pair_build(tmp_path / kind, kind, 12) for kind in ("edit", "gen")]
+@pytest.fixture(scope="module")
+def dpo(lora, tmp_path_factory):
+    """Two runs of one recipe side by side, the second cut short after some steps, then gone on."""
+    folder = tmp_path_factory.mktemp("dpo")
+    pairs = [pair_build(folder / kind, kind, 12) for kind in ("edit", "gen")]
     more = [f"model={lora / 'model'}", "steps=6", "learning_rate=0.0005"]
-    more += ["evaluation={rows: 6, batch: 6, max_new_tokens: 24}"]
-    output = tmp_path / "out"
-    done = run(command_of("dpo", output, pairs, *SHORT, *more), env=training_env())
-    assert done.returncode == 0, done.stderr
-    margins = [
-        line["eval_rewards/margins"] for line in log_of(output) if "eval_rewards/margins" in line
+    more += ["evaluation={every_steps: 3, rows: 6, batch: 6, max_new_tokens: 24}"]
+    whole, cut = folder / "whole", folder / "cut"
+    before = tensors(lora / "model")
+    processes = [
+        background(
+            command_of("dpo", output, pairs, *SHORT, *more),
+            output.with_suffix(".log"),
+            env=training_env(),
+        )
+        for output in (whole, cut)
     ]
+    wait_for(lambda: 2 in losses(cut), timeout_s=240, what="the second step")
+    os.killpg(processes[1].pid, signal.SIGTERM)
+    found = [process.wait(240) for process in processes]
+    assert found == [0, 143], [path.read_text() for path in folder.glob("*.log")]
+    assert max(losses(cut)) < 6
+    again = run(command_of("dpo", cut, pairs, *SHORT, *more), env=training_env())
+    assert again.returncode == 0, again.stderr
+    assert tensors(lora / "model") == before
+    return {"whole": whole, "cut": cut}
+
+
+def test_dpo_widens_the_margin_and_tells_how_much_of_the_weights_changed(lora, dpo):
+    output = dpo["whole"]
+    margins = {
+        line["step"]: line["eval_rewards/margins"]
+        for line in log_of(output)
+        if "eval_rewards/margins" in line
+    }
+    assert list(margins) == [0, 3, 6]
     assert margins[0] == pytest.approx(0, abs=1e-4)
-    assert margins[-1] > 0.05
+    assert margins[6] > max(margins[3], 0.05)
     result = next(line for line in log_of(output) if "result_score_rows" in line)
     assert result["result_score_rows"] == 6
     assert "result_score_only_rows" not in result
-    assert tensors(lora / "model") == before
-    assert result["result_changed_share"] == pytest.approx(
-        changed_share(before, tensors(output / "model")), abs=1e-6
-    )
+    changed = changed_share(tensors(lora / "model"), tensors(output / "model"))
+    assert result["result_changed_share"] == pytest.approx(changed, abs=1e-6)
     assert 0.05 < result["result_changed_share"] < 1
     card = (output / "model" / "README.md").read_text()
     assert "reward margin" in card
     assert "`judge_edit.v1`" in card
     assert "judge_edit_score_only" not in card
+
+
+def test_dpo_that_was_cut_short_goes_on_with_the_same_losses_to_the_same_weights(dpo):
+    whole, cut = dpo["whole"], dpo["cut"]
+    assert list(losses(cut)) == list(range(1, 7))
+    assert losses(cut) == losses(whole)
+    assert tensors(cut / "model") == tensors(whole / "model")

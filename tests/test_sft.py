@@ -31,7 +31,7 @@ BASE = ROOT / "foundry/shapeworld/judge"
 PAIR = ("source_image", "edited_image")
 SHORT = [f"model={BASE}", "workers=1", "batch=8", "device_batch=4", "steps=8"]
 SHORT += ["log_every_steps=1", "freeze_vision=true", "save_every_steps=6"]
-SHORT += ["evaluation={rows: 4, batch: 4, max_new_tokens: 64}"]
+SHORT += ["evaluation={every_steps: 4, rows: 4, batch: 4, max_new_tokens: 64}"]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def _as_float32(data):
 def test_scores_are_measured_before_and_after_and_of_what_was_written(runs):
     log = log_of(runs["folder"] / "whole")
     measured = [line["step"] for line in log if "eval_score_rows" in line]
-    assert measured == [0, 8]
+    assert measured == [0, 4, 8]
     assert [line["step"] for line in log if "result_score_rows" in line] == [8]
     for line in log:
         for kind in ("eval", "result"):
