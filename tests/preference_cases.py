@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import yaml
 from chain_cases import chat_to, completion
 from dataset_cases import make_row, write_build
+from real_servers import PYTHON
 from stub_server import Behaviour, serve_stub
 
 from pipelines.dataset_reading import open_dataset
@@ -51,6 +53,12 @@ def make_preferences(dataset, output, url="http://127.0.0.1:1/v1", *, judge=True
     base = {"dataset": str(dataset), "output": str(output), "balance": UNBALANCED}
     base |= {"endpoints": dict.fromkeys(roles, endpoint), "rollouts": {"k": 4}, "buckets": 2}
     return PreferenceRecipe.model_validate(base | settings)
+
+
+def preference_command(recipe, path, *more):
+    """The command of the flow, of a recipe written to `path`."""
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True)))
+    return [PYTHON, "-m", "flows.build_firm_preferences", str(path), *more]
 
 
 def mine(recipe, said=None, better=None, **behaviour):

@@ -32,7 +32,8 @@ def lora(tmp_path_factory):
     """A LoRA training with its merged model."""
     folder = tmp_path_factory.mktemp("lora")
     data = [world_build(folder / "gen", "gen", 16)]
-    more = ["lora={rank: 4, alpha: 64}", "steps=3", "learning_rate=0.02", "evaluation.rows=0"]
+    more = ["lora={rank: 4, alpha: 64}", "steps=3", "learning_rate=0.02"]
+    more += ["evaluation={rows: 4, batch: 4, max_new_tokens: 16}"]
     done = run(command_of("sft", folder / "out", data, *SHORT, *more), env=training_env())
     assert done.returncode == 0, done.stderr
     merged = run([TRAIN_PYTHON, "-m", "trainers.merge", str(folder / "out")], env=training_env())
@@ -46,7 +47,12 @@ def test_lora_writes_an_adapter_with_a_card(lora):
     assert json.loads((lora / "adapter" / "adapter_config.json").read_text())["r"] == 4
     card = (lora / "adapter" / "README.md").read_text()
     assert "library_name: peft" in card
-    assert "Not measured." in card
+    assert "| score | 4 | " in card
+
+
+def test_lora_is_measured_by_generating_before_and_after(lora):
+    measured = [line for line in log_of(lora) if "eval_score_rows" in line]
+    assert [(line["step"], line["eval_score_rows"]) for line in measured] == [(0, 4), (3, 4)]
 
 
 def test_the_merged_model_differs_in_the_linear_layers_of_the_language_model_alone(lora):

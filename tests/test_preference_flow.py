@@ -8,9 +8,14 @@ import time
 from dataclasses import asdict
 
 import pytest
-import yaml
-from preference_cases import label_build, make_preferences, mine, rows_in
-from real_servers import PYTHON, background, run, stop, wait_for
+from preference_cases import (
+    label_build,
+    make_preferences,
+    mine,
+    preference_command,
+    rows_in,
+)
+from real_servers import background, run, stop, wait_for
 from stub_server import stub_process
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
@@ -18,11 +23,6 @@ pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 AT_ONCE = 8
 KILLS = ("asking", "end")
 FOLDERS = ("preferences", "hard", "unpaired")
-
-
-def command(recipe, path, *more):
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True)))
-    return [PYTHON, "-m", "flows.build_firm_preferences", str(path), *more]
 
 
 def test_kills_leave_what_an_undisturbed_run_leaves_and_ask_nothing_twice(tmp_path, prefect_env):
@@ -34,7 +34,7 @@ def test_kills_leave_what_an_undisturbed_run_leaves_and_ask_nothing_twice(tmp_pa
     assert law.paired > 50
     with stub_process(latency_s=(0.04, 0.12), slots=AT_ONCE) as stub:
         recipe = make_preferences(source, tmp_path / "o", stub.url, **settings)
-        words = command(recipe, tmp_path / "r.yaml", "--set", "shards_in_flight=1")
+        words = preference_command(recipe, tmp_path / "r.yaml", "--set", "shards_in_flight=1")
         for phase in KILLS:
             before = len(stub.requests())
             flow = background(words, tmp_path / "flow.log", prefect_env)

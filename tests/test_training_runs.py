@@ -185,6 +185,7 @@ def test_the_card_names_data_recipe_prompts_and_the_last_measures(tmp_path):
         {"step": 7, **{f"eval_{name}": value for name, value in after.items()}},
     ]
     card = model_card(recipe(tmp_path), [fact], log)
+    assert "Not measured." in model_card(recipe(tmp_path), [fact], [])
     assert "| builds/a\\|b | gen | 1,234 | 0 | `cccccccccccccccc` | `abc123` |" in card
     assert "2 rows of builds/a\\|b contain" in card
     assert "3 training rows of builds/a\\|b share their prompt or source picture" in card

@@ -13,8 +13,10 @@ import polars as pl
 import pytest
 from datasets import load_dataset
 from flow_cases import flow_command, gen_source, write_recipe
+from preference_cases import make_preferences, preference_command
 from real_servers import JUDGE, PYTHON, ROOT, background, run, stop, wait_for
 from reward_cases import Rewards
+from training_cases import world_build
 
 from foundry.rewards.client import edit_item, gen_item, score
 from foundry.shapeworld.make import world_rows
@@ -246,6 +248,31 @@ def test_kills_of_vllm_under_rewards_make_no_number_up(vllm, tmp_path):
         assert all(one["valid"] for one in score(rewards.url, items))
     finally:
         stop(rewards.process)
+
+
+def test_rollouts_become_pairs_by_the_labels(vllm, tmp_path, prefect_env):
+    """Eight replies of one request for each label, here of the judge in a student's place."""
+    labels = world_build(tmp_path / "labels", "edit", 16)
+    settings = {"endpoints": {"student": {"url": vllm.url, "model": JUDGE}}}
+    settings |= {"rollouts": {"k": 8, "temperature": 1.0}}
+    recipe = make_preferences(labels, tmp_path / "pairs", **settings)
+    before = vllm.answered()
+    done = run(preference_command(recipe, tmp_path / "r.yaml"), prefect_env, timeout_s=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = manifest_of(tmp_path / "pairs")
+    law = manifest["law"]
+    assert law["labelled"] == law["paired"] + law["hard"] + law["unpaired"] == 32
+    assert sum(manifest["rollouts"].values()) == 8 * 32
+    # vLLM counts each reply of a request.
+    assert 0 <= vllm.answered() - before - 8 * 32 <= PROBE_REQUESTS
+    data = load_dataset("parquet", data_dir=str(tmp_path / "pairs" / "preferences"))
+    pairs = [row for split in data.values() for row in split]
+    assert len(pairs) == law["pairs"] > 5
+    for row in pairs:
+        chosen, rejected = (json.loads(row[side][0]["content"]) for side in ("chosen", "rejected"))
+        assert chosen["score"] == row["label_score"] != rejected["score"]
+        assert len(row["images"]) == 2
+        assert row["chosen_model"] == row["rejected_model"] == JUDGE
 
 
 def test_the_demo_runs_and_a_second_run_asks_nothing_and_starts_no_server(tmp_path, prefect_env):
