@@ -44,7 +44,7 @@ def new_environment(folder, *requirements):
     constraints = ["-c", str(ROOT / "requirements" / "constraints.txt")]
     if any("fastapi" in requirement for requirement in requirements):
         constraints = []
-    done = run([python, "-m", "pip", "install", "-qq", *constraints, *requirements])
+    done = run([python, "-m", "pip", "install", "-qq", "--no-compile", *constraints, *requirements])
     assert done.returncode == 0, done.stdout + done.stderr
     return python
 
