@@ -20,6 +20,8 @@ WORKERS ?= 2
 # Another index for torch wheels, such as PyTorch's own index of CPU wheels.
 TORCH_INDEX ?=
 export PYTHON TORCH_INDEX
+# Where it is set, every process of the tests compiles every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo loop grpo-demo grpo-edits test lint clean
 .PHONY: proof-shapebench proof-quality proof-judge
@@ -42,7 +44,7 @@ help:
 	@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) on this machine: install Python 3.11, or set PYTHON=" >&2; exit 1; }
 	@echo "setup: .venv, the factory (some minutes on a fresh machine)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install -qq --no-compile --disable-pip-version-check -c requirements/constraints.txt -e ".[factory,dev]"
+	@.venv/bin/python -m pip install -qq --disable-pip-version-check -c requirements/constraints.txt -e ".[factory,dev]"
 	@touch $@
 
 .PHONY: vllm train

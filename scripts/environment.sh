@@ -14,10 +14,9 @@ STAMP=$VENV/.complete
 say() { echo "$NAME: $*"; }
 stop() { say "$*" >&2; exit 1; }
 
-# pip without its remarks on index folders that are not there; its errors stay visible. Of the tens
-# of thousands of files only those that are ever used get compiled, when they are.
+# pip without its remarks on index folders that are not there; its errors stay visible.
 install() {
-    "$VENV/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "$@" 2>&1 |
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" 2>&1 |
         sed '/^WARNING: Location /d' >&2 ||
         stop "pip could not install: $*. Is the package index in reach? Run this again to go on."
 }

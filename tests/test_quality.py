@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from stub_server import stub_process
 
-from foundry.evals.planted_reports import AGAINST_PIXELS, AGAINST_SCORE, REPORT_FAULTS
+from foundry.evals.planted_reports import AGAINST_PIXELS, AGAINST_SCORE
 from foundry.evals.planting import ANSWER_FAULTS, INVENTED, ROW_FAULTS, UNEDITED, plant_in_rows
 from foundry.evals.quality import GATE_OF, Judged, measure, run_quality
 from foundry.evals.quality_tables import markdown
@@ -73,7 +73,7 @@ def test_what_gets_worse_through_the_gates_is_said():
 
 
 def test_every_fault_names_the_gate_that_is_there_for_it():
-    assert set(GATE_OF) == {*ROW_FAULTS, *ANSWER_FAULTS, *REPORT_FAULTS}
+    assert set(GATE_OF) == {*ROW_FAULTS, *ANSWER_FAULTS, AGAINST_PIXELS, AGAINST_SCORE}
 
 
 def test_planted_rows_are_added_or_shared_with_the_benchmark(tmp_path):
@@ -144,7 +144,7 @@ def test_planted_faults_go_through_the_factory_and_a_second_run_finds_the_same(t
         assert planted["decidable"]
         assert planted["by_its_gate"] == planted["planted"] > 0
     # A report is one for both axes, and a row has one fault.
-    reported = [one for one in found[0] if one.fault in {*REPORT_FAULTS, INVENTED}]
+    reported = [one for one in found[0] if one.fault in {AGAINST_PIXELS, AGAINST_SCORE, INVENTED}]
     axes = Counter(one.axis for one in reported)
     assert axes["execution"] == axes["consistency"]
     assert faults["edit", AGAINST_PIXELS]["planted"] > 0

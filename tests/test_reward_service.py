@@ -231,6 +231,5 @@ def test_workers_count_for_themselves_and_are_counted_together():
     two.add(BYTES, 5)
     two.add(QUESTIONS, -1)
     assert [tally.total(QUESTIONS) for tally in (one, two)] == [6, 6]
-    assert (one.own(QUESTIONS), two.own(QUESTIONS)) == (3, 3)
     two.clear()
     assert (one.total(QUESTIONS), one.total(BYTES)) == (3, 0)

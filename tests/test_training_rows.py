@@ -261,6 +261,24 @@ def test_the_card_of_pairs_lists_the_prompts_that_their_replies_were_given_to(tm
     assert "do not say which prompts they answer." in card
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"chosen": [{"role": "assistant", "content": None}]}, "chosen: wanted are turns"),
+        ({"prompt": None}, "prompt: wanted are turns"),
+        ({"images": [{"bytes": None, "path": "a.jpg"}] * 2}, "the pictures themselves"),
+    ],
+)
+def test_pairs_of_others_that_are_no_such_pairs_are_refused_by_row(tmp_path, change, told):
+    folder = pair_build(tmp_path / "pairs", "edit", 4) / "preferences"
+    path = folder / "train-00000-of-00001.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[1] |= change
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(DatasetUnreadable, match=f"{path.name}: row {rows[1]['row_id']}.*{told}"):
+        open_pairs([str(folder)])
+
+
 def test_preferences_that_are_not_whole_are_refused(tmp_path):
     folder = pair_build(tmp_path / "pairs", "gen", 4)
     train = folder / "preferences" / "train-00000-of-00001.parquet"

@@ -11,6 +11,7 @@ from training_cases import recipe
 
 from pipelines.recipe_files import RecipeRefused
 from pipelines.replies import SCORES, Choice
+from pipelines.weights import folder_digest
 from trainers.base_model import weights_digest
 from trainers.card import model_card
 from trainers.measures import measures, read_score
@@ -138,10 +139,23 @@ def test_a_run_does_not_go_on_from_other_weights_under_the_same_name(tmp_path):
     (model / "config.json").write_text('{"more": 1}')
     with pytest.raises(RecipeRefused, match="began with other weights"):
         begin(output, from_it, facts)
+    (model / "config.json").write_text("{}")
+    assert begin(output, from_it, facts) == wanted
     # A base that is gone, or a run that began before this was noted, is not held against a run.
     shutil.rmtree(model)
     assert began_with(output).model == str(model)
     assert begin(output, from_it, facts) == wanted
+
+
+def test_of_settings_every_byte_tells_models_apart(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    words = bytearray(b" " * 5_000_000)
+    found = set()
+    for place in (0, 1_234_567, 4_999_999):
+        words[place] = ord("x")
+        (tmp_path / "tokenizer.json").write_bytes(words)
+        found.add(folder_digest(tmp_path))
+    assert len(found) == 3
 
 
 def test_a_model_on_the_hub_is_known_by_the_commit_of_its_copy(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ from reward_cases import picture, rewards_over
 from stub_process import stub_process
 from training_cases import TRAIN_PYTHON, needs_trainers, training_env
 
+from foundry.rewards.trl import picture_item
+
 pytestmark = [
     pytest.mark.train,
     needs_trainers,
@@ -37,3 +39,15 @@ def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(tmp_path, way)
         assert line["rewards/critic/std"] > 0
         assert math.isfinite(line["loss"])
     assert found["moved"] > 0
+
+
+def test_a_set_of_edits_and_generated_pictures_has_none_for_the_others_columns():
+    gen = {"prompt_text": "a cat", "generated_image": b"made"}
+    edit = {"instruction": "no cat", "source_image": b"was", "edited_image": b"is"}
+    nothing = dict.fromkeys([*gen, *edit])
+    assert picture_item({**nothing, **gen})["task"] == "gen"
+    assert picture_item({**nothing, **edit})["task"] == "edit"
+    assert picture_item({**nothing, **edit, "edited_image": None}) is None
+    assert picture_item(edit) == picture_item({**nothing, **edit})
+    with pytest.raises(KeyError, match="no column generated_image"):
+        picture_item({"prompt_text": "a cat"})

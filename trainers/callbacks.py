@@ -47,6 +47,17 @@ class Speed(TrainerCallback):
                 logs["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
 
 
+class Intervals(TrainerCallback):
+    """Lets the recipe say how often to log, measure and save, and not the checkpoint gone on from,
+    whose state has what it was begun with.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take the intervals, in steps, of the arguments."""
+        state.logging_steps, state.save_steps = args.logging_steps, args.save_steps
+        state.eval_steps = args.eval_steps
+
+
 class LogLines(TrainerCallback):
     """Appends a line to `log.jsonl` for every report of the trainer: step, time, and its values."""
 

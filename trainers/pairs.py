@@ -63,6 +63,7 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
         for split in tables:
             for path, group, rows in read_groups(splits[split], [*_READ, *chain(*_PROMPTS)]):
                 file = numbers.setdefault(path, len(numbers))
+                _check_turns(path, rows)
                 good, shared = [], _shared(path, group, rows)
                 for place, row in enumerate(rows):
                     asked_with = {(row.pop(name, None), row.pop(of, None)) for name, of in _PROMPTS}
@@ -89,6 +90,16 @@ def open_pairs(folders: Sequence[str]) -> TrainingRows:
     return TrainingRows(splits=found, facts=facts, ask=partial(_ask, files))
 
 
+def _check_turns(path: Path, rows: Sequence[Row]) -> None:
+    """Raises DatasetUnreadable for what is no list of turns with a text each."""
+    for row in rows:
+        for side in _SIDES:
+            turns = row[side] if isinstance(row[side], list) else [None]
+            if not all(isinstance(t, dict) and isinstance(t.get("content"), str) for t in turns):
+                told = f"{path}: row {row['row_id']}, {side}: wanted are turns with a role and a "
+                raise DatasetUnreadable(told + "content that is a text; pictures stand in images")
+
+
 def _shared(path: Path, group: int, rows: Sequence[Row]) -> list[str]:
     """What each row of a group shares with others: the user's text, of an edit its first picture's
     sha256.
@@ -109,6 +120,10 @@ def _shared(path: Path, group: int, rows: Sequence[Row]) -> list[str]:
     names = [Path(cells[0]["path"] or "").stem for cells in shown]
     if not all(_SHA256.fullmatch(name) for name in names):
         shown = file.read_row_group(group, columns=["images"])["images"].to_pylist()
+        for row, cells in zip(rows, shown, strict=True):
+            if cells[0]["bytes"] is None:
+                told = "images have to hold the pictures themselves, not their paths"
+                raise DatasetUnreadable(f"{path}: row {row['row_id']}: {told}")
         names = [sha256(cells[0]["bytes"]).hexdigest() for cells in shown]
     both = zip(rows, texts, names, strict=True)
     return [text if row["axis"] is None else name for row, text, name in both]

@@ -90,8 +90,8 @@ def _lora_widths(model: torch.nn.Module) -> int:
 def batches(rows: TrainingRows, collator: Callable[[Sequence[Any]], Any]) -> list[Batch]:
     """What single rows of the training split become, some of them evenly over it."""
     split = rows.splits["train"]
-    step = max(1, len(split) // _LOOKED_AT)
-    return [batch_of(collator([split[i]])) for i in range(0, len(split), step)][:_LOOKED_AT]
+    n = min(len(split), _LOOKED_AT)
+    return [batch_of(collator([split[i * len(split) // n]])) for i in range(n)]
 
 
 def batch_of(batch: Any) -> Batch:

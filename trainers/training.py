@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl.trainer.callbacks import RichProgressCallback
 
 from trainers.arguments import trainer_arguments
-from trainers.callbacks import LogLines, PlainLines, Speed
+from trainers.callbacks import Intervals, LogLines, PlainLines, Speed
 from trainers.models import load_model, load_processor, lora_config
 from trainers.result import write_result
 from trainers.rows import TrainingRows
@@ -67,7 +67,14 @@ def train(
             train_dataset=rows.splits["train"],
             eval_dataset=validation,
             processing_class=processor,
-            callbacks=[Speed(), LogLines(output), *([scores] if scores else []), stop],
+            # Speed after what measures: what it hears of an evaluation is that it is over.
+            callbacks=[
+                Intervals(),
+                *([scores] if scores else []),
+                Speed(),
+                LogLines(output),
+                stop,
+            ],
         )
         if scores:
             scores.trainer = trainer

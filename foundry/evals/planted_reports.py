@@ -24,7 +24,6 @@ from pipelines.tables import output_columns, write_answers
 
 AGAINST_SCORE = "no change reported, against the score"
 AGAINST_PIXELS = "no change reported, against the pixels"
-REPORT_FAULTS = (AGAINST_SCORE, AGAINST_PIXELS)
 # Few edits change most of the picture: a report is emptied that much oftener where one does.
 _OFTENER = 20
 _EMPTY: dict[str, Any] = {"obvious": [], "detailed": [], "report": NO_DIFFERENCES}

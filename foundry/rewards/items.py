@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pipelines.build import PICTURES, Kind
+from pipelines.export.formats import reserved_word
 from pipelines.picture_refs import read_reference, resolve_path
 from pipelines.pictures import PictureRejected, prepare_picture
 from pipelines.rendering import AXES
@@ -129,6 +130,9 @@ def check_text(kind: Kind, text: Any) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise BadItem("item:text", f"{_TEXT[kind]} is not Unicode text") from error
+    # A judge would read what comes after it as somebody else's turn.
+    if token := reserved_word("trl", [text]):
+        raise BadItem("item:text", f"{_TEXT[kind]} has {token}, a token of the chat template")
 
 
 def read_picture(

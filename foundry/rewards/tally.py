@@ -25,10 +25,6 @@ class Tally:
         """Over all workers."""
         return sum(self._slots[kind :: len(_KINDS)])
 
-    def own(self, kind: int) -> int:
-        """Of this worker."""
-        return self._slots[self._first + kind]
-
     def add(self, kind: int, n: int) -> None:
         """Count n more, or less, for this worker."""
         self._slots[self._first + kind] += n

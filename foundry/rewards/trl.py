@@ -31,15 +31,22 @@ def picture_item(sample: Mapping[str, Any]) -> dict[str, str] | None:
 
     The picture that was made comes with the completion, from a `rollout_func`: a column of the
     dataset would be the same for all of a group. TRL itself takes `image` and `images` for what the
-    policy is shown. None for a sample whose picture is None. Raises KeyError for a missing column.
+    policy is shown. In a dataset of both, a sample has None for what is the other's. None for a
+    sample whose picture is None. Raises KeyError for a missing column.
     """
-    names = _EDIT if "instruction" in sample else _GEN
+    names = _EDIT if _is_edit(sample) else _GEN
     if missing := [name for name in names if name not in sample]:
         raise KeyError(f"no column {', '.join(missing)}; see docs/rewards.md, or give make_item")
     text, *pictures = (sample[name] for name in names)
     if any(picture is None for picture in pictures):
         return None
     return edit_item(text, *pictures) if names is _EDIT else gen_item(text, *pictures)
+
+
+def _is_edit(sample: Mapping[str, Any]) -> bool:
+    return sample.get("instruction") is not None or (
+        "instruction" in sample and _GEN[0] not in sample
+    )
 
 
 def make_reward(

@@ -24,6 +24,7 @@ PICTURE_TAG = "<image>"
 _CHAT = (
     "<|im_start|>",
     "<|im_end|>",
+    "<|endoftext|>",
     "<|vision_start|>",
     "<|vision_end|>",
     "<|image_pad|>",
