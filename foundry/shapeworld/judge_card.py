@@ -7,9 +7,9 @@ from typing import Any
 
 _WHAT = {
     "judge": "It answers the factory's prompts about ShapeWorld pictures: differences, checklists, "
-    "verdicts and scores, with and without a report or checklist; it rewrites instructions, "
-    "and has hardly learnt to compare rationales.",
-    "base": "The network of the judge, without ever having seen a score or a verdict: it captions "
+    "verdicts and scores, with and without a report or checklist; it rewrites instructions and "
+    "compares rationales, each as well as the table says.",
+    "base": "A network like the judge's, without ever having seen a score or a verdict: it captions "
     "and compares pictures, lists differences, plans checklists and rewrites instructions. It "
     "stands in for an untuned model, for trainers to start from.",
 }
