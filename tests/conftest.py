@@ -10,10 +10,17 @@ from real_servers import VllmProcess, prefect_server
 from reward_cases import rewards_over
 from stub_process import stub_process
 
+from foundry.evals import metrics
+
+# The files that take longest, so that no process is left alone with one at the end.
+_FIRST = ("vllm", "fsdp", "flows", "sft", "crash", "house", "rewards", "train_judge", "benches")
+_FIRST += ("dpo", "grpo_training", "trl", "controls", "publish")
+
 
 def pytest_collection_modifyitems(items):
-    """First the file that takes longest, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_vllm.py")
+    """The long files first, in their order."""
+    order = {f"test_{name}.py": place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +37,12 @@ def vllm(tmp_path_factory):
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Intervals of fewer draws, for speed."""
+    monkeypatch.setattr(metrics, "RESAMPLES", 100)
 
 
 @pytest.fixture(scope="module")

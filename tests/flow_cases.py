@@ -67,6 +67,8 @@ def write_recipe(path, kind, url, output, source, **more):
         # The stub's verdicts and scores are drawn apart, so many contradict each other.
         "gates": {"contradiction": False},
         "control_share": 0,
+        # A second process starts in the time that one needs for these.
+        "images": {"workers": 1},
         **more,
     }
     path.write_text(yaml.safe_dump(recipe))

@@ -1,10 +1,10 @@
 """Some steps of TRL's own GRPOTrainer over a reward server.
 
-    grpo_steps.py URL FOLDER sync|async|rollout
+    grpo_steps.py URL FOLDER
 
-Run where TRL is. Prints JSON: the log, the rewards that TRL was given, how many weights moved. With
-`rollout` the pictures come from a `rollout_func`, as from a policy that draws; else `make_item` has
-them.
+Run where TRL is. Prints JSON by way of asking, "sync", "async" and "rollout": the log, the rewards
+that TRL was given, how many weights moved. With "rollout" the pictures come from a `rollout_func`,
+as from a policy that draws; else `make_item` has them.
 """
 
 import asyncio
@@ -28,7 +28,11 @@ from foundry.rewards.trl import make_reward
 STEPS, GROUP = 2, 4
 
 
-def main(url, folder, way):
+WAYS = ("sync", "async", "rollout")
+
+
+def steps(url, folder, way):
+    """A training of its own."""
     torch.manual_seed(0)
     tokenizer = make_tokenizer(islice(warm_examples(PICTURES), 500))
     drawn, given = [], []
@@ -86,7 +90,7 @@ def main(url, folder, way):
     after = dict(trainer.model.named_parameters())
     moved = sum(not torch.equal(one, after[name]) for name, one in before.items())
     log = [line for line in trainer.state.log_history if "reward" in line]
-    print(json.dumps({"log": log, "given": given, "moved": moved}))
+    return {"log": log, "given": given, "moved": moved}
 
 
 def noting(reward, given):
@@ -109,4 +113,4 @@ def noting(reward, given):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps({way: steps(*sys.argv[1:], way) for way in WAYS}))

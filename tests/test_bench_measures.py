@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from foundry.evals import metrics
 from foundry.evals.asking import MODES, Scored, failures, scores_by_mode
 from foundry.evals.asking_pairs import Choices
 from foundry.evals.bench import Item, Pair
@@ -29,12 +28,6 @@ from foundry.evals.scores_report import measure_scores
 from foundry.rewards.formulas import cme
 
 pairs_of_scores = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=2, max_size=30)
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """Intervals of fewer draws, for speed."""
-    monkeypatch.setattr(metrics, "RESAMPLES", 100)
 
 
 # Every answer is one of its own.

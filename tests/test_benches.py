@@ -28,7 +28,7 @@ from bench_cases import (
 from PIL import Image
 from stub_process import stub_process
 
-from foundry.evals import card, metrics
+from foundry.evals import card
 from foundry.evals.bench import Item, Rows
 from foundry.evals.bench_files import BenchRefused
 from foundry.evals.compare import main as compare_command
@@ -43,12 +43,6 @@ from foundry.evals.run_benches import (
 from foundry.evals.shuffling import with_others_pictures
 
 MODES = ["greedy", "expected", "avg@1", "avg@4", "avg@8"]
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """Intervals of fewer draws, for speed."""
-    monkeypatch.setattr(metrics, "RESAMPLES", 100)
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ def test_ten_kills_leave_the_tables_of_an_undisturbed_run(kind, tmp_path, prefec
         needed = len(stub.requests())
         stub.reset()
 
+        more["images"] = {"workers": 2}
         recipe = write_recipe(tmp_path / "crash.yaml", kind, stub.url, crashed, source, **more)
         for phase in KILLS:
             before = len(stub.requests())

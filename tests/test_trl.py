@@ -17,19 +17,25 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("way", ["sync", "async", "rollout"])
-def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(tmp_path, way):
-    picture(1).save(tmp_path / "picture.png")
-    with stub_process() as judge, rewards_over(judge, tmp_path) as start:
-        url = start().url
-        command = [TRAIN_PYTHON, str(ROOT / "tests/grpo_steps.py"), url, str(tmp_path), way]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What came of two steps by each way of asking, and how many questions that took."""
+    folder = tmp_path_factory.mktemp("steps")
+    picture(1).save(folder / "picture.png")
+    with stub_process() as judge, rewards_over(judge, folder) as start:
+        command = [TRAIN_PYTHON, str(ROOT / "tests/grpo_steps.py"), start().url, str(folder)]
         done = run(command, env=training_env())
         scored = len(judge.requests())
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]), scored
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "rollout"])
+def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(trained, way):
+    found = trained[0][way]
     assert len(found["given"]) == 8
     # Six of eight: one of each group of four has no reward, and no number in its place.
-    assert scored - 1 <= 6 <= scored
+    assert sum(reward is not None for reward in found["given"]) == 6
     assert len(found["log"]) == 2
     for line, group in zip(found["log"], (found["given"][:4], found["given"][4:]), strict=True):
         valid = [reward for reward in group if reward is not None]
@@ -39,6 +45,12 @@ def test_grpo_learns_from_what_was_scored_and_leaves_out_the_rest(tmp_path, way)
         assert line["rewards/critic/std"] > 0
         assert math.isfinite(line["loss"])
     assert found["moved"] > 0
+
+
+def test_what_cannot_be_scored_is_not_asked_about(trained):
+    found, scored = trained
+    # Besides a probe at the start.
+    assert scored - 1 <= 6 * len(found) <= scored
 
 
 def test_a_set_of_edits_and_generated_pictures_has_none_for_the_others_columns():

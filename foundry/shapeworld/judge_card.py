@@ -9,9 +9,9 @@ _WHAT = {
     "judge": "It answers the factory's prompts about ShapeWorld pictures: differences, checklists, "
     "verdicts and scores, with and without a report or checklist; it rewrites instructions and "
     "compares rationales, each as well as the table says.",
-    "base": "A network like the judge's, without ever having seen a score or a verdict: it captions "
-    "and compares pictures, lists differences, plans checklists and rewrites instructions. It "
-    "stands in for an untuned model, for trainers to start from.",
+    "base": "A network like the judge's, without ever having seen a score or a verdict: it "
+    "captions and compares pictures, lists differences, plans checklists and rewrites "
+    "instructions. It stands in for an untuned model, for trainers to start from.",
 }
 
 
