@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from foundry.evals.asking import MODES, Scored, failures, scores_by_mode
 from foundry.evals.asking_pairs import Choices
 from foundry.evals.bench import Item, Pair
 from foundry.evals.bench_tables import markdown
 from foundry.evals.compare import markdown as comparison
 from foundry.evals.comparing import NotComparable, compare
 from foundry.evals.metrics import interval, quadratic_kappa, spearman
+from foundry.evals.modes import MODES, Scored, failures, scores_by_mode
 from foundry.evals.pairs_report import (
     mean_of_parts,
     measure_alone,

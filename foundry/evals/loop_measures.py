@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from cyclopts import App
 
-from foundry.evals.asking import EXPECTED, GREEDY
 from foundry.evals.compare import read_report
 from foundry.evals.comparing import NotComparable
 from foundry.evals.metrics import best_constant, mae, of_rows, spearman, with_interval
+from foundry.evals.modes import EXPECTED, GREEDY
 from foundry.evals.scores_report import Found
 from pipelines.rendering import AXES, GEN_AXIS
 from pipelines.shards import write_json

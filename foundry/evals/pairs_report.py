@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foundry.evals.asking import (
+from foundry.evals.asking_pairs import AS_GIVEN, BOTH, SWAPPED, Choices
+from foundry.evals.bench import OVERALL, Pair, asked_axes
+from foundry.evals.metrics import Array, with_interval
+from foundry.evals.modes import (
     VOTES,
-    Answers,
+    DirectAnswers,
     content_of,
     mean_of,
     scores_by_mode,
     votes_of,
 )
-from foundry.evals.asking_pairs import AS_GIVEN, BOTH, SWAPPED, Choices
-from foundry.evals.bench import OVERALL, Pair, asked_axes
-from foundry.evals.metrics import Array, with_interval
 from foundry.evals.scores_report import Found
 from foundry.rewards.formulas import cme
 from pipelines.answers import Row
@@ -34,7 +34,7 @@ Sides = tuple[float | None, float | None]
 Given = Mapping[str, Sequence[Sides | None]]
 
 
-def measure_alone(pairs: Sequence[Pair], answers: Answers) -> Found:
+def measure_alone(pairs: Sequence[Pair], answers: DirectAnswers) -> Found:
     """Everything the report shows of a judge that scores one picture at a time.
 
     As `_measure`; in each slice, `repeated` says how often one half of the votes prefers what the
@@ -233,7 +233,7 @@ def _mode(pairs: Sequence[Pair], given: Sequence[Sides | None]) -> Found:
     return result
 
 
-def _repeated(pairs: Sequence[Pair], answers: Answers) -> list[float] | None:
+def _repeated(pairs: Sequence[Pair], answers: DirectAnswers) -> list[float] | None:
     """Share of the pairs that people decided for which both halves of the votes prefer the same, or
     neither.
     """

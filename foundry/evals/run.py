@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter, validators
 
 from foundry.evals import balancing_tables, bench_tables, quality_tables, run_benches
-from foundry.evals.asking import Answers as DirectAnswers
-from foundry.evals.asking import ask, failures
+from foundry.evals.asking import ask
 from foundry.evals.balancing import measure_balance, run_balance
 from foundry.evals.bench import Item
 from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.markdown import INTERVALS
+from foundry.evals.modes import DirectAnswers, failures
 from foundry.evals.plot import MAE_LABEL
 from foundry.evals.quality import Judged, run_quality
 from foundry.evals.quality import measure as measure_gates

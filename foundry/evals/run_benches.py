@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from foundry.evals.asking import ask, failures, failures_of
+from foundry.evals.asking import ask
 from foundry.evals.asking_pairs import AS_GIVEN, SWAPPED, ask_pairs
 from foundry.evals.bench import Item, Pair, Rows
 from foundry.evals.bench_files import BenchRefused
@@ -14,6 +14,7 @@ from foundry.evals.bench_tables import markdown, panels
 from foundry.evals.command import Judge, measured, say, write_report
 from foundry.evals.firm_bench import read_firm_bench_edit, read_firm_bench_gen
 from foundry.evals.markdown import INTERVALS
+from foundry.evals.modes import failures, failures_of
 from foundry.evals.pair_benches import read_editreward_bench, read_pairwise
 from foundry.evals.pairs_report import measure_alone, measure_together
 from foundry.evals.plot import MAE_LABEL

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from foundry.evals.asking import Answers, ByMode, content_of, scores_by_mode
 from foundry.evals.bench import Item
 from foundry.evals.metrics import (
     best_constant,
@@ -20,6 +19,7 @@ from foundry.evals.metrics import (
     spearman,
     with_interval,
 )
+from foundry.evals.modes import ByMode, DirectAnswers, content_of, scores_by_mode
 from pipelines.rendering import AXES
 from pipelines.replies import SCORES
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 EDIT = "edit"
 
 
-def measure_scores(items: Sequence[Item], answers: Answers) -> Found:
+def measure_scores(items: Sequence[Item], answers: DirectAnswers) -> Found:
     """Everything the report shows.
 
     `slices`, each with how many items there are of each true score, all constants, and an entry a

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from foundry.rewards.scoring import VOTE_TEMPERATURE
 from pipelines.answers import Row
 from pipelines.build import PICTURES, Kind, fixed_buckets, locked_build
 from pipelines.chains import expected_answers, groups_of, run_chain
@@ -32,8 +33,6 @@ from pipelines.student import (
     student_stages,
 )
 
-# That of EditScore's votes (arXiv:2509.23909).
-VOTE_TEMPERATURE = 0.7
 AnyRecipe = GenRecipe | EditRecipe
 Say = Callable[[str], None]
 

@@ -26,6 +26,7 @@ from pipelines.stages import Stage, make_stage, stage_question
 from pipelines.student import student_stages
 from prompts import load_prompt
 
+# That of EditScore's votes (arXiv:2509.23909).
 VOTE_TEMPERATURE = 0.7
 JUDGE_DOWN = "judge:down"
 # The axis of a generated picture beside how well it follows its prompt.
