@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from foundry.evals import remade
-from foundry.evals.remade import BUNDLED, compare, main, read_card
+from foundry.evals.remade import BUNDLED, main, read_card
 
 
 @pytest.fixture
@@ -48,10 +48,14 @@ def test_two_points_apart_are_enough_to_fail_and_less_is_not(again, capsys):
     assert main([str(again)]) == 1
 
 
-def test_a_card_without_its_table_or_of_other_kinds_is_refused(again, capsys):
+def test_what_one_card_alone_measured_is_named_and_not_passed(again, capsys):
     change(again, "| gen_checklist | 96 |", "| gen_checklists | 96 |")
-    with pytest.raises(ValueError, match="different things"):
-        compare(BUNDLED, again / "judge")
+    assert main([str(again)]) == 1
+    told = capsys.readouterr().out
+    assert "of one of the two alone: gen_checklist, F1 of items; gen_checklist, whole" in told
+
+
+def test_a_card_without_its_table_is_refused(again, capsys):
     change(again, "| asked | n |", "| asked | m |")
     assert main([str(again)]) == 2
     assert "no table" in capsys.readouterr().err

@@ -3,7 +3,8 @@
     python -m foundry.evals.remade models/again
 
 Prints a table in Markdown. Returns 1 where an F1 or a share of right replies of the second is more
-than two points of a hundred worse or better, 2 where a card cannot be read.
+than two points of a hundred worse or better, or something was measured of one alone, 2 where a card
+cannot be read.
 """
 
 from __future__ import annotations
@@ -56,18 +57,21 @@ def _cells(line: str) -> list[str]:
 
 
 def compare(first: Path, second: Path) -> tuple[str, bool]:
-    """Two makings side by side, and whether every F1 and share is within two points.
+    """Two makings side by side, and whether both measured the same, each F1 and share within two
+    points.
 
     Raises OSError or ValueError when a card or its weights cannot be read.
     """
     cards = [read_card((folder / "README.md").read_text("utf-8")) for folder in (first, second)]
     digests = [file_sha256(folder / "model.safetensors")[:16] for folder in (first, second)]
     (facts, was), (new_facts, now) = cards
-    if was.keys() != now.keys():
-        raise ValueError("the two cards measured different things")
-    apart = {key: abs(now[key] - was[key]) for key in was}
+    apart = {key: abs(now[key] - was[key]) for key in was if key in now}
+    alone = sorted(was.keys() ^ now.keys())
     same = digests[0] == digests[1]
-    furthest = max((key for key in was if key[1] != _ERROR), key=lambda key: apart[key])
+    compared = [key for key in apart if key[1] != _ERROR]
+    if not compared:
+        raise ValueError("the two cards measured different things")
+    furthest = max(compared, key=lambda key: apart[key])
     lines = [
         "# The bundled judge, made twice",
         "",
@@ -87,10 +91,13 @@ def compare(first: Path, second: Path) -> tuple[str, bool]:
         table_rule(5),
         *(
             table_row(*key, f"{was[key]:.3f}", f"{now[key]:.3f}", f"{apart[key]:.3f}")
-            for key in was
+            for key in apart
         ),
     ]
-    return "\n".join(lines) + "\n", apart[furthest] <= WITHIN
+    if alone:
+        told = "; ".join(", ".join(key) for key in alone)
+        lines += ["", f"Measured of one of the two alone: {told}."]
+    return "\n".join(lines) + "\n", apart[furthest] <= WITHIN and not alone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
