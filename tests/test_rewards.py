@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from real_servers import PYTHON, ROOT, background, stop, wait_for
-from reward_cases import TOKEN, Rewards, fetch, picture
+from reward_cases import TOKEN, Rewards, fetch, picture, rewards_over
 from stub_process import stub_process
 
 from foundry.rewards.client import (
@@ -56,6 +56,20 @@ def rewards(tmp_path_factory, judge):
     found = Rewards(folder, judge, files=str(folder / "allowed"), max_items=8, max_body_mb=1)
     yield found
     stop(found.process)
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory, judge):
+    """A server that waits half a second for a body."""
+    with rewards_over(judge, tmp_path_factory.mktemp("impatient")) as start:
+        yield start(body_timeout_s=0.5)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory, judge):
+    """Such a server that asks for a token."""
+    with rewards_over(judge, tmp_path_factory.mktemp("locked")) as start:
+        yield start(body_timeout_s=0.5, token_env="REWARD_TOKEN")
 
 
 def test_an_edit_gets_cme_of_both_expected_scores_and_a_picture_its_own(rewards):
@@ -289,15 +303,14 @@ def test_who_comes_too_early_is_told_when_to_come_again(start, judge):
     assert all(code == 429 and after > 0 for code, after in refused)
 
 
-def test_a_token_is_asked_for(start):
-    rewards = start(token_env="REWARD_TOKEN")
+def test_a_token_is_asked_for(locked):
     for token in (None, "another", TOKEN[:-1]):
-        assert rewards.post({"items": [GOOD]}, token)[0] == 401
-    assert rewards.post({"items": [GOOD]}, TOKEN)[0] == 200
-    assert score(rewards.url, [GOOD], token=TOKEN)[0]["valid"]
+        assert locked.post({"items": [GOOD]}, token)[0] == 401
+    assert locked.post({"items": [GOOD]}, TOKEN)[0] == 200
+    assert score(locked.url, [GOOD], token=TOKEN)[0]["valid"]
     with pytest.raises(RewardServerDown, match="401"):
-        score(rewards.url, [GOOD])
-    assert rewards.get("/healthz")[0] == 200
+        score(locked.url, [GOOD])
+    assert locked.get("/healthz")[0] == 200
 
 
 def test_an_address_that_strangers_reach_needs_a_token(tmp_path):
@@ -540,12 +553,11 @@ def test_bodies_that_are_too_much_together_are_turned_away(start):
     assert score(rewards.url, [GOOD])[0]["valid"]
 
 
-def test_a_body_that_comes_too_slowly_is_given_up(start):
-    rewards = start(body_timeout_s=0.5)
-    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+def test_a_body_that_comes_too_slowly_is_given_up(impatient):
+    with socket.create_connection(tuple(impatient.url[7:].split(":"))) as client:
         client.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
         assert b" 408 " in client.recv(1000).split(b"\r\n")[0]
-    assert score(rewards.url, [GOOD])[0]["valid"]
+    assert score(impatient.url, [GOOD])[0]["valid"]
 
 
 def test_a_server_that_serves_searches_no_more_through_what_stays():
@@ -584,9 +596,8 @@ def look(client):
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/sc", b"BEFORE"])
-def test_a_connection_without_a_whole_request_is_closed(start, sent):
-    rewards = start(body_timeout_s=0.5)
-    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+def test_a_connection_without_a_whole_request_is_closed(impatient, sent):
+    with socket.create_connection(tuple(impatient.url[7:].split(":"))) as client:
         client.settimeout(20)
         if sent == b"BEFORE":
             # After an answer as well.
@@ -597,9 +608,8 @@ def test_a_connection_without_a_whole_request_is_closed(start, sent):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_rest_of_a_body_that_was_answered_before_is_waited_for_a_while(start, whole):
-    rewards = start(body_timeout_s=0.5, token_env="REWARD_TOKEN")
-    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+def test_the_rest_of_a_body_that_was_answered_before_is_waited_for_a_while(locked, whole):
+    with socket.create_connection(tuple(locked.url[7:].split(":"))) as client:
         client.settimeout(20)
         client.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
         told = client.recv(1000)
@@ -614,9 +624,8 @@ def test_the_rest_of_a_body_that_was_answered_before_is_waited_for_a_while(start
             assert client.recv(1000) == b""
 
 
-def test_a_connection_is_kept_for_longer_than_a_client_keeps_it(start):
-    rewards = start(body_timeout_s=0.5)
-    with socket.create_connection(tuple(rewards.url[7:].split(":"))) as client:
+def test_a_connection_is_kept_for_longer_than_a_client_keeps_it(impatient):
+    with socket.create_connection(tuple(impatient.url[7:].split(":"))) as client:
         for pause_s in (6, 0):
             look(client)
             time.sleep(pause_s)

@@ -18,6 +18,8 @@ from real_servers import JUDGE, PYTHON, ROOT, background, run, stop, wait_for
 from reward_cases import Rewards
 from training_cases import world_build
 
+from foundry.evals.command import Judge
+from foundry.evals.run import shapebench
 from foundry.rewards.client import edit_item, gen_item, score
 from foundry.shapeworld.make import world_rows
 from pipelines.law import check_law
@@ -300,9 +302,7 @@ def test_the_bundled_judge_lists_what_differs_and_scores_near_the_truth(vllm, tm
     longer understands a prompt or a schema. Score-only prompts, rewriting and the comparing of
     rationales are not asked.
     """
-    command = [PYTHON, "-m", "foundry.evals.run", "shapebench", "--endpoint", vllm.url]
-    done = run([*command, "--model", JUDGE, "--rows", "160", "--out", str(tmp_path)], timeout_s=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert shapebench(judge=Judge(model=JUDGE, endpoint=vllm.url), rows=160, out=tmp_path) == 0
     found = json.loads((tmp_path / "shapebench-160.json").read_text())
     constant = {c["axis"]: c["mae"][1] for c in found["constants"]}
     for scores in found["scores"]:
