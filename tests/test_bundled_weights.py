@@ -32,7 +32,8 @@ def test_a_checkpoint_is_a_qwen3_vl_of_under_three_million_bfloat16_parameters(f
     assert config["architectures"] == ["Qwen3VLForConditionalGeneration"]
 
 
-def test_judge_and_base_are_networks_of_one_shape_with_other_weights():
+def test_judge_and_base_are_one_network_with_other_weights():
     judge, base = map(tensors, FOLDERS)
     assert {n: t["shape"] for n, t in judge.items()} == {n: t["shape"] for n, t in base.items()}
+    assert len({(folder / "tokenizer.json").read_bytes() for folder in FOLDERS}) == 1
     assert len({(folder / "model.safetensors").read_bytes() for folder in FOLDERS}) == 2
